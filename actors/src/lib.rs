@@ -1,1 +1,4 @@
-//! actors
+//! Everything of the Scatter node that thinks, and the ports through which it thinks.
+
+pub mod domain;
+pub mod ports;

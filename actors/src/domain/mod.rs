@@ -1,0 +1,5 @@
+//! The pure part: types, rules and lifecycles, with neither clock nor network nor randomness.
+
+pub mod cids;
+pub mod market;
+pub mod units;
