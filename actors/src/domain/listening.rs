@@ -20,8 +20,8 @@ pub struct Heights {
     pub next: BlockHeight,
     /// The chain's newest.
     pub head: BlockHeight,
-    /// Its newest final one; `None` where it does not tell.
-    pub finalized: Option<BlockHeight>,
+    /// Its newest final one; 0 while there is none.
+    pub finalized: BlockHeight,
 }
 
 /// Plans the next read: only blocks with `confirmations` blocks above them, in ranges of at most `max_range`.
@@ -30,13 +30,11 @@ pub fn plan(at: Heights, confirmations: u64, max_range: u64) -> Plan {
     if at.next.0 > deep {
         return Plan::Idle;
     }
-    match at.finalized {
-        Some(finalized) if at.next.0 < finalized.0.min(deep) => {
-            let last = at.next.0.saturating_add(max_range.max(1) - 1).min(finalized.0).min(deep);
-            Plan::Range(at.next, BlockHeight(last))
-        }
-        _ => Plan::One(at.next),
+    if at.next.0 < at.finalized.0.min(deep) {
+        let last = at.next.0.saturating_add(max_range.max(1) - 1).min(at.finalized.0).min(deep);
+        return Plan::Range(at.next, BlockHeight(last));
     }
+    Plan::One(at.next)
 }
 
 #[cfg(test)]
@@ -45,22 +43,22 @@ mod tests {
 
     #[test]
     fn reads_are_ranged_below_finality_single_above_and_never_shallow() {
-        let at = |next, head, finalized: Option<u64>| Heights {
+        let at = |next, head, finalized| Heights {
             next: BlockHeight(next),
             head: BlockHeight(head),
-            finalized: finalized.map(BlockHeight),
+            finalized: BlockHeight(finalized),
         };
         let range = |from, to| Plan::Range(BlockHeight(from), BlockHeight(to));
         for (heights, want) in [
-            (at(0, 1, None), Plan::Idle),
-            (at(0, 2, None), Plan::One(BlockHeight(0))),
-            (at(9, 10, None), Plan::Idle),
-            (at(8, 10, Some(8)), Plan::One(BlockHeight(8))),
-            (at(1, 10_000, Some(9_000)), range(1, 1_000)),
-            (at(8_500, 10_000, Some(9_000)), range(8_500, 9_000)),
-            (at(9_000, 10_000, Some(9_000)), Plan::One(BlockHeight(9_000))),
-            (at(5, 10, Some(10)), range(5, 8)),
-            (at(11, 10, Some(10)), Plan::Idle),
+            (at(0, 1, 0), Plan::Idle),
+            (at(0, 2, 0), Plan::One(BlockHeight(0))),
+            (at(9, 10, 0), Plan::Idle),
+            (at(8, 10, 8), Plan::One(BlockHeight(8))),
+            (at(1, 10_000, 9_000), range(1, 1_000)),
+            (at(8_500, 10_000, 9_000), range(8_500, 9_000)),
+            (at(9_000, 10_000, 9_000), Plan::One(BlockHeight(9_000))),
+            (at(5, 10, 10), range(5, 8)),
+            (at(11, 10, 10), Plan::Idle),
         ] {
             assert_eq!(plan(heights, 2, 1_000), want, "{heights:?}");
         }
