@@ -21,6 +21,8 @@ interface Vm {
     function recordLogs() external;
     function getRecordedLogs() external returns (Log[] memory);
     function snapshotGasLastCall(string calldata name) external returns (uint256);
+    function startSnapshotGas(string calldata name) external;
+    function stopSnapshotGas() external returns (uint256);
     function assertTrue(bool condition) external pure;
     function assertFalse(bool condition) external pure;
     function assertEq(uint256 left, uint256 right) external pure;
@@ -29,6 +31,7 @@ interface Vm {
     function assertEq(address left, address right) external pure;
     function assertEq(bytes32 left, bytes32 right) external pure;
     function assertGt(uint256 left, uint256 right) external pure;
+    function assertGt(uint256 left, uint256 right, string calldata what) external pure;
     function assertLt(uint256 left, uint256 right) external pure;
 }
 
