@@ -2,3 +2,5 @@
 
 pub mod domain;
 pub mod ports;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
