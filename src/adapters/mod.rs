@@ -2,6 +2,7 @@
 
 pub mod data_dir;
 pub mod disk;
+pub mod hoster_probe;
 pub mod randomness;
 pub mod sqlite;
 pub mod system_clock;

@@ -3,5 +3,6 @@
 pub mod backoff;
 pub mod bid;
 pub mod cids;
+pub mod egress;
 pub mod market;
 pub mod units;
