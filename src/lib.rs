@@ -1,1 +1,3 @@
-//! .
+//! The node: adapters behind the ports, HTTP surfaces, and what puts them together.
+
+pub mod adapters;

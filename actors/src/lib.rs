@@ -7,3 +7,5 @@ pub mod ports;
 pub mod records;
 pub mod supervisor;
 pub mod wake;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;

@@ -5,5 +5,6 @@ pub mod backoff;
 pub mod bid;
 pub mod cids;
 pub mod listening;
+pub mod egress;
 pub mod market;
 pub mod units;

@@ -1,0 +1,8 @@
+//! The only code that touches network, disk, clock and randomness: one file for each thing behind a port.
+
+pub mod data_dir;
+pub mod disk;
+pub mod hoster_probe;
+pub mod randomness;
+pub mod sqlite;
+pub mod system_clock;
