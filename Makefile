@@ -2,7 +2,9 @@
 #   make demo    a whole market on this machine, one bid carried to its payout
 #   make test    the whole suite, against real servers
 # Whatever else they need is installed into .tools/, pinned; a machine that lacks one of the four is told which.
-# Every target builds the workspace in one profile with one feature set, so nothing is compiled twice.
+# Every target builds the workspace in one profile with one feature set, so nothing is compiled twice: that is why it
+# is always --workspace (with -p cargo enables other features of shared crates), and why commands that build no tests
+# say --examples (there are none, but it makes cargo enable what the tests' dependencies enable).
 
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -15,7 +17,7 @@ help: ## Say what each target does
 demo: ## Run a whole market on this machine: a bid is hosted, audited and paid
 	@tools/need cargo cc node npm
 	@tools/install anvil
-	cargo build --workspace --locked
+	cargo build --workspace --locked --bins --examples
 	$(TARGET)/debug/scatter devnet --once
 
 test: ## Run the whole suite: Rust, contracts, real servers
