@@ -2,6 +2,8 @@
 #   make demo    a whole market on this machine, one bid carried to its payout
 #   make test    the whole suite, against real servers
 # Whatever else they need is installed into .tools/, pinned; a machine that lacks one of the four is told which.
+# On Debian: apt-get install make gcc libc6-dev nodejs npm python3 python3-pip, and Rust from rustup (see Cargo.toml for
+# the oldest version). Linux on x86-64 has everything; elsewhere the tests that lack their server say so.
 # Every target builds the workspace in one profile with one feature set, so nothing is compiled twice: that is why it
 # is always --workspace (with -p cargo enables other features of shared crates), and why commands that build no tests
 # say --examples (there are none, but it makes cargo enable what the tests' dependencies enable).

@@ -10,10 +10,10 @@ const SELECTION = { abi: "abi", bin: "evm.bytecode.object", "bin-runtime": "evm.
   srcmap: "evm.bytecode.sourceMap", "srcmap-runtime": "evm.deployedBytecode.sourceMap", hashes: "evm.methodIdentifiers",
   metadata: "metadata", userdoc: "userdoc", devdoc: "devdoc", "storage-layout": "storageLayout" };
 
-// An import is a path relative to the working directory, as with the native compiler.
+// An import is a path below the base path, as with the native compiler.
 function readImport(name) {
   try {
-    return { contents: fs.readFileSync(name, "utf8") };
+    return { contents: fs.readFileSync(path.resolve(options.get("--base-path") ?? ".", name), "utf8") };
   } catch (error) {
     return { error: error.message };
   }
@@ -63,17 +63,22 @@ function combinedJson(kinds, files) {
   return { contracts, sourceList: names, sources, version: solc.version() };
 }
 
-const [option, ...rest] = process.argv.slice(2).filter((argument) => !["--pretty-json", "--offline"].includes(argument));
-switch (option) {
-  case "--version":
-    print(`solc, the solidity compiler commandline interface\nVersion: ${solc.version()}\n`);
-    break;
-  case "--standard-json":
-    print(JSON.stringify(compile(JSON.parse(fs.readFileSync(rest.find((argument) => !argument.startsWith("-")) ?? 0, "utf8")))));
-    break;
-  case "--combined-json":
-    print(JSON.stringify(combinedJson(rest[0], rest.slice(1).filter((argument) => !argument.startsWith("-")))));
-    break;
-  default:
-    fail("usage: solc --version | --standard-json [FILE] | --combined-json KINDS FILE...");
+// Callers put the mode anywhere among options that steer the native compiler's reading of files.
+const VALUED = ["--base-path", "--include-path", "--allow-paths", "--combined-json"];
+const options = new Map();
+const files = [];
+for (const words = process.argv.slice(2); words.length > 0; ) {
+  const word = words.shift();
+  if (word.startsWith("-")) options.set(word, VALUED.includes(word) ? words.shift() : true);
+  else files.push(word);
+}
+
+if (options.has("--version")) {
+  print(`solc, the solidity compiler commandline interface\nVersion: ${solc.version()}\n`);
+} else if (options.has("--standard-json")) {
+  print(JSON.stringify(compile(JSON.parse(fs.readFileSync(files[0] ?? 0, "utf8")))));
+} else if (options.has("--combined-json")) {
+  print(JSON.stringify(combinedJson(options.get("--combined-json"), files)));
+} else {
+  fail("usage: solc --version | --standard-json [FILE] | --combined-json KINDS FILE...");
 }
