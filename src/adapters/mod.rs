@@ -2,6 +2,8 @@
 
 pub mod data_dir;
 pub mod disk;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 pub mod hoster_probe;
 pub mod randomness;
 pub mod sqlite;

@@ -432,3 +432,6 @@ fn tick(stage: &Stage, case: Case<'_>, now: ChainTime) -> Step {
         _ => Step::to(stage.clone(), []),
     }
 }
+
+#[cfg(test)]
+mod tests;

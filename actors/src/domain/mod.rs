@@ -4,7 +4,7 @@ pub mod admission;
 pub mod backoff;
 pub mod bid;
 pub mod cids;
-pub mod listening;
 pub mod egress;
+pub mod listening;
 pub mod market;
 pub mod units;
