@@ -1,4 +1,9 @@
 //! Everything of the Scatter node that thinks, and the ports through which it thinks.
 
+pub mod chain_listener;
 pub mod domain;
+pub mod line;
 pub mod ports;
+pub mod records;
+pub mod supervisor;
+pub mod wake;

@@ -323,3 +323,54 @@ impl MarketCall {
         }
     }
 }
+
+/// The end of a transaction that was wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum Execution {
+    /// Mined, not reverted, and `confirmations` deep. Whether it did what was wanted stands in the events.
+    Mined {
+        /// The transaction.
+        tx: TxHash,
+        /// Its block.
+        block: BlockHeight,
+        /// That block's timestamp.
+        time: ChainTime,
+        /// Gas used.
+        gas: u64,
+        /// Gas times price.
+        cost: Wei,
+        /// What the market's contracts told in it.
+        events: Vec<MarketEvent>,
+    },
+    /// Mined and reverted: the gas is gone, nothing else happened.
+    Reverted {
+        /// The transaction.
+        tx: TxHash,
+        /// Gas times price.
+        cost: Wei,
+    },
+    /// Never sent, or its nonce went to something else. Nothing happened.
+    Abandoned {
+        /// Why.
+        reason: Abandonment,
+    },
+}
+
+/// Why a transaction was given up without an effect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "reason", content = "what", rename_all = "snake_case")]
+pub enum Abandonment {
+    /// `eth_call` said that it would revert.
+    #[error("it would revert: {0}")]
+    WouldRevert(String),
+    /// Its deadline passed before it was mined.
+    #[error("its deadline passed")]
+    TooLate,
+    /// The operator took it back.
+    #[error("the operator cancelled it")]
+    Cancelled,
+    /// It costs more than a transaction may.
+    #[error("it is over the spend cap: {0}")]
+    OverCap(String),
+}

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
-import {Env} from "../src/Env.sol";
-import {ScatterEvents} from "../src/ScatterEvents.sol";
+import {Env} from "../../src/Env.sol";
+import {ScatterEvents} from "../../src/ScatterEvents.sol";
 
 /// @title A market that behaves like version 1, faults included. For tests only: it loses money.
 /// @notice A node meets such markets in the field and must stay whole on them. What is wrong with it: a refused bid's
