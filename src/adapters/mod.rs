@@ -8,3 +8,8 @@ pub mod hoster_probe;
 pub mod randomness;
 pub mod sqlite;
 pub mod system_clock;
+//! The only code that touches network, files, environment and clock: each adapter implements a port.
+
+pub mod ethereum;
+pub mod json_rpc;
+pub mod keystore;
