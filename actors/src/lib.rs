@@ -1,5 +1,6 @@
 //! Everything of the Scatter node that thinks, and the ports through which it thinks.
 
+pub mod chain_listener;
 pub mod domain;
 pub mod line;
 pub mod ports;
@@ -7,3 +8,4 @@ pub mod records;
 pub mod supervisor;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+pub mod wake;

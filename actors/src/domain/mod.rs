@@ -1,8 +1,10 @@
 //! The pure part: types, rules and lifecycles, with neither clock nor network nor randomness.
 
+pub mod admission;
 pub mod backoff;
 pub mod bid;
 pub mod cids;
 pub mod egress;
+pub mod listening;
 pub mod market;
 pub mod units;
