@@ -5,6 +5,8 @@ pub mod backoff;
 pub mod bid;
 pub mod cids;
 pub mod egress;
+pub mod limits;
 pub mod listening;
 pub mod market;
+pub mod requests;
 pub mod units;
