@@ -5,3 +5,4 @@ pub mod bid;
 pub mod cids;
 pub mod market;
 pub mod units;
+pub mod wallet;
