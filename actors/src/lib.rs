@@ -7,3 +7,4 @@ pub mod records;
 pub mod supervisor;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+pub mod wallet_signer;

@@ -70,6 +70,7 @@ pub struct Mined {
 /// function of history, it needs no undo when a reorg rewrites that.
 pub type Rule = dyn Fn(&[&Mined], Address, &MarketCall, ChainTime) -> Result<Vec<MarketEvent>, String>;
 type Hook = dyn FnMut(&'static str) -> Option<Trouble>;
+type Watcher = dyn Fn(TxHash);
 
 struct Block {
     header: Header,
@@ -84,6 +85,7 @@ pub struct FakeChain {
     handed_over: RefCell<Vec<TxHash>>,
     rule: Box<Rule>,
     hook: RefCell<Box<Hook>>,
+    watcher: RefCell<Box<Watcher>>,
     base_fee: Cell<u128>,
     tip: Cell<u128>,
     final_lag: Cell<Option<u64>>,
@@ -118,6 +120,7 @@ impl FakeChain {
             handed_over: RefCell::default(),
             rule,
             hook: RefCell::new(Box::new(|_| None)),
+            watcher: RefCell::new(Box::new(|_| {})),
             base_fee: Cell::new(1_000_000_000),
             tip: Cell::new(100_000_000),
             final_lag: Cell::new(Some(10)),
@@ -133,6 +136,10 @@ impl FakeChain {
     /// Answers every question again.
     pub fn heal(&self) {
         self.trouble(|_| None);
+    }
+    /// Tells `watcher` of every transaction at the moment at which it is handed over.
+    pub fn watch(&self, watcher: impl Fn(TxHash) + 'static) {
+        *self.watcher.borrow_mut() = Box::new(watcher);
     }
     /// Sets what the next blocks want for gas, in wei.
     pub fn set_base_fee(&self, wei: u128) {
@@ -263,6 +270,7 @@ impl FakeChain {
     fn take(&self, raw: &[u8]) -> Result<TxHash, String> {
         let tx: Tx = serde_json::from_slice(raw).map_err(|e| format!("rlp: {e}"))?;
         let hash = hash_of(&tx);
+        (self.watcher.borrow())(hash);
         self.handed_over.borrow_mut().push(hash);
         let next = self.next_nonce(tx.from, self.height());
         if tx.chain != self.id {
@@ -377,7 +385,9 @@ impl Chain for FakeChain {
                 });
                 for (log, (tx, event)) in told.enumerate().filter(|_| inside) {
                     let (block, hash, time) = (header.number, header.hash, header.time);
-                    found.events.push(Event { at: Position { block, log: log as u32, hash, time, tx }, event });
+                    found
+                        .events
+                        .push(Event { at: Position { block, log: log as u32, hash, time, tx }, event });
                 }
             }
             Ok(found)
