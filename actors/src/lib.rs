@@ -11,3 +11,4 @@ pub mod supervisor;
 pub mod wake;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+pub mod wallet_signer;

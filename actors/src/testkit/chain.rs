@@ -73,6 +73,7 @@ pub struct Mined {
 /// function of history, it needs no undo when a reorg rewrites that.
 pub type Rule = dyn Fn(&[&Mined], Address, &MarketCall, ChainTime) -> Result<Vec<MarketEvent>, String>;
 type Hook = dyn FnMut(&'static str) -> Option<Trouble>;
+type Watcher = dyn Fn(TxHash);
 
 struct Block {
     header: Header,
@@ -87,6 +88,7 @@ pub struct FakeChain {
     handed_over: RefCell<Vec<TxHash>>,
     rule: Box<Rule>,
     hook: RefCell<Box<Hook>>,
+    watcher: RefCell<Box<Watcher>>,
     base_fee: Cell<u128>,
     tip: Cell<u128>,
     final_lag: Cell<Option<u64>>,
@@ -124,6 +126,7 @@ impl FakeChain {
             handed_over: RefCell::default(),
             rule,
             hook: RefCell::new(Box::new(|_| None)),
+            watcher: RefCell::new(Box::new(|_| {})),
             base_fee: Cell::new(1_000_000_000),
             tip: Cell::new(100_000_000),
             final_lag: Cell::new(Some(10)),
@@ -160,6 +163,10 @@ impl FakeChain {
     /// Answers every question again.
     pub fn heal(&self) {
         self.trouble(|_| None);
+    }
+    /// Tells `watcher` of every transaction at the moment at which it is handed over.
+    pub fn watch(&self, watcher: impl Fn(TxHash) + 'static) {
+        *self.watcher.borrow_mut() = Box::new(watcher);
     }
     /// Sets what the next blocks want for gas, in wei.
     pub fn set_base_fee(&self, wei: u128) {
@@ -290,6 +297,7 @@ impl FakeChain {
     fn take(&self, raw: &[u8]) -> Result<TxHash, String> {
         let tx: Tx = serde_json::from_slice(raw).map_err(|e| format!("rlp: {e}"))?;
         let hash = hash_of(&tx);
+        (self.watcher.borrow())(hash);
         self.handed_over.borrow_mut().push(hash);
         let next = self.next_nonce(tx.from, self.height());
         if tx.chain != self.id {
