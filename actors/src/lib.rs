@@ -2,6 +2,7 @@
 
 pub mod chain_listener;
 pub mod domain;
+pub mod firewall;
 pub mod line;
 pub mod ports;
 pub mod records;

@@ -4,8 +4,10 @@
 // Test code may die of a broken assumption: that is how it tells.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod ipfs;
 mod memory;
 mod store;
 
+pub use ipfs::MemoryIpfs;
 pub use memory::{ManualClock, MemoryDisk, SeededRandomness};
 pub use store::{store_contract, Fuse, MemoryStore};
