@@ -102,3 +102,49 @@ where
         self.end.lost.get()
     }
 }
+
+/// Lines to several actors that hear the same.
+pub struct Lines<M>(Vec<Line<M>>)
+where
+    M: Message + Send,
+    M::Result: Send;
+
+impl<M> Clone for Lines<M>
+where
+    M: Message + Send,
+    M::Result: Send,
+{
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<M> Default for Lines<M>
+where
+    M: Message + Send,
+    M::Result: Send,
+{
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<M> Lines<M>
+where
+    M: Message + Send + Clone + 'static,
+    M::Result: Send,
+{
+    /// Adds an end and returns the line to it.
+    pub fn add(&mut self) -> Line<M> {
+        let line = Line::new();
+        self.0.push(line.clone());
+        line
+    }
+
+    /// Tells everybody without waiting.
+    pub fn tell(&self, message: &M) {
+        for line in &self.0 {
+            line.tell(message.clone());
+        }
+    }
+}

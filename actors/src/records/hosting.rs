@@ -80,7 +80,8 @@ pub fn references(store: &dyn Store, cid: &Cid) -> Result<Vec<Reference>, store:
     store::list(store, &root_key(cid), Order::Ascending, 10_000)
 }
 
-/// A pin that this node made (never one that it found).
+/// A root that this node keeps, or is about to: written before the backend is asked, so that a pin of ours is
+/// never taken for somebody else's after a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
     /// The root.
@@ -90,8 +91,10 @@ pub struct Pin {
     pub bytes: u64,
     /// How many blocks.
     pub blocks: u64,
-    /// When it was complete.
-    pub pinned_at: WallTime,
+    /// When it was complete; `None` while it is being fetched.
+    pub pinned_at: Option<WallTime>,
+    /// The backend had it pinned before we asked: it is never unpinned by us.
+    pub foreign: bool,
     /// When its last reference went; it is unpinned a grace period later unless one comes back.
     pub unneeded_since: Option<WallTime>,
 }

@@ -47,6 +47,8 @@ pub struct Outcome {
     pub seq: u64,
     /// Which intent.
     pub intent: IntentKey,
+    /// On which market.
+    pub market: Market,
     /// What it wanted.
     pub call: MarketCall,
     /// What came of it.
