@@ -256,9 +256,9 @@ impl Pinner {
     fn perform(&mut self, hosted: &HostedBid, effects: &[Effect], ctx: &mut Context<Self>) {
         for effect in effects {
             match effect {
-                Effect::Accept { .. } | Effect::Announce { .. } | Effect::Settle => {
-                    self.outbox.submit.tell(Submit);
-                }
+                Effect::Accept { attempt } => self.hint("accept", hosted.bid, *attempt),
+                Effect::Announce { attempt, .. } => self.hint("pinned", hosted.bid, *attempt),
+                Effect::Settle => self.hint("settle", hosted.bid, 0),
                 Effect::Fetch => self.fetch(hosted, ctx),
                 Effect::StopFetch => {
                     if let Some(handle) = self.fetches.remove(&hosted.bid).and_then(|fetch| fetch.running) {
@@ -268,6 +268,10 @@ impl Pinner {
                 Effect::Keep | Effect::LetGo => {}
             }
         }
+    }
+
+    fn hint(&self, what: &str, bid: BidKey, attempt: u32) {
+        self.outbox.submit.tell(Submit { key: IntentKey::of_bid(what, bid, attempt) });
     }
 
     /// Takes every unfinished bid up where the store says that it stands.

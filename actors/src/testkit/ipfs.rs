@@ -48,13 +48,13 @@ pub fn cid_of(codec: u64, bytes: &[u8]) -> Cid {
 pub fn unixfs_file(bytes: &[u8], chunk: usize) -> Vec<(Cid, Vec<u8>)> {
     let leaves: Vec<(Cid, Vec<u8>)> =
         bytes.chunks(chunk).map(|leaf| (cid_of(RAW, leaf), leaf.to_vec())).collect();
-    let field = |number: u8, bytes: &[u8]| [&[number << 3 | 2][..], &varint(bytes.len() as u64), bytes].concat();
+    let field =
+        |number: u8, bytes: &[u8]| [&[number << 3 | 2][..], &varint(bytes.len() as u64), bytes].concat();
     let number = |field: u8, value: u64| [&[field << 3][..], &varint(value)].concat();
     let mut node = Vec::new();
     let mut data = [number(1, 2), number(3, bytes.len() as u64)].concat();
     for (cid, leaf) in &leaves {
-        let link =
-            [field(1, &cid.to_bytes()), field(2, b""), number(3, leaf.len() as u64)].concat();
+        let link = [field(1, &cid.to_bytes()), field(2, b""), number(3, leaf.len() as u64)].concat();
         node.extend(field(2, &link));
         data.extend(number(4, leaf.len() as u64));
     }
@@ -158,7 +158,8 @@ impl Ipfs for FakeIpfs {
                 if walked.bytes > cap.0 {
                     return Err(Error::TooLarge { cap: cap.0 });
                 }
-                ahead.extend(dag::links(&cid, &block).map_err(|why| Error::Unusable(why.to_string()))?);
+                let links = dag::links(&cid, &block).map_err(|why| Error::Unusable(why.to_string()))?;
+                ahead.extend(links.into_iter().map(|link| link.cid));
             }
             self.pins.borrow_mut().insert(root);
             Ok(walked)
