@@ -9,6 +9,7 @@
 //! One round at a time looks at the chain, moves each nonce on, fills gaps, gives nonces to queued intents and
 //! sees to the treasury: `round`. What it decides is `domain::wallet`; what it makes durable is `book`.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -37,10 +38,13 @@ use book::Book;
 use memory::Memory;
 use round::Round;
 
-/// There is something to send: a new intent stands in the store. Without this it is found somewhat later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+/// An intent stands in the store. A hint: without it the intent is found later.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
-pub struct Submit;
+pub struct Submit {
+    /// Which.
+    pub key: IntentKey,
+}
 
 /// Withdraw whatever the market owes, even below the configured least, and also if that is not automatic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
@@ -206,8 +210,8 @@ pub struct WalletSigner {
     ports: Ports,
     outbox: Outbox,
     memory: Memory,
-    /// Whether there may be intents that no round has seen.
-    submitted: bool,
+    /// Keys told since the last round began.
+    submitted: BTreeSet<IntentKey>,
     /// What was asked about the credit since the last round began.
     asked: Asked,
     busy: bool,
@@ -224,7 +228,7 @@ impl WalletSigner {
             ports,
             outbox,
             memory: Memory::default(),
-            submitted: false,
+            submitted: BTreeSet::new(),
             asked: Asked::Nothing,
             busy: false,
             again: false,
@@ -240,7 +244,7 @@ impl WalletSigner {
         }
         self.busy = true;
         let mut memory = self.memory.clone();
-        memory.walked_all &= !std::mem::take(&mut self.submitted);
+        std::mem::take(&mut self.submitted).into_iter().for_each(|key| memory.enqueue(key));
         let round = Round {
             config: Rc::clone(&self.config),
             market: self.market,
@@ -272,7 +276,7 @@ impl WalletSigner {
             balance: self.memory.balance,
             credit: self.memory.credit,
             nonce: 0,
-            queued: self.memory.queue.len(),
+            queued: self.memory.queue.len() + self.submitted.len(),
             pending: vec![],
             spent_today: Wei::ZERO,
             counted_today: Wei::ZERO,
@@ -328,8 +332,8 @@ crate::supervised!(WalletSigner);
 impl Handler<Submit> for WalletSigner {
     type Result = ();
 
-    fn handle(&mut self, _: Submit, ctx: &mut Self::Context) {
-        self.submitted = true;
+    fn handle(&mut self, submit: Submit, ctx: &mut Self::Context) {
+        self.submitted.insert(submit.key);
         self.wake(ctx);
     }
 }

@@ -183,7 +183,13 @@ impl Book {
 
     fn journal(&self, batch: &mut Batch, intent: &Intent, result: Execution) -> Result<(), Error> {
         let seq = journal::next_seq::<Outcome>(self.store.as_ref())?;
-        batch.put(&Outcome { seq, intent: intent.key.clone(), market: intent.market, call: intent.call.clone(), result });
+        batch.put(&Outcome {
+            seq,
+            intent: intent.key.clone(),
+            market: intent.market,
+            call: intent.call.clone(),
+            result,
+        });
         Ok(())
     }
 

@@ -378,12 +378,8 @@ impl Round {
         Ok(())
     }
 
-    /// Finds queued intents: among all after a [`super::Submit`] and at first, among some in any other round,
-    /// because a message may be lost.
+    /// Finds queued intents of which no [`super::Submit`] told: among all at first, then among some each round.
     fn walk(&mut self) -> Result<(), Error> {
-        if !self.memory.walked_all {
-            self.memory.walk_from.clear();
-        }
         loop {
             let (store, from) = (&self.ports.store, &self.memory.walk_from);
             let page = store.scan(store::Table::Intents, from, None, Order::Ascending, WALK)?;

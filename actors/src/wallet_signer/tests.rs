@@ -158,7 +158,7 @@ impl Rig {
         let key = format!("accept:{bid}");
         self.write(self.intent(&key, MarketCall::Accept(BidId(bid)), deadline));
         if let Some(wallet) = &self.wallet {
-            wallet.do_send(Submit);
+            wallet.do_send(Submit { key: IntentKey(key) });
         }
     }
     /// Lets time pass without a block.
