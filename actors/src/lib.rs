@@ -3,6 +3,7 @@
 pub mod bid_filter;
 pub mod chain_listener;
 pub mod domain;
+pub mod firewall;
 pub mod line;
 pub mod pinner;
 pub mod ports;

@@ -183,7 +183,7 @@ async fn find_root(ipfs: &dyn Ipfs, file: FileHash, idle: Duration) -> Result<Ro
         .await
         .map_err(|_| Fault::NotNow(format!("nobody gave {guess}")))??
         .ok_or_else(|| Fault::NotNow(format!("{guess} was not found")))?;
-    let cid = dag::root_of(file, &block).map_err(|why| Fault::Unusable(why.to_string()))?;
+    let cid = dag::root_of(file, &block);
     let foreign = ipfs.is_pinned(cid).await?;
     Ok(Root { cid, foreign })
 }
@@ -203,7 +203,7 @@ async fn bring(
     let mut batch = Batch::new();
     while let Some(cid) = ahead.pop() {
         let multihash = cid.hash().to_bytes();
-        if dag::inline(&cid).is_some() || !seen.insert(multihash.clone()) {
+        if dag::is_identity(&cid) || !seen.insert(multihash.clone()) {
             continue;
         }
         let block = ipfs
@@ -215,7 +215,7 @@ async fn bring(
         walked.blocks += 1;
         walked.bytes += block.len() as u64;
         index_leaf(&mut batch, &multihash, root);
-        ahead.extend(links.into_iter().map(|link| link.cid));
+        ahead.extend(links);
         if batch.changes.len() >= 2 * LEAVES_A_BATCH {
             store.commit(std::mem::take(&mut batch))?;
         }

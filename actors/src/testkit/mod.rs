@@ -10,5 +10,6 @@ pub mod market;
 mod memory;
 mod store;
 
+pub use ipfs::MemoryIpfs;
 pub use memory::{ManualClock, MemoryDisk, SeededRandomness};
 pub use store::{store_contract, Fuse, MemoryStore};
