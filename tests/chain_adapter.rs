@@ -8,7 +8,7 @@ mod liar;
 mod support;
 
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::Arc;
 
 use ethers::abi::ethereum_types::{Bloom, BloomInput};
@@ -363,7 +363,7 @@ async fn a_market_that_is_not_there_is_none_and_one_that_was_found_stays() {
 }
 
 #[actix_rt::test]
-async fn both_kinds_of_transactions_are_mined_and_a_second_submit_is_no_failure() {
+async fn both_kinds_of_transactions_are_mined_and_a_second_submit_is_refused_in_the_providers_words() {
     let Some(world) = World::start().await else { return };
     let key = &world.accounts[5];
     let chain = world.chain.chain_id().await.unwrap();
@@ -382,7 +382,11 @@ async fn both_kinds_of_transactions_are_mined_and_a_second_submit_is_no_failure(
         assert_eq!(key.sign(&tx).unwrap(), signed, "the same input gives the same bytes");
         world.anvil.call("evm_setAutomine", json!([false]));
         world.chain.submit(&signed.raw).await.unwrap();
-        assert_eq!(world.chain.submit(&signed.raw).await.unwrap(), signed.hash);
+        let again = world.chain.submit(&signed.raw).await.unwrap_err();
+        assert!(
+            matches!(again, Error::Refused { ref message, .. } if message == "transaction already imported"),
+            "{again}"
+        );
         assert_eq!(world.chain.receipt(signed.hash).await.unwrap(), None);
         assert_eq!(world.chain.nonce(key.address(), At::Latest).await.unwrap(), nonce);
         assert_eq!(world.chain.nonce(key.address(), At::Pending).await.unwrap(), nonce + 1);
@@ -583,6 +587,75 @@ async fn poison_is_counted_and_the_rest_is_read() {
     let events = chain.events(Span::Range(BlockHeight(0), head.number)).await.unwrap();
     assert_eq!((events.poison, events.events.len()), (2, 1));
     assert_eq!(events.events[0].event.bid(), Some(BidId(2)));
+}
+
+#[actix_rt::test]
+async fn a_range_that_is_too_much_is_read_by_pieces_whatever_the_provider_calls_it() {
+    let Some(world) = World::start().await else { return };
+    world.chain.contracts().await.unwrap();
+    for account in 1..5 {
+        world.send(account, offer()).await;
+        world.anvil.mine(5);
+    }
+    let head = world.chain.head().await.unwrap().number;
+    let whole = world.chain.events(Span::Range(BlockHeight(0), head)).await.unwrap();
+    assert_eq!(whole.events.len(), 4);
+    for (code, words) in [
+        (-32005, "query returned more than 10000 results"),
+        (-32602, "Log response size exceeded. Try with this block range [0x0, 0x2]"),
+        (-32614, "eth_getLogs is limited to a 3 blocks range"),
+        (-32000, "block range too large"),
+    ] {
+        let liar = Liar::start(*world.anvil, move |method, params, answer| {
+            let number = |key: &str| support::anvil::quantity(&params[0][key]);
+            if method == "eth_getLogs" && number("toBlock") - number("fromBlock") >= 3 {
+                *answer = json!({ "error": { "code": code, "message": words } });
+            }
+        });
+        let chain = world.through(&liar.url());
+        assert_eq!(chain.events(Span::Range(BlockHeight(0), head)).await.unwrap(), whole, "{words}");
+        liar.lie(|method, _, answer| {
+            if method == "eth_getLogs" {
+                *answer = json!({ "error": { "code": -32000, "message": "no" } });
+            }
+        });
+        let error = chain.events(Span::Range(BlockHeight(0), head)).await.unwrap_err();
+        assert!(matches!(error, Error::Refused { .. }), "one block that is refused is an error: {error}");
+    }
+
+    let liar = Liar::start(*world.anvil, |method, _, answer| {
+        if method == "eth_getLogs" {
+            for log in answer["result"].as_array_mut().unwrap() {
+                log["data"] = json!(format!("{}{}", log["data"].as_str().unwrap(), "00".repeat(10_000)));
+            }
+        }
+    });
+    let small = json_rpc::Config { max_body: 50_000, ..json_rpc::Config::default() };
+    let chain = Ethereum::new(Rc::new(Client::new(&liar.url(), small).unwrap()), by_router(&world.at));
+    assert_eq!(chain.events(Span::Range(BlockHeight(0), head)).await.unwrap(), whole);
+}
+
+#[actix_rt::test]
+async fn a_range_that_takes_too_long_is_asked_for_by_less_the_next_time() {
+    let Some(world) = World::start().await else { return };
+    world.anvil.mine(20);
+    let asked = Arc::new(AtomicU64::new(0));
+    let blocks = asked.clone();
+    let liar = Liar::start(*world.anvil, move |method, params, _| {
+        let number = |key: &str| support::anvil::quantity(&params[0][key]);
+        if method == "eth_getLogs" && number("toBlock") - number("fromBlock") >= 8 {
+            blocks.store(number("toBlock") - number("fromBlock") + 1, SeqCst);
+            std::thread::sleep(std::time::Duration::from_secs(3));
+        }
+    });
+    let hasty = json_rpc::Config { idle: std::time::Duration::from_secs(1), ..json_rpc::Config::default() };
+    let chain = Ethereum::new(Rc::new(Client::new(&liar.url(), hasty).unwrap()), by_router(&world.at));
+    let span = Span::Range(BlockHeight(0), BlockHeight(19));
+    for expected in [20, 10] {
+        assert!(matches!(chain.events(span).await.unwrap_err(), Error::Unreachable { .. }));
+        assert_eq!(asked.load(SeqCst), expected);
+    }
+    assert_eq!(chain.events(span).await.unwrap(), Events::default());
 }
 
 #[actix_rt::test]

@@ -62,6 +62,24 @@ pub enum Error {
         /// What went wrong.
         what: String,
     },
+    /// No whole answer in time. Less may be answered sooner.
+    #[error("{url}: {what}")]
+    TimedOut {
+        /// The provider.
+        url: Endpoint,
+        /// What was waited for, and how long.
+        what: String,
+    },
+    /// An answer larger than is read. Less must be asked for.
+    #[error("{url}: {method}: an answer of more than {max_body} bytes")]
+    TooLarge {
+        /// The provider.
+        url: Endpoint,
+        /// The method asked.
+        method: &'static str,
+        /// Bytes that are read.
+        max_body: usize,
+    },
     /// The provider answered with an error.
     #[error("{url}: {method} answered {code}: {message}")]
     Refused {
@@ -195,7 +213,7 @@ impl Client {
         method: &'static str,
         params: Value,
     ) -> Result<Option<T>, Error> {
-        let raw = self.ask(&Request::new(method, params)).await?;
+        let raw = self.single(&Request::new(method, params)).await?;
         self.read(method, &raw)
     }
 
@@ -207,7 +225,7 @@ impl Client {
         let mut answers = Vec::with_capacity(requests.len());
         for part in requests.chunks(MAX_BATCH) {
             if part.len() > 1 && !self.one_by_one.get() {
-                match self.ask_all(part).await {
+                match self.several(part).await {
                     Err(Error::Refused { code, message, .. }) => {
                         tracing::info!(url = %self.endpoint, code, message, "provider refuses batches");
                         self.one_by_one.set(true);
@@ -219,13 +237,25 @@ impl Client {
                 }
             }
             for request in part {
-                answers.push(match self.ask(request).await {
+                answers.push(match self.single(request).await {
                     Err(refused @ Error::Refused { .. }) => Err(refused),
                     other => Ok(other?),
                 });
             }
         }
         Ok(answers)
+    }
+
+    /// Asks a fixed number of questions, as [`Client::batch`] does.
+    ///
+    /// # Errors
+    /// As for a batch.
+    pub async fn ask<const N: usize>(
+        &self,
+        requests: [Request; N],
+    ) -> Result<[Result<Raw, Error>; N], Error> {
+        let answers = self.batch(&requests).await?;
+        answers.try_into().map_err(|_| self.distrust("a batch got too few answers"))
     }
 
     /// Reads a result; `null` is `None`.
@@ -250,6 +280,10 @@ impl Client {
         Error::Unreachable { url: self.endpoint.clone(), what: self.endpoint.redact(what.as_ref()) }
     }
 
+    fn timed_out(&self, what: String) -> Error {
+        Error::TimedOut { url: self.endpoint.clone(), what }
+    }
+
     fn refused(&self, method: &'static str, complaint: Complaint) -> Error {
         Error::Refused {
             url: self.endpoint.clone(),
@@ -266,7 +300,7 @@ impl Client {
         Question { jsonrpc: "2.0", id, method: request.method, params: &request.params }
     }
 
-    async fn ask(&self, request: &Request) -> Result<Raw, Error> {
+    async fn single(&self, request: &Request) -> Result<Raw, Error> {
         let question = self.question(request);
         let body = self.exchange(question.method, &json!(question)).await?;
         let reply: Reply = self.parse(question.method, &body)?;
@@ -278,7 +312,7 @@ impl Client {
         self.settle(question.method, reply)
     }
 
-    async fn ask_all(&self, requests: &[Request]) -> Result<Vec<Result<Raw, Error>>, Error> {
+    async fn several(&self, requests: &[Request]) -> Result<Vec<Result<Raw, Error>>, Error> {
         let questions: Vec<_> = requests.iter().map(|request| self.question(request)).collect();
         let body = self.exchange("batch", &json!(questions)).await?;
         if body.iter().find(|b| !b.is_ascii_whitespace()) != Some(&b'[') {
@@ -323,7 +357,8 @@ impl Client {
 
     /// Sends one body and gives the whole answer of a success.
     async fn exchange(&self, method: &'static str, body: &Value) -> Result<Vec<u8>, Error> {
-        let exchange = timeout(self.config.total, self.send(method, body));
+        let total = self.config.total;
+        let exchange = timeout(total, self.send(method, body));
         let (status, body) = exchange.await.map_err(|_| {
             self.unreachable(format!("{method}: no whole answer in {:?}", self.config.total))
         })??;
@@ -341,7 +376,8 @@ impl Client {
     }
 
     async fn send(&self, method: &'static str, body: &Value) -> Result<(StatusCode, Vec<u8>), Error> {
-        let idle = || self.unreachable(format!("{method}: silent for {:?}", self.config.idle));
+        let Config { idle, max_body, .. } = self.config;
+        let silent = |_| self.timed_out(format!("{method}: silent for {idle:?}"));
         let mut request = self
             .http
             .post(self.endpoint.request_url())
@@ -350,18 +386,15 @@ impl Client {
         if let Some((user, password)) = self.endpoint.login() {
             request = request.basic_auth(user, password);
         }
-        let mut response = timeout(self.config.idle, request.send_body(body.to_string()))
+        let mut response = timeout(idle, request.send_body(body.to_string()))
             .await
-            .map_err(|_| idle())?
+            .map_err(silent)?
             .map_err(|e| self.unreachable(format!("{method}: {e}")))?;
         let mut whole = Vec::new();
-        while let Some(piece) = timeout(self.config.idle, response.next()).await.map_err(|_| idle())? {
+        while let Some(piece) = timeout(idle, response.next()).await.map_err(silent)? {
             let piece = piece.map_err(|e| self.unreachable(format!("{method}: {e}")))?;
-            if whole.len() + piece.len() > self.config.max_body {
-                return Err(self.unreachable(format!(
-                    "{method}: an answer of more than {} bytes",
-                    self.config.max_body
-                )));
+            if whole.len() + piece.len() > max_body {
+                return Err(Error::TooLarge { url: self.endpoint.clone(), method, max_body });
             }
             whole.extend_from_slice(&piece);
         }
