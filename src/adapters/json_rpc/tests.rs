@@ -20,7 +20,15 @@ async fn faulty(
     config: Config,
     script: impl Fn(&Value) -> Act + 'static,
 ) -> (Client, Rc<RefCell<Vec<String>>>) {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    faulty_at("127.0.0.1", config, script).await
+}
+
+async fn faulty_at(
+    host: &str,
+    config: Config,
+    script: impl Fn(&Value) -> Act + 'static,
+) -> (Client, Rc<RefCell<Vec<String>>>) {
+    let listener = TcpListener::bind((host, 0)).await.unwrap();
     let url = format!("http://alice:hunter22@{}/v3/0123456789abcdef", listener.local_addr().unwrap());
     let heads = Rc::new(RefCell::new(Vec::new()));
     let (script, seen): (Rc<Script>, _) = (Rc::new(Box::new(script)), heads.clone());
@@ -82,6 +90,13 @@ async fn a_good_answer_is_read_and_the_question_is_well_formed() {
     assert!(head.starts_with("post /v3/0123456789abcdef http/1.1"), "{head}");
     assert!(head.contains("content-type: application/json"), "{head}");
     assert!(head.contains("authorization: basic ywxpy2u6ahvudgvymji="), "{head}");
+}
+
+#[actix_rt::test]
+async fn a_provider_may_have_an_ipv6_address() {
+    let answer = |request: &Value| ok(json!({ "id": request["id"], "result": "0x2a" }));
+    let (client, _) = faulty_at("::1", Config::default(), answer).await;
+    assert_eq!(client.call::<String>("eth_test", json!([])).await.unwrap(), "0x2a");
 }
 
 #[actix_rt::test]
