@@ -11,8 +11,8 @@ use scatter_actors::ports::chain::{Error, Event, Events, Header, Span};
 use serde_json::json;
 
 use super::wire::{quantity_of, RawHeader, RawLog};
-use super::{is_about_rate, Ethereum};
-use crate::adapters::json_rpc::{self, Request};
+use super::Ethereum;
+use crate::adapters::json_rpc::{self, is_about_rate, Request};
 
 const GET_LOGS: &str = "eth_getLogs";
 

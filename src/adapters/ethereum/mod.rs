@@ -18,7 +18,7 @@ use serde_json::json;
 
 use self::events::Topics;
 use self::wire::{hex_of, Bytes, Number, Quantity, RawHeader, RawReceipt, RawTransaction};
-use super::json_rpc::{Client, Raw, Request};
+use super::json_rpc::{is_about_rate, Client, Raw, Request};
 
 mod abi;
 pub mod calls;
@@ -257,13 +257,6 @@ impl Ethereum {
         let logs = receipt.logs.iter().filter(|log| ours.contains(&log.address));
         Ok(logs.filter_map(|log| self.topics.decode(&log.topics, &log.data.0)).collect())
     }
-}
-
-/// Whether a refusal says "not so fast", which tells nothing about what was asked. One of its codes also stands for
-/// too large an answer, and only the words tell which.
-fn is_about_rate(code: i64, message: &str) -> bool {
-    let of_size = ["result", "range", "response size"].iter().any(|word| message.contains(word));
-    matches!(code, -32005 | -32029 | 429) && !of_size
 }
 
 impl Chain for Ethereum {
