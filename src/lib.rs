@@ -1,3 +1,4 @@
 //! The node: adapters behind the ports, HTTP surfaces, and what puts them together.
 
 pub mod adapters;
+pub mod http;

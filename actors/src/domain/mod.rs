@@ -10,3 +10,4 @@ pub mod listening;
 pub mod market;
 pub mod requests;
 pub mod units;
+pub mod wallet;

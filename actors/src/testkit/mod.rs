@@ -4,6 +4,7 @@
 // Test code may die of a broken assumption: that is how it tells.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod chain;
 mod ipfs;
 mod memory;
 mod store;

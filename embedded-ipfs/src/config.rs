@@ -1,0 +1,105 @@
+//! What a node is started with.
+
+use std::path::PathBuf;
+
+use libp2p::Multiaddr;
+
+/// How a [`Node`](crate::Node) is started.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where blocks, pins and the key are kept; made if absent. One node at a time.
+    pub data_dir: PathBuf,
+    /// TCP addresses to listen on, such as `/ip4/0.0.0.0/tcp/4001`; port 0 takes a free one. May be empty.
+    pub listen: Vec<Multiaddr>,
+    /// Addresses told to others in addition to those listened on (behind a NAT or a service).
+    pub announce: Vec<Multiaddr>,
+    /// Peers to stay connected with, each with its `/p2p/` part.
+    pub peers: Vec<Multiaddr>,
+    /// Bounds on what this node keeps and what others may make it do.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// A node in `data_dir` that listens nowhere and knows nobody.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Config {
+            data_dir: data_dir.into(),
+            listen: Vec::new(),
+            announce: Vec::new(),
+            peers: Vec::new(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Bounds on a node. The defaults suit a small hoster.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Most bytes of blocks in the store; a write beyond it fails with [`Error::Full`](crate::Error::Full).
+    pub store_bytes: u64,
+    /// Memory for the database's page cache, in bytes.
+    pub cache_bytes: usize,
+    /// Most connections at once, in and out.
+    pub connections: u32,
+    /// Most blocks one peer may have asked for and not yet have had; further wants are refused.
+    pub wants_per_peer: usize,
+    /// Bytes of one peer's messages that may be read and not yet be stored.
+    pub inflight_bytes_per_peer: usize,
+    /// Threads of the node's own runtime.
+    pub threads: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            store_bytes: u64::MAX,
+            cache_bytes: 64 << 20,
+            connections: 256,
+            wants_per_peer: 4096,
+            inflight_bytes_per_peer: 16 << 20,
+            threads: 2,
+        }
+    }
+}
+
+/// Bounds on one pin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PinLimits {
+    /// Most bytes of distinct blocks; one more fails the pin with [`Error::TooManyBytes`](crate::Error::TooManyBytes).
+    pub max_bytes: u64,
+    /// Most distinct blocks; one more fails the pin with [`Error::TooManyBlocks`](crate::Error::TooManyBlocks).
+    pub max_blocks: u64,
+}
+
+impl Default for PinLimits {
+    /// No cap on bytes, 4 Mi blocks.
+    fn default() -> Self {
+        PinLimits { max_bytes: u64::MAX, max_blocks: 4 << 20 }
+    }
+}
+
+/// How a file is cut into blocks. The default gives the CID of a plain `ipfs add`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddOptions {
+    /// Bytes of the file in a leaf, 1 to 1 MiB.
+    pub chunk_bytes: usize,
+    /// Leaves are raw blocks rather than dag-pb nodes (`ipfs add --raw-leaves`).
+    pub raw_leaves: bool,
+    /// Nodes get CIDs of version 1 (`ipfs add --cid-version=1`, which implies `raw_leaves`).
+    pub cid_v1: bool,
+    /// The file is pinned before `add` returns; otherwise the next `gc` removes it.
+    pub pin: bool,
+}
+
+impl Default for AddOptions {
+    fn default() -> Self {
+        AddOptions { chunk_bytes: 256 << 10, raw_leaves: false, cid_v1: false, pin: true }
+    }
+}
+
+impl AddOptions {
+    /// The layout of `ipfs add --cid-version=1`: raw leaves, version 1 throughout.
+    pub fn v1() -> Self {
+        AddOptions { raw_leaves: true, cid_v1: true, ..Self::default() }
+    }
+}

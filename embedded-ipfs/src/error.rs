@@ -1,0 +1,107 @@
+//! What can go wrong, and whether asking again later may help.
+
+use std::io;
+
+use cid::Cid;
+
+/// A failure of the node or of one request to it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The node was stopped, or is stopping.
+    #[error("the node is stopped")]
+    Stopped,
+    /// The data directory, the key file or a thread could not be had.
+    #[error("input or output failed")]
+    Io(#[from] io::Error),
+    /// Another process (or node) has this data directory open.
+    #[error("the block store is open elsewhere")]
+    Locked,
+    /// The database failed; the write, if it was one, did not happen.
+    #[error("the block store failed")]
+    Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store would exceed its limit, in bytes.
+    #[error("the block store is full: {limit} bytes")]
+    Full {
+        /// The configured limit in bytes.
+        limit: u64,
+    },
+    /// The key file does not hold an ed25519 key.
+    #[error("the identity key is not usable")]
+    Key,
+    /// A multiaddr without a `/p2p/` part where the peer must be known, or one that cannot be dialled.
+    #[error("not the address of a peer: {0}")]
+    Address(String),
+    /// The node could not listen on an address.
+    #[error("cannot listen on {0}")]
+    Listen(String),
+    /// The peer could not be reached, refused, or broke off.
+    #[error("peer not reached: {0}")]
+    Unreachable(String),
+    /// A deadline passed.
+    #[error("deadline passed")]
+    Deadline,
+    /// More bytes than the caller allowed.
+    #[error("more than {limit} bytes")]
+    TooManyBytes {
+        /// The cap in bytes.
+        limit: u64,
+    },
+    /// More blocks than the caller allowed.
+    #[error("more than {limit} blocks")]
+    TooManyBlocks {
+        /// The cap in blocks.
+        limit: u64,
+    },
+    /// A single block above [`MAX_BLOCK`](crate::MAX_BLOCK), which no message can carry.
+    #[error("a block of {size} bytes is too large")]
+    BlockTooLarge {
+        /// The size of the block in bytes.
+        size: usize,
+    },
+    /// A codec whose links this crate does not know (it knows raw, dag-pb and dag-cbor).
+    #[error("unknown codec {0:#x}")]
+    Codec(u64),
+    /// A hash function that this crate does not compute.
+    #[error("unknown hash function {0:#x}")]
+    Hash(u64),
+    /// The bytes do not hash to the CID.
+    #[error("the bytes are not those of {0}")]
+    Mismatch(Cid),
+    /// A block whose bytes are not valid in its codec.
+    #[error("malformed block {0}")]
+    Malformed(Cid),
+    /// A UnixFS node that is not a file.
+    #[error("{0} is not a file")]
+    NotAFile(Cid),
+    /// A block is not in the local store, and the request does not ask the network.
+    #[error("{0} is not here")]
+    NotHere(Cid),
+}
+
+impl Error {
+    /// True if the same request may succeed later without anybody changing it.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Error::Io(_)
+            | Error::Store(_)
+            | Error::Full { .. }
+            | Error::Locked
+            | Error::Unreachable(_)
+            | Error::Deadline
+            | Error::NotHere(_) => true,
+            Error::Stopped
+            | Error::Key
+            | Error::Address(_)
+            | Error::Listen(_)
+            | Error::TooManyBytes { .. }
+            | Error::TooManyBlocks { .. }
+            | Error::BlockTooLarge { .. }
+            | Error::Codec(_)
+            | Error::Hash(_)
+            | Error::Mismatch(_)
+            | Error::Malformed(_)
+            | Error::NotAFile(_) => false,
+        }
+    }
+}

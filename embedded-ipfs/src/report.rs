@@ -1,0 +1,119 @@
+//! What a node answers with.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use cid::Cid;
+use libp2p::{Multiaddr, PeerId};
+
+/// How far a pin has come. Both numbers only grow; a caller's idle timer watches them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Distinct blocks that are here.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A complete recursive pin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PinReport {
+    /// The root, in the form in which it was pinned.
+    pub cid: Cid,
+    /// Distinct blocks of the DAG, identity CIDs not counted.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// An added file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Added {
+    /// The root.
+    pub cid: Cid,
+    /// Bytes of the file.
+    pub size: u64,
+}
+
+/// A block met by [`Node::walk`](crate::Node::walk).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Walked {
+    /// The CID by which it was reached first.
+    pub cid: Cid,
+    /// Bytes of the block.
+    pub size: u64,
+    /// Number of its links, 0 for a leaf. Repeated links count each time.
+    pub links: usize,
+}
+
+/// What a garbage collection removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Blocks removed.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A connected peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Who.
+    pub id: PeerId,
+    /// The address of its oldest connection.
+    pub address: Multiaddr,
+    /// It is one of those that the node stays connected with.
+    pub kept: bool,
+}
+
+/// A node's counters. Those of traffic start at 0 with the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Blocks in the store.
+    pub blocks: u64,
+    /// Bytes of the blocks in the store.
+    pub bytes: u64,
+    /// Bytes of the database file on disk.
+    pub disk_bytes: u64,
+    /// Recursive pins.
+    pub pins: u64,
+    /// Connected peers.
+    pub peers: u64,
+    /// Distinct blocks that local callers wait for.
+    pub wants: u64,
+    /// Blocks received that had been asked for.
+    pub received_blocks: u64,
+    /// Their bytes.
+    pub received_bytes: u64,
+    /// Blocks received that nobody waited for (any more); dropped.
+    pub unwanted_blocks: u64,
+    /// Blocks sent to peers.
+    pub sent_blocks: u64,
+    /// Their bytes.
+    pub sent_bytes: u64,
+}
+
+/// What one peer answered when it was asked for one block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The block, whose hash was checked, and how long after the asking it was complete.
+    Block {
+        /// Its bytes.
+        bytes: Bytes,
+        /// Time from sending the want to having checked the hash.
+        after: Duration,
+    },
+    /// The peer says that it does not have the block.
+    DontHave,
+    /// No answer by the deadline.
+    Silence,
+}
+
+/// One CID of [`fetch_from`](crate::fetch_from) with its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// The CID as given.
+    pub cid: Cid,
+    /// What came of it.
+    pub answer: Answer,
+}

@@ -1,0 +1,135 @@
+//! The key in memory: it signs transactions and messages, and is wiped when dropped.
+
+use std::fmt;
+
+use ethers::core::k256::ecdsa::SigningKey;
+use ethers::signers::Wallet;
+use ethers::types::transaction::eip2718::TypedTransaction;
+use ethers::types::{
+    Eip1559TransactionRequest, RecoveryMessage, Signature, TransactionRequest, H160, H256, U256,
+};
+use ethers::utils::{hash_message, keccak256, secret_key_to_address};
+use scatter_actors::domain::units::{Address, TxHash};
+use scatter_actors::ports::keys::{Error, Keys, Signed, Unsigned};
+
+use super::calls::{self, Call};
+use super::Directory;
+
+/// An account's key. `Send`, so that it can be decrypted on another thread than it signs on.
+#[derive(Clone)]
+pub struct Signer {
+    wallet: Wallet<SigningKey>,
+    directory: Directory,
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Signer").field(&self.address()).finish()
+    }
+}
+
+/// Why 32 bytes are no key: they are zero or not below the curve's order.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a secp256k1 key")]
+pub struct NotAKey;
+
+impl Signer {
+    /// The account of a key.
+    ///
+    /// # Errors
+    /// If these bytes are none.
+    pub fn from_key(key: &[u8; 32]) -> Result<Self, NotAKey> {
+        let key = SigningKey::from_slice(key).map_err(|_| NotAKey)?;
+        let address = secret_key_to_address(&key);
+        Ok(Self { wallet: Wallet::new_with_signer(key, address, 0), directory: Directory::default() })
+    }
+
+    /// The same, knowing the addresses that a chain adapter finds: without them it cannot sign a `Register`.
+    pub fn with_directory(self, directory: Directory) -> Self {
+        Self { directory, ..self }
+    }
+
+    /// Signs any call, or a deployment where `to` is `None`.
+    pub(super) fn sign_call(&self, tx: &Unsigned, to: Option<Address>, call: &Call) -> Result<Signed, Error> {
+        let typed = self.typed(tx, to, call)?;
+        let signature = self.wallet.sign_transaction_sync(&typed).map_err(refused)?;
+        let raw = typed.rlp_signed(&signature).to_vec();
+        let hash = TxHash(keccak256(&raw));
+        Ok(Signed { raw, hash })
+    }
+
+    fn typed(&self, tx: &Unsigned, to: Option<Address>, call: &Call) -> Result<TypedTransaction, Error> {
+        let (from, to) = (H160(self.address().0), to.map(|to| H160(to.0).into()));
+        let (gas, nonce) = (U256::from(tx.gas_limit), U256::from(tx.nonce));
+        let data = call.data.clone();
+        Ok(match tx.fees.max_tip {
+            Some(tip) if tip > tx.fees.max_fee => {
+                return Err(Error::Refused("the tip exceeds the whole fee".to_owned()));
+            }
+            Some(tip) => Eip1559TransactionRequest {
+                from: Some(from),
+                to,
+                gas: Some(gas),
+                value: Some(call.value.0),
+                data: Some(data.into()),
+                nonce: Some(nonce),
+                access_list: Default::default(),
+                max_priority_fee_per_gas: Some(tip.0),
+                max_fee_per_gas: Some(tx.fees.max_fee.0),
+                chain_id: Some(tx.chain.into()),
+            }
+            .into(),
+            None => TransactionRequest {
+                from: Some(from),
+                to,
+                gas: Some(gas),
+                gas_price: Some(tx.fees.max_fee.0),
+                value: Some(call.value.0),
+                data: Some(data.into()),
+                nonce: Some(nonce),
+                chain_id: Some(tx.chain.into()),
+            }
+            .into(),
+        })
+    }
+}
+
+impl Keys for Signer {
+    fn address(&self) -> Address {
+        Address(ethers::signers::Signer::address(&self.wallet).0)
+    }
+
+    fn sign(&self, tx: &Unsigned) -> Result<Signed, Error> {
+        let register = self.directory.contracts().and_then(|found| found.register);
+        let call = calls::encode(&tx.call, self.address(), tx.market, register).map_err(refused)?;
+        self.sign_call(tx, Some(call.to), &call)
+    }
+
+    fn sign_message(&self, message: &[u8]) -> Result<[u8; 65], Error> {
+        let signature = self.wallet.sign_hash(hash_message(message)).map_err(refused)?;
+        let bytes = signature.to_vec();
+        bytes.try_into().map_err(|_| Error::Refused("a signature of another length".to_owned()))
+    }
+}
+
+fn refused(error: impl fmt::Display) -> Error {
+    Error::Refused(error.to_string())
+}
+
+/// Who signed a message by EIP-191; `None` if nobody can have: the last byte must be 27 or 28, and `s` in the lower
+/// half of the order, so that a signature has one form only.
+pub fn recover(message: &[u8], signature: &[u8; 65]) -> Option<Address> {
+    let (r, rest) = signature.split_at(32);
+    let (s, v) = rest.split_at(32);
+    let signature = Signature {
+        r: U256::from_big_endian(r),
+        s: U256::from_big_endian(s),
+        v: u64::from(*v.first().filter(|v| matches!(v, 27 | 28))?),
+    };
+    let parsed = ethers::core::k256::ecdsa::Signature::from_slice(&[r, s].concat()).ok()?;
+    if parsed.normalize_s().is_some() {
+        return None;
+    }
+    let hash: H256 = hash_message(message);
+    signature.recover(RecoveryMessage::Hash(hash)).ok().map(|address| Address(address.0))
+}
