@@ -9,6 +9,7 @@ pub mod pinner;
 pub mod ports;
 pub mod records;
 pub mod supervisor;
-pub mod wake;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+pub mod wake;
+pub mod wallet_signer;

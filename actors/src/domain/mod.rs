@@ -4,6 +4,7 @@ pub mod admission;
 pub mod backoff;
 pub mod bid;
 pub mod cids;
+pub mod dag;
 pub mod egress;
 pub mod limits;
 pub mod listening;

@@ -5,7 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod chain;
-mod ipfs;
+pub mod ipfs;
+pub mod market;
 mod memory;
 mod store;
 
