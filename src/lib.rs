@@ -1,3 +1,6 @@
 //! The node: adapters behind the ports, HTTP surfaces, and what puts them together.
 
 pub mod adapters;
+pub mod config;
+pub mod exit;
+pub mod telemetry;
