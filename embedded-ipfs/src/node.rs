@@ -9,8 +9,7 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::io::AsyncRead;
 
 use crate::{
-    AddOptions, Added, Config, Error, Fetched, Peer, PinLimits, PinReport, Progress, Stats, Swept,
-    Walked,
+    AddOptions, Added, Config, Error, Fetched, Peer, PinLimits, PinReport, Progress, Stats, Swept, Walked,
 };
 
 /// A running node. Clones are the same node; it stops when the last clone is dropped or at [`Node::stop`].
@@ -133,11 +132,7 @@ impl Node {
     ///
     /// # Errors
     /// [`Error::Io`] from the reader, [`Error::Store`], [`Error::Full`].
-    pub async fn add(
-        &self,
-        _reader: impl AsyncRead + Unpin,
-        _options: AddOptions,
-    ) -> Result<Added, Error> {
+    pub async fn add(&self, _reader: impl AsyncRead + Unpin, _options: AddOptions) -> Result<Added, Error> {
         Err(Error::Stopped)
     }
     /// The bytes of a UnixFS file (or of a raw block) in order, fetching what is missing with some read-ahead.

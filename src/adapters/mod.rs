@@ -2,7 +2,12 @@
 
 pub mod data_dir;
 pub mod disk;
+#[cfg(feature = "embedded")]
+pub mod embedded;
+pub mod ethereum;
 pub mod hoster_probe;
+pub mod json_rpc;
+pub mod keystore;
 pub mod randomness;
 pub mod sqlite;
 pub mod system_clock;

@@ -3,6 +3,7 @@
 //! A rule is asked twice for each call: before the call is forwarded, and before its answer is sent back. What the rule
 //! does while it is asked happens exactly there: a `kill -9` in it falls between the effect and the knowledge of it.
 
+use std::collections::HashMap;
 use std::io::{self, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -77,7 +78,7 @@ struct State {
     rule: Mutex<Arc<Rule>>,
     calls: Mutex<Vec<Call>>,
     called: Condvar,
-    connections: Mutex<Vec<TcpStream>>,
+    connections: Mutex<HashMap<usize, TcpStream>>,
     closed: AtomicBool,
 }
 
@@ -170,7 +171,7 @@ impl Drop for FaultProxy {
         if let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();
         }
-        for connection in self.state.connections.lock().unwrap().drain(..) {
+        for connection in self.state.connections.lock().unwrap().values() {
             let _ = connection.shutdown(Shutdown::Both);
         }
     }
@@ -181,19 +182,20 @@ fn count(calls: &[Call], method: &str) -> usize {
 }
 
 fn accept(listener: &TcpListener, state: &Arc<State>) {
-    for stream in listener.incoming() {
+    for (number, stream) in listener.incoming().enumerate() {
         if state.closed.load(Ordering::SeqCst) {
             return;
         }
         let Ok(stream) = stream else { continue };
         if let Ok(handle) = stream.try_clone() {
-            state.connections.lock().unwrap().push(handle);
+            state.connections.lock().unwrap().insert(number, handle);
         }
         let state = state.clone();
         thread::spawn(move || {
             // A connection that breaks is what this proxy is for.
             let _ = serve(&stream, &state);
             let _ = stream.shutdown(Shutdown::Both);
+            state.connections.lock().unwrap().remove(&number);
         });
     }
 }

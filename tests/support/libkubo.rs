@@ -36,7 +36,9 @@ impl LibKubo {
         let installed =
             std::fs::read_dir(root().join(".tools/libkubo")).is_ok_and(|mut files| files.next().is_some());
         if !installed {
-            not_run("libkubo", "tools/install libkubo");
+            let remedy =
+                if cfg!(target_os = "linux") { "tools/install libkubo" } else { "it exists for Linux only" };
+            not_run("libkubo", remedy);
             return None;
         }
         let repository = TempDir::new().expect("a temporary directory");

@@ -284,6 +284,10 @@ fn accepted(execution: &Execution, attempt: u32, case: Case<'_>, now: ChainTime)
                         );
                     }
                     // The legacy market tells the time elapsed, ours the time left: both end within a hold.
+                    // Ours says 0 where no hold is in the way: the offer is over or the bid is pinned.
+                    MarketEvent::AcceptWait { seconds: 0 } if case.rules.version == Version::V2 => {
+                        return Step::to(Stage::Lost { to: None }, [Effect::LetGo]);
+                    }
                     MarketEvent::AcceptWait { seconds } => {
                         let wait = match case.rules.version {
                             Version::V2 => *seconds,
@@ -294,7 +298,7 @@ fn accepted(execution: &Execution, attempt: u32, case: Case<'_>, now: ChainTime)
                     _ => {}
                 }
             }
-            Step::to(Stage::Lost { to: None }, [])
+            Step::to(Stage::Lost { to: None }, [Effect::LetGo])
         }
         Execution::Reverted { .. } => failed("the accept was reverted"),
         Execution::Abandoned { reason } => {
@@ -432,3 +436,6 @@ fn tick(stage: &Stage, case: Case<'_>, now: ChainTime) -> Step {
         _ => Step::to(stage.clone(), []),
     }
 }
+
+#[cfg(test)]
+mod tests;

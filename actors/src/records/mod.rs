@@ -5,3 +5,4 @@ pub mod hosting;
 pub mod intent;
 pub mod journal;
 pub mod meta;
+pub mod wallet;

@@ -4,8 +4,12 @@
 // Test code may die of a broken assumption: that is how it tells.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod chain;
+pub mod ipfs;
+pub mod market;
 mod memory;
 mod store;
 
+pub use ipfs::MemoryIpfs;
 pub use memory::{ManualClock, MemoryDisk, SeededRandomness};
 pub use store::{store_contract, Fuse, MemoryStore};
