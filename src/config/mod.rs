@@ -4,15 +4,20 @@
 //! Each section here turns into the `Config` of whoever needs it in `node`.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use scatter_actors::domain::admission::Policy;
+use scatter_actors::domain::limits::Limits;
 use scatter_actors::domain::units::{Address, ByteSize, Wei};
-use scatter_actors::{chain_listener, supervisor};
+use scatter_actors::{chain_listener, supervisor, wallet_signer};
 use secrecy::SecretString;
 use url::Url;
+
+use crate::adapters::ethereum;
+use crate::adapters::json_rpc::{self, BadUrl, Endpoint};
 
 mod layers;
 mod read;
@@ -120,6 +125,8 @@ pub struct Chain {
     pub start_block: u64,
     /// Blocks above an event before it is acted on.
     pub confirmations: u64,
+    /// Time from block to block as a rule.
+    pub block_time: Duration,
     /// Pause between two looks at the head.
     pub poll: Duration,
     /// Blocks of one ranged read at most.
@@ -141,38 +148,65 @@ impl Chain {
             chain_id: self.chain_id,
             start_block: self.start_block,
             confirmations: self.confirmations,
-            poll_ms: u64::try_from(self.poll.as_millis()).unwrap_or(u64::MAX),
+            poll_ms: milliseconds(self.poll),
             max_range: self.max_range,
             finality_depth: self.finality_depth,
         }
     }
+
+    /// The adapter's part.
+    pub fn contracts(&self) -> ethereum::Config {
+        ethereum::Config {
+            router: self.router,
+            market: self.market,
+            register: self.register,
+            env: self.env,
+            tip_percentile: self.tip_percentile,
+            min_tip: self.min_tip,
+        }
+    }
+
+    /// The client's part.
+    pub fn client(&self) -> json_rpc::Config {
+        json_rpc::Config { total: self.timeout, ..json_rpc::Config::default() }
+    }
 }
 
-/// A provider's URL. Its path or user may be a secret key, so only scheme and host are ever shown.
+/// Milliseconds of a duration, as the actors count.
+pub fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A provider's URL. It is shown without the credentials that it may hold.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ProviderUrl(Url);
+pub struct ProviderUrl {
+    whole: String,
+    shown: Endpoint,
+}
 
 impl ProviderUrl {
-    /// A provider at this URL.
-    pub(crate) fn new(url: Url) -> Self {
-        Self(url)
-    }
-    /// The whole URL, secrets included: for the client alone.
+    /// The whole URL, credentials included: for the client alone.
     pub fn expose(&self) -> &str {
-        self.0.as_str()
+        &self.whole
+    }
+}
+
+impl FromStr for ProviderUrl {
+    type Err = BadUrl;
+    fn from_str(text: &str) -> Result<Self, BadUrl> {
+        Ok(Self { whole: text.to_owned(), shown: text.parse()? })
     }
 }
 
 impl fmt::Display for ProviderUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.0.scheme(), self.0.host_str().unwrap_or_default())?;
-        self.0.port().map_or(Ok(()), |port| write!(f, ":{port}"))
+        fmt::Display::fmt(&self.shown, f)
     }
 }
 
 impl fmt::Debug for ProviderUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+        fmt::Display::fmt(&self.shown, f)
     }
 }
 
@@ -183,16 +217,8 @@ pub struct Wallet {
     pub keystore: PathBuf,
     /// Where its password stands.
     pub password: Password,
-    /// Wei a gas at most.
-    pub max_fee_per_gas: Wei,
-    /// Wei that one transaction may cost, value included.
-    pub max_spend_per_tx: Wei,
-    /// Wei that all transactions of any 24 hours may cost, value included.
-    pub max_spend_per_day: Wei,
-    /// Withdraw credit by itself.
-    pub auto_withdraw: bool,
-    /// Only from this much on.
-    pub min_withdraw: Wei,
+    /// What the signer keeps to.
+    pub signer: wallet_signer::Config,
 }
 
 /// Where a password stands.
@@ -254,10 +280,16 @@ pub struct Firewall {
     pub listen: SocketAddr,
     /// The host name that requests must name, if it is checked.
     pub public_name: Option<String>,
-    /// Connections at once.
+    /// Reverse proxies that tell who asks.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// Connections at once in all.
     pub max_connections: usize,
-    /// Requests a minute from one address.
-    pub requests_per_minute: u32,
+    /// Connections at once from one address.
+    pub connections_per_source: u32,
+    /// How much may be asked.
+    pub limits: Limits,
+    /// The IPFS node has so long for a block.
+    pub backend_timeout: Duration,
 }
 
 /// `[status]`

@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use scatter_actors::domain::admission::Policy;
 use scatter_actors::domain::backoff::Backoff;
-use scatter_actors::supervisor;
+use scatter_actors::domain::limits::Limits;
+use scatter_actors::{supervisor, wallet_signer};
 
 use super::layers::Layers;
 use super::values::{
@@ -12,8 +13,8 @@ use super::values::{
     text, web,
 };
 use super::{
-    Chain, Config, Firewall, Hoster, Ipfs, LogFormat, Node, Password, Roles, Status, Supervision, Validator,
-    Wallet, TEST_CHAINS,
+    milliseconds, Chain, Config, Firewall, Hoster, Ipfs, LogFormat, Node, Password, Roles, Status,
+    Supervision, Validator, Wallet, TEST_CHAINS,
 };
 
 /// Stands in for an address that does not read.
@@ -24,7 +25,7 @@ pub(super) fn config(from: &mut Layers) -> Config {
     let node = node(from);
     let roles = roles(from);
     let chain = chain(from, roles);
-    let wallet = wallet(from, roles, chain.is_some());
+    let wallet = wallet(from, roles, chain.as_ref());
     let config = Config {
         node,
         roles,
@@ -90,6 +91,7 @@ fn chain(from: &mut Layers, roles: Roles) -> Option<Chain> {
     let env = from.read("chain.env", optional(parsed));
     let start_block = from.read("chain.start_block", count);
     let confirmations = from.read("chain.confirmations", count);
+    let block_time = from.read("chain.block_time", span);
     let poll = from.read("chain.poll", span);
     let max_range = from.read("chain.max_range", count);
     let finality_depth = from.read("chain.finality_depth", count);
@@ -134,6 +136,7 @@ fn chain(from: &mut Layers, roles: Roles) -> Option<Chain> {
         env,
         start_block,
         confirmations,
+        block_time,
         poll,
         max_range,
         finality_depth,
@@ -143,24 +146,34 @@ fn chain(from: &mut Layers, roles: Roles) -> Option<Chain> {
     })
 }
 
-fn wallet(from: &mut Layers, roles: Roles, has_chain: bool) -> Option<Wallet> {
+fn wallet(from: &mut Layers, roles: Roles, chain: Option<&Chain>) -> Option<Wallet> {
     let keystore = from.read("wallet.keystore", optional(text));
     let password_file = from.read("wallet.password_file", optional(text));
-    let max_fee_per_gas = from.read("wallet.max_fee_per_gas", parsed);
-    let max_spend_per_tx = from.read("wallet.max_spend_per_tx", parsed);
-    let max_spend_per_day = from.read("wallet.max_spend_per_day", parsed);
-    let auto_withdraw = from.read("wallet.auto_withdraw", flag);
-    let min_withdraw = from.read("wallet.min_withdraw", parsed);
+    let signer = wallet_signer::Config {
+        // The chain's: both wait for the same reorgs, at the same pace.
+        confirmations: chain.map_or(0, |chain| chain.confirmations),
+        poll_ms: chain.map_or(0, |chain| milliseconds(chain.poll)),
+        max_fee_per_gas: from.read("wallet.max_fee_per_gas", parsed),
+        max_spend_per_tx: from.read("wallet.max_spend_per_tx", parsed),
+        max_spend_per_day: from.read("wallet.max_spend_per_day", parsed),
+        bump_after_seconds: from.read("wallet.bump_after", span).as_secs(),
+        in_flight: from.read("wallet.in_flight", count),
+        min_withdraw: from.read("wallet.min_withdraw", parsed),
+        auto_withdraw: from.read("wallet.auto_withdraw", flag),
+        balance_floor: from.read("wallet.balance_floor", parsed),
+    };
     let given = from.password();
 
-    if max_spend_per_tx > max_spend_per_day {
+    at_least_one(from, "wallet.in_flight", signer.in_flight as u64);
+    at_least_one(from, "wallet.bump_after", signer.bump_after_seconds);
+    if signer.max_spend_per_tx > signer.max_spend_per_day {
         from.mistake("wallet.max_spend_per_tx", "more than wallet.max_spend_per_day");
     }
     if keystore.is_none() && roles.need_wallet() {
         from.mistake("wallet.keystore", "required: the file of the account's key (see scatter account new)");
     }
     let keystore = keystore?;
-    if !has_chain && !from.faulty("chain.") {
+    if chain.is_none() && !from.faulty("chain.") {
         from.mistake("wallet.keystore", "an account is of no use without a chain: set chain.urls");
     }
     let password = match (given, password_file) {
@@ -172,15 +185,7 @@ fn wallet(from: &mut Layers, roles: Roles, has_chain: bool) -> Option<Wallet> {
             return None;
         }
     };
-    Some(Wallet {
-        keystore: keystore.into(),
-        password,
-        max_fee_per_gas,
-        max_spend_per_tx,
-        max_spend_per_day,
-        auto_withdraw,
-        min_withdraw,
-    })
+    Some(Wallet { keystore: keystore.into(), password, signer })
 }
 
 fn ipfs(from: &mut Layers) -> Ipfs {
@@ -241,11 +246,29 @@ fn firewall(from: &mut Layers) -> Firewall {
     let firewall = Firewall {
         listen: from.read_or("firewall.listen", NOWHERE, listen),
         public_name: from.read("firewall.public_name", optional(text)),
+        trusted_proxies: from.read("firewall.trusted_proxies", list(parsed)),
         max_connections: from.read("firewall.max_connections", count),
-        requests_per_minute: from.read("firewall.requests_per_minute", count),
+        connections_per_source: from.read("firewall.connections_per_source", count),
+        limits: Limits {
+            per_second: from.read("firewall.requests_per_second", count),
+            at_once: from.read("firewall.requests_at_once", count),
+            bytes_per_day: from.read("firewall.bytes_per_day", size).0,
+            all_per_second: from.read("firewall.all_requests_per_second", count),
+            all_at_once: from.read("firewall.all_requests_at_once", count),
+            ..Limits::default()
+        },
+        backend_timeout: from.read("firewall.backend_timeout", span),
     };
-    at_least_one(from, "firewall.max_connections", firewall.max_connections as u64);
-    at_least_one(from, "firewall.requests_per_minute", firewall.requests_per_minute.into());
+    for (key, value) in [
+        ("firewall.max_connections", firewall.max_connections as u64),
+        ("firewall.connections_per_source", firewall.connections_per_source.into()),
+        ("firewall.requests_per_second", firewall.limits.per_second.into()),
+        ("firewall.requests_at_once", firewall.limits.at_once.into()),
+        ("firewall.all_requests_per_second", firewall.limits.all_per_second.into()),
+        ("firewall.all_requests_at_once", firewall.limits.all_at_once.into()),
+    ] {
+        at_least_one(from, key, value);
+    }
     firewall
 }
 

@@ -73,7 +73,14 @@ fn every_default_has_a_comment_of_its_own() {
 fn defaults_that_the_actors_have_too_are_the_same() {
     let config = load(HOSTER, &[]).unwrap();
     let listener = chain_listener::Config { chain_id: 1337, ..Default::default() };
-    assert_eq!(config.chain.unwrap().listener(), listener);
+    assert_eq!(config.chain.as_ref().unwrap().listener(), listener);
+    let signer = wallet_signer::Config { confirmations: 12, ..Default::default() };
+    assert_eq!(config.wallet.unwrap().signer, signer);
+    assert_eq!(config.firewall.limits, Limits::default());
+    let chain = load(HOSTER, &[]).unwrap().chain.unwrap();
+    let market = chain.market;
+    assert_eq!(chain.contracts(), ethereum::Config { market, ..ethereum::Config::default() });
+    assert_eq!(chain.client(), json_rpc::Config::default());
     let (ours, theirs) = (config.supervision.policy, supervisor::Policy::default());
     assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
 }
@@ -281,7 +288,7 @@ fn every_file_that_is_shipped_loads_and_names_known_keys_only() {
 #[test]
 fn money_reads_with_its_unit() {
     let config = load(&format!("{HOSTER}max_fee_per_gas = \"30 gwei\""), &[]).unwrap();
-    assert_eq!(config.wallet.unwrap().max_fee_per_gas, Wei::from(30_000_000_000_u128));
+    assert_eq!(config.wallet.unwrap().signer.max_fee_per_gas, Wei::from(30_000_000_000_u128));
     // Values straight from TOML numbers are wei.
     assert_eq!(values::parsed::<Wei>(&Value::from(5_u64)), Ok(Wei::from(5)));
 }

@@ -9,6 +9,7 @@ use scatter_actors::domain::units::ByteSize;
 use url::Url;
 
 use super::ProviderUrl;
+use crate::adapters::json_rpc::BadUrl;
 
 /// A value or what is wrong with it.
 type Read<T> = Result<T, String>;
@@ -110,7 +111,7 @@ pub(super) fn listen(value: &Value) -> Read<SocketAddr> {
 
 /// A URL of `http` or `https`, whose text is not repeated: a provider's may hold a secret.
 pub(super) fn provider(value: &Value) -> Read<ProviderUrl> {
-    web(value).map(ProviderUrl::new).map_err(|_| "not a URL such as \"https://provider.example/key\"".into())
+    text(value)?.parse().map_err(|error: BadUrl| error.to_string())
 }
 
 /// A URL of `http` or `https`.
