@@ -1,7 +1,8 @@
 //! Sends the transactions that the other actors want, each exactly once, and tells what came of them.
 //!
 //! Owns: the key, every nonce, the states of intents, attempts, spending, the outcomes' journal.
-//! Hears: [`Submit`], [`CheckCredit`], [`Withdraw`], [`Wallet`].  Says: [`Executed`].
+//! Hears: [`Submit`], [`VoteRecorded`] and [`Settled`] (the credit may have grown), [`Withdraw`], [`Wallet`].
+//! Says: [`Executed`].
 //! On restart: everything derives from the store. An attempt is durable before it is sent (I2), so whatever
 //! the last life may have sent is known to this one, by its hash; a nonce goes to one intent for ever (I1, I3).
 //!
@@ -15,10 +16,11 @@ use std::time::Duration;
 use actix::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::chain_listener::{Settled, VoteRecorded};
 use crate::domain::market::Market;
 use crate::domain::units::{Address, TxHash, WallTime, Wei};
 use crate::domain::wallet::spend::Caps;
-use crate::line::Line;
+use crate::line::Lines;
 use crate::ports::chain::Chain;
 use crate::ports::clock::Clock;
 use crate::ports::keys::Keys;
@@ -43,11 +45,6 @@ pub struct Submit {
     /// Which.
     pub key: IntentKey,
 }
-
-/// The market may owe more than before. A hint: without it the credit is looked at every minute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
-#[rtype(result = "()")]
-pub struct CheckCredit;
 
 /// Withdraw whatever the market owes, even below the configured least, and also if that is not automatic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
@@ -185,14 +182,12 @@ pub struct Ports {
 #[derive(Clone, Default)]
 pub struct Outbox {
     /// Those who wait for outcomes.
-    pub executed: Vec<Line<Executed>>,
+    pub executed: Lines<Executed>,
 }
 
 impl Outbox {
     fn executed(&self, key: &IntentKey) {
-        for line in &self.executed {
-            line.tell(Executed { key: key.clone() });
-        }
+        self.executed.tell(&Executed { key: key.clone() });
     }
 }
 
@@ -215,8 +210,8 @@ pub struct WalletSigner {
     ports: Ports,
     outbox: Outbox,
     memory: Memory,
-    /// Keys told while a round was running.
-    heard: BTreeSet<IntentKey>,
+    /// Keys told since the last round began.
+    submitted: BTreeSet<IntentKey>,
     /// What was asked about the credit since the last round began.
     asked: Asked,
     busy: bool,
@@ -233,7 +228,7 @@ impl WalletSigner {
             ports,
             outbox,
             memory: Memory::default(),
-            heard: BTreeSet::new(),
+            submitted: BTreeSet::new(),
             asked: Asked::Nothing,
             busy: false,
             again: false,
@@ -249,7 +244,7 @@ impl WalletSigner {
         }
         self.busy = true;
         let mut memory = self.memory.clone();
-        std::mem::take(&mut self.heard).into_iter().for_each(|key| memory.enqueue(key));
+        std::mem::take(&mut self.submitted).into_iter().for_each(|key| memory.enqueue(key));
         let round = Round {
             config: Rc::clone(&self.config),
             market: self.market,
@@ -281,7 +276,7 @@ impl WalletSigner {
             balance: self.memory.balance,
             credit: self.memory.credit,
             nonce: 0,
-            queued: self.memory.queue.len() + self.heard.len(),
+            queued: self.memory.queue.len() + self.submitted.len(),
             pending: vec![],
             spent_today: Wei::ZERO,
             counted_today: Wei::ZERO,
@@ -338,15 +333,24 @@ impl Handler<Submit> for WalletSigner {
     type Result = ();
 
     fn handle(&mut self, submit: Submit, ctx: &mut Self::Context) {
-        self.heard.insert(submit.key);
+        self.submitted.insert(submit.key);
         self.wake(ctx);
     }
 }
 
-impl Handler<CheckCredit> for WalletSigner {
+impl Handler<VoteRecorded> for WalletSigner {
     type Result = ();
 
-    fn handle(&mut self, _: CheckCredit, ctx: &mut Self::Context) {
+    fn handle(&mut self, _: VoteRecorded, ctx: &mut Self::Context) {
+        self.asked = self.asked.max(Asked::Look);
+        self.wake(ctx);
+    }
+}
+
+impl Handler<Settled> for WalletSigner {
+    type Result = ();
+
+    fn handle(&mut self, _: Settled, ctx: &mut Self::Context) {
         self.asked = self.asked.max(Asked::Look);
         self.wake(ctx);
     }

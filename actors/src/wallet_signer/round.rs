@@ -15,7 +15,7 @@ use crate::domain::wallet::slot::{Inclusion, Moment, Move, Rules, Sight, Slot, U
 use crate::domain::wallet::spend::{self, Verdict};
 use crate::ports::chain::{self, At, Receipt};
 use crate::ports::keys::{self, Unsigned};
-use crate::ports::store::{self, Record};
+use crate::ports::store::{self, Order};
 use crate::records::intent::{Intent, IntentKey, IntentState};
 use crate::records::meta::{newest_block, Account, ChainStatus};
 use crate::records::wallet::Attempt;
@@ -54,6 +54,12 @@ struct World {
 
 /// A receipt in the canonical chain, and its block's time.
 type Found = Option<(Receipt, ChainTime)>;
+
+/// As much of an intent as the walk reads.
+#[derive(serde::Deserialize)]
+struct Glance {
+    state: IntentState,
+}
 
 /// One round.
 pub(super) struct Round {
@@ -372,17 +378,24 @@ impl Round {
         Ok(())
     }
 
-    /// Finds queued intents of which no [`super::Submit`] told: all of them at first, then some each round.
-    fn walk(&mut self) -> Result<(), store::Error> {
+    /// Finds queued intents of which no [`super::Submit`] told: among all at first, then among some each round.
+    fn walk(&mut self) -> Result<(), Error> {
         loop {
-            let page: Vec<Intent> =
-                store::list_from(self.ports.store.as_ref(), &self.memory.walk_from, WALK)?;
-            let queued = page.iter().filter(|intent| intent.state == IntentState::Queued);
-            queued.for_each(|intent| self.memory.enqueue(intent.key.clone()));
-            let behind_it = |intent: &Intent| [intent.key().as_slice(), &[0]].concat();
+            let (store, from) = (&self.ports.store, &self.memory.walk_from);
+            let page = store.scan(store::Table::Intents, from, None, Order::Ascending, WALK)?;
+            for (key, intent) in &page {
+                let Ok(Glance { state }) = serde_json::from_slice(intent) else {
+                    let key = String::from_utf8_lossy(key);
+                    self.memory.alert("intent", format!("{key} is unreadable"));
+                    continue;
+                };
+                if state == IntentState::Queued {
+                    self.memory.enqueue(IntentKey(String::from_utf8_lossy(key).into_owned()));
+                }
+            }
             let at_the_end = page.len() < WALK;
             self.memory.walk_from = match page.last() {
-                Some(last) if !at_the_end => behind_it(last),
+                Some((last, _)) if !at_the_end => [last.as_slice(), &[0]].concat(),
                 _ => vec![],
             };
             self.memory.walked_all |= at_the_end;

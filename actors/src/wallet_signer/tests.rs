@@ -79,7 +79,7 @@ struct Rig {
     clock: Rc<RuntimeClock>,
     config: Config,
     listener: Listener,
-    line: Line<Executed>,
+    outbox: Outbox,
     wallet: Option<Addr<WalletSigner>>,
 }
 
@@ -91,8 +91,8 @@ impl Rig {
     }
     /// The same, where time is paused already.
     fn another() -> Self {
-        let (listener, line) = (Listener::default(), Line::new());
-        line.point(&listener.clone().start());
+        let (listener, mut outbox) = (Listener::default(), Outbox::default());
+        outbox.executed.add().point(&listener.clone().start());
         let config = Config { auto_withdraw: false, bump_after_seconds: 60, ..Config::default() };
         Self {
             chain: Rc::new(FakeChain::new(CHAIN, Box::new(rule))),
@@ -100,7 +100,7 @@ impl Rig {
             clock: Rc::new(RuntimeClock(tokio::time::Instant::now())),
             config,
             listener,
-            line,
+            outbox,
             wallet: None,
         }
     }
@@ -120,8 +120,8 @@ impl Rig {
         self.start_with(ports);
     }
     fn start_with(&mut self, ports: Ports) {
-        let outbox = Outbox { executed: vec![self.line.clone()] };
-        let wallet = WalletSigner::new(self.config.clone(), MARKET, ports, outbox, Guard::none());
+        let wallet =
+            WalletSigner::new(self.config.clone(), MARKET, ports, self.outbox.clone(), Guard::none());
         self.wallet = Some(wallet.start());
     }
     /// Ends the wallet as it stands, in the middle of whatever it does.

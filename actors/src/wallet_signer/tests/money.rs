@@ -1,6 +1,7 @@
 //! Caps, balances, the treasury, and whom the wallet refuses to work for.
 
 use super::*;
+use crate::domain::market::BidKey;
 use crate::domain::units::BlockHeight;
 use crate::records::meta::{Account, ChainStatus};
 
@@ -107,7 +108,8 @@ async fn credit_is_withdrawn_once_when_it_is_worth_it() {
     rig.blocks(10).await;
     assert_eq!(rig.mined(), [], "too little");
     rig.chain.owe(OWED);
-    rig.wallet.as_ref().unwrap().do_send(CheckCredit);
+    let bid = BidKey { market: MARKET, id: BidId(1) };
+    rig.wallet.as_ref().unwrap().do_send(Settled { bid });
     rig.blocks(30).await;
     assert_eq!(rig.mined(), [(0, MarketCall::Withdraw)]);
     let key = format!("withdraw:{MARKET}:{ME}:0");
