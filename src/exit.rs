@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{Mistake, Mistakes};
 
 /// What went wrong, for programs. Each has one exit status: [`Code::status`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
     /// Something that should not be possible. Please report it.
@@ -122,4 +122,15 @@ impl From<Mistake> for Fault {
     fn from(mistake: Mistake) -> Self {
         Mistakes(vec![mistake]).into()
     }
+}
+
+/// An error with all its causes, in one line.
+pub fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }

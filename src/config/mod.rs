@@ -27,6 +27,7 @@ mod tests;
 mod values;
 
 pub use layers::{Mistake, Mistakes};
+pub use secrets::first_line;
 pub use values::{bytes, duration};
 
 /// A whole configuration. What it says is consistent; whether the world agrees is found out at start.
@@ -239,6 +240,21 @@ pub struct Ipfs {
     pub announce: Vec<String>,
     /// Multiaddrs of peers to stay connected with, each with its `/p2p/` part.
     pub peers: Vec<String>,
+}
+
+impl Ipfs {
+    /// The embedded node's part; its blocks live in `ipfs` below the data directory.
+    #[cfg(feature = "embedded")]
+    pub fn embedded(&self, data_dir: &Path) -> embedded_ipfs::Config {
+        // What does not parse was refused when it was read.
+        let parsed = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect();
+        embedded_ipfs::Config {
+            listen: parsed(&self.listen),
+            announce: parsed(&self.announce),
+            peers: parsed(&self.peers),
+            ..embedded_ipfs::Config::new(data_dir.join("ipfs"))
+        }
+    }
 }
 
 /// `[hoster]`
