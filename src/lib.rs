@@ -4,5 +4,6 @@ pub mod adapters;
 pub mod cli;
 pub mod config;
 pub mod exit;
+pub mod http;
 pub mod preflight;
 pub mod telemetry;
