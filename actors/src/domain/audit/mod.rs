@@ -9,7 +9,7 @@ use sha3::{Digest as _, Keccak256};
 use super::units::{BlockHash, BlockHeight, ChainTime, Digest};
 
 pub mod draw;
-//pub mod life;
+pub mod life;
 pub mod schedule;
 pub mod secrets;
 pub mod seed;

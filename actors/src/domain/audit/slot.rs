@@ -119,6 +119,18 @@ pub struct Asked {
     pub answer: Answer,
 }
 
+/// A block that was drawn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrawnBlock {
+    /// Its number in the index.
+    pub number: u64,
+    /// Its CID.
+    #[serde(with = "crate::domain::cids")]
+    pub cid: Cid,
+    /// `keccak(seed ‖ bytes)` once it came: it shows that the validator had the bytes.
+    pub proof: Option<Digest>,
+}
+
 /// What was drawn, and from what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drawn {
@@ -126,10 +138,8 @@ pub struct Drawn {
     pub index: IndexNote,
     /// The seed.
     pub seed: Digest,
-    /// Numbers in the index, in the order in which they are asked for.
-    pub numbers: Vec<u64>,
-    /// `keccak(seed ‖ bytes)` of each block that came: it shows that the validator had them.
-    pub proofs: Vec<Digest>,
+    /// The blocks, in the order in which they are asked for.
+    pub blocks: Vec<DrawnBlock>,
 }
 
 /// One attempt at a slot, from the probe on.
@@ -178,23 +188,24 @@ pub enum Standing {
 }
 
 impl Try {
-    /// How the attempt stands. `drawn` are the CIDs of the blocks drawn, in their order.
-    pub fn standing(&self, policy: &Policy, drawn: &[Cid]) -> Standing {
+    /// How the attempt stands.
+    pub fn standing(&self, policy: &Policy) -> Standing {
         let confirmed = self.confirmed(policy);
         if !confirmed.is_empty() {
             return self.recheck(confirmed);
         }
-        let came = |cid: &Cid| dag::is_identity(cid) || self.answers(cid).any(Answer::is_right);
-        let probed = self.asked.iter().any(|q| q.purpose == Purpose::Probe && q.answer.is_right());
-        if probed && self.drawn.is_some() && drawn.iter().all(came) {
+        let came = |cid: &Cid| self.asked.iter().any(|q| q.cid == *cid && q.answer.is_right());
+        let all_came = |drawn: &Drawn| drawn.blocks.iter().all(|block| came(&block.cid));
+        if self.found_somebody() && self.drawn.as_ref().is_some_and(all_came) {
             Standing::Passed
         } else {
             Standing::Dark
         }
     }
 
-    fn answers<'a>(&'a self, cid: &'a Cid) -> impl Iterator<Item = &'a Answer> + 'a {
-        self.asked.iter().filter(move |q| q.cid == *cid).map(|q| &q.answer)
+    /// Whether the probe was answered.
+    pub fn found_somebody(&self) -> bool {
+        self.asked.iter().any(|q| q.purpose == Purpose::Probe && q.answer.is_right())
     }
 
     /// Blocks that were missing, then missing on two fresh connections far enough from each other, and that
@@ -247,6 +258,18 @@ impl Slot {
         Self { slot, secret, due, beacon: None, tries: Vec::new(), outcome: None }
     }
 
+    /// The outcome that the attempts so far amount to.
+    pub fn amounts_to(&self, policy: &Policy) -> Outcome {
+        match self.tries.last().map(|attempt| attempt.standing(policy)) {
+            Some(Standing::Passed) => Outcome::Pass,
+            Some(Standing::Late) => Outcome::Late,
+            Some(Standing::Failed) => Outcome::Fail,
+            Some(Standing::Dark) => Outcome::Dark,
+            // What was missing was never asked for again: the node was not there.
+            Some(Standing::Contained(_)) | None => Outcome::NotRun,
+        }
+    }
+
     /// The questions of all attempts.
     pub fn asked(&self) -> impl Iterator<Item = &Asked> + '_ {
         self.tries.iter().flat_map(|attempt| &attempt.asked)
@@ -287,10 +310,11 @@ mod tests {
             answer: answer.clone(),
         };
         let index = IndexNote { blocks: 1, digest: Digest::default() };
-        let drawn = Drawn { index, seed: Digest::default(), numbers: vec![0], proofs: vec![] };
+        let block = DrawnBlock { number: 0, cid, proof: None };
+        let drawn = Drawn { index, seed: Digest::default(), blocks: vec![block] };
         let asked = asked.iter().map(question).collect();
         let attempt = Try { registration: None, drawn: Some(drawn), walked: 1, asked };
-        attempt.standing(&Policy::default(), &[cid])
+        attempt.standing(&Policy::default())
     }
 
     #[test]

@@ -70,6 +70,21 @@ impl Tally {
         }
     }
 
+    /// The same with one more slot over.
+    pub fn with(mut self, plan: Plan, slot: u32, outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Pass => self.pass += 1,
+            Outcome::Late => self.late += 1,
+            Outcome::Fail => self.fail += 1,
+            Outcome::Dark => self.dark += 1,
+            Outcome::NotRun => {}
+        }
+        if slot == plan.last() {
+            self.last = Some(outcome);
+        }
+        self
+    }
+
     /// The verdict when all slots are over.
     pub fn verdict(self) -> Verdict {
         if self.is_irrevocable() || self.last == Some(Outcome::Fail) || self.is_silent() {
