@@ -143,7 +143,9 @@ impl Judge {
             let mut batch = Batch::new();
             absorb(&mut batch, READER, fact);
             let mut admitted = None;
-            if let (MarketEvent::BidPlaced { .. }, Some(bid), false) = (&fact.event, fact.bid(), fact.retracted) {
+            if let (MarketEvent::BidPlaced { .. }, Some(bid), false) =
+                (&fact.event, fact.bid(), fact.retracted)
+            {
                 // The same bid again after a reorg: its life goes on, unless it ended by that reorg.
                 let known = store::read::<HostedBid>(store, &bid.to_bytes())?;
                 if known.is_none_or(|known| known.was_retracted()) {
@@ -160,11 +162,13 @@ impl Judge {
 
     /// Judges one bid and writes the verdict into the batch. Tells the bid if it was admitted.
     async fn verdict(
-        &self, bid: BidKey, placed_at: ChainTime, batch: &mut Batch,
+        &self,
+        bid: BidKey,
+        placed_at: ChainTime,
+        batch: &mut Batch,
     ) -> Result<Option<BidKey>, Trouble> {
         let store = &*self.ports.store;
-        let (Some(state), Some(status)) =
-            (self.ports.chain.bid(bid.id).await?, ChainStatus::read(store)?)
+        let (Some(state), Some(status)) = (self.ports.chain.bid(bid.id).await?, ChainStatus::read(store)?)
         else {
             return Ok(None);
         };
@@ -213,10 +217,8 @@ fn room_taken(store: &dyn Store) -> Result<ByteSize, store::Error> {
     let pins = store::list::<Pin>(store, &[], Order::Ascending, usize::MAX)?;
     let mut taken: u64 = pins.iter().map(|pin| pin.bytes).sum();
     for bid in store::list::<HostedBid>(store, &[], Order::Ascending, usize::MAX)? {
-        let promised = matches!(
-            bid.stage,
-            Stage::Admitted { .. } | Stage::Accepting { .. } | Stage::Fetching { .. }
-        );
+        let promised =
+            matches!(bid.stage, Stage::Admitted { .. } | Stage::Accepting { .. } | Stage::Fetching { .. });
         if promised {
             taken = taken.saturating_add(byte_cap(bid.terms.size).0);
         }

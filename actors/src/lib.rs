@@ -3,11 +3,13 @@
 pub mod bid_filter;
 pub mod chain_listener;
 pub mod domain;
+pub mod firewall;
 pub mod line;
 pub mod pinner;
 pub mod ports;
 pub mod records;
 pub mod supervisor;
-pub mod wake;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+pub mod wake;
+pub mod wallet_signer;

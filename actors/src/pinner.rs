@@ -165,7 +165,11 @@ impl Pinner {
 
     /// The one loop: decide, make durable, then do.
     fn decide(
-        &mut self, bid: Option<BidKey>, event: &Event, status: &ChainStatus, mut batch: Batch,
+        &mut self,
+        bid: Option<BidKey>,
+        event: &Event,
+        status: &ChainStatus,
+        mut batch: Batch,
         ctx: &mut Context<Self>,
     ) -> Result<(), store::Error> {
         let store = Rc::clone(&self.ports.store);
@@ -193,9 +197,7 @@ impl Pinner {
     }
 
     /// Puts a step into the batch: the stage, why, and every durable effect.
-    fn write(
-        &self, before: HostedBid, step: &Step, batch: &mut Batch,
-    ) -> Result<HostedBid, store::Error> {
+    fn write(&self, before: HostedBid, step: &Step, batch: &mut Batch) -> Result<HostedBid, store::Error> {
         let store = &*self.ports.store;
         let wall = self.ports.clock.wall();
         let mut hosted = before;
@@ -222,7 +224,10 @@ impl Pinner {
     }
 
     fn write_effect(
-        &self, hosted: &HostedBid, effect: &Effect, batch: &mut Batch,
+        &self,
+        hosted: &HostedBid,
+        effect: &Effect,
+        batch: &mut Batch,
     ) -> Result<(), store::Error> {
         let (bid, store) = (hosted.bid, &*self.ports.store);
         let intent = |what, call, attempt, deadline: Option<ChainTime>| Intent {
@@ -242,9 +247,7 @@ impl Pinner {
             }
             Effect::Settle => want(store, batch, intent("settle", MarketCall::Settle(bid.id), 0, None)),
             Effect::Keep => pins::keep(store, batch, hosted.cid, Owner::Bid(bid)),
-            Effect::LetGo => {
-                pins::let_go(store, batch, hosted.cid, Owner::Bid(bid), self.ports.clock.wall())
-            }
+            Effect::LetGo => pins::let_go(store, batch, hosted.cid, Owner::Bid(bid), self.ports.clock.wall()),
             Effect::Fetch | Effect::StopFetch => Ok(()),
         }
     }
@@ -253,9 +256,9 @@ impl Pinner {
     fn perform(&mut self, hosted: &HostedBid, effects: &[Effect], ctx: &mut Context<Self>) {
         for effect in effects {
             match effect {
-                Effect::Accept { .. } | Effect::Announce { .. } | Effect::Settle => {
-                    self.outbox.submit.tell(Submit);
-                }
+                Effect::Accept { attempt } => self.hint("accept", hosted.bid, *attempt),
+                Effect::Announce { attempt, .. } => self.hint("pinned", hosted.bid, *attempt),
+                Effect::Settle => self.hint("settle", hosted.bid, 0),
                 Effect::Fetch => self.fetch(hosted, ctx),
                 Effect::StopFetch => {
                     if let Some(handle) = self.fetches.remove(&hosted.bid).and_then(|fetch| fetch.running) {
@@ -265,6 +268,10 @@ impl Pinner {
                 Effect::Keep | Effect::LetGo => {}
             }
         }
+    }
+
+    fn hint(&self, what: &str, bid: BidKey, attempt: u32) {
+        self.outbox.submit.tell(Submit { key: IntentKey::of_bid(what, bid, attempt) });
     }
 
     /// Takes every unfinished bid up where the store says that it stands.

@@ -373,3 +373,6 @@ impl Client {
 fn excerpt(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(EXCERPT).collect()
 }
+
+#[cfg(test)]
+mod tests;

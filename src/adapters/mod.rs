@@ -4,12 +4,10 @@ pub mod data_dir;
 pub mod disk;
 #[cfg(feature = "embedded")]
 pub mod embedded;
+pub mod ethereum;
 pub mod hoster_probe;
+pub mod json_rpc;
+pub mod keystore;
 pub mod randomness;
 pub mod sqlite;
 pub mod system_clock;
-//! The only code that touches network, files, environment and clock: each adapter implements a port.
-
-pub mod ethereum;
-pub mod json_rpc;
-pub mod keystore;

@@ -268,7 +268,7 @@ impl MarketEvent {
 
 /// A transaction that the node may want, in the market's words; the chain adapter makes the calldata.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "call", rename_all = "snake_case")]
+#[serde(tag = "call", content = "of", rename_all = "snake_case")]
 pub enum MarketCall {
     /// `bid(…)` with `amount + pool` as its value.
     Bid {

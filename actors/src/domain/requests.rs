@@ -267,7 +267,8 @@ mod tests {
         for target in gone {
             assert_eq!(ask("POST", &target.replace("V1", V1)), Err(Rejection::NoRoute), "{target}");
         }
-        for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "post", "BREW"] {
+        for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "post", "BREW"]
+        {
             assert_eq!(ask(method, "/api/v0/id"), Err(Rejection::Method("POST")), "{method}");
         }
         for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "get"] {
@@ -323,15 +324,19 @@ mod tests {
             (RAW, SHA2_256, 32, true),
             (DAG_PB, SHA2_256, 32, true),
             (DAG_CBOR, SHA2_256, 32, true),
-            (0x72, SHA2_256, 32, false), // libp2p-key
+            (0x72, SHA2_256, 32, false),   // libp2p-key
             (0x0129, SHA2_256, 32, false), // dag-json
-            (RAW, SHA2_256, 20, false),  // truncated
-            (RAW, 0x13, 64, false),      // sha2-512
-            (RAW, 0x00, 32, false),      // identity
-            (RAW, 0x11, 20, false),      // sha1
+            (RAW, SHA2_256, 20, false),    // truncated
+            (RAW, 0x13, 64, false),        // sha2-512
+            (RAW, 0x00, 32, false),        // identity
+            (RAW, 0x11, 20, false),        // sha1
         ] {
             let cid = Cid::new_v1(codec, Multihash::wrap(hash, &digest[..length]).unwrap());
-            assert_eq!(ask("POST", &format!("/api/v0/block/get?arg={cid}")).is_ok(), fine, "{codec:x} {hash:x}");
+            assert_eq!(
+                ask("POST", &format!("/api/v0/block/get?arg={cid}")).is_ok(),
+                fine,
+                "{codec:x} {hash:x}"
+            );
         }
     }
 
@@ -350,7 +355,14 @@ mod tests {
         for wrong in ["", "me", &market[2..], &market[..40]] {
             assert!(read(Received { hosters: &[wrong], ..base }).is_err(), "{wrong}");
         }
-        for wrong in ["", "42", &market, &format!("{bid}:1"), &format!("01337:{market}:42"), &format!("1337:{market}:+42")] {
+        for wrong in [
+            "",
+            "42",
+            &market,
+            &format!("{bid}:1"),
+            &format!("01337:{market}:42"),
+            &format!("1337:{market}:+42"),
+        ] {
             assert!(read(Received { bids: &[wrong], ..base }).is_err(), "{wrong}");
         }
     }

@@ -154,7 +154,11 @@ impl Pinner {
     }
 
     fn fetched(
-        &mut self, bid: BidKey, event: &Event, brought: Option<Progress>, ctx: &mut Context<Self>,
+        &mut self,
+        bid: BidKey,
+        event: &Event,
+        brought: Option<Progress>,
+        ctx: &mut Context<Self>,
     ) -> Result<(), store::Error> {
         let store = Rc::clone(&self.ports.store);
         let Some(status) = ChainStatus::read(&*store)? else { return Ok(()) };
@@ -186,7 +190,11 @@ async fn find_root(ipfs: &dyn Ipfs, file: FileHash, idle: Duration) -> Result<Ro
 
 /// Pins a root and walks it: every block must be one that a validator can fetch and check.
 async fn bring(
-    ipfs: &dyn Ipfs, store: &dyn Store, root: Cid, cap: ByteSize, idle: Duration,
+    ipfs: &dyn Ipfs,
+    store: &dyn Store,
+    root: Cid,
+    cap: ByteSize,
+    idle: Duration,
 ) -> Result<Progress, Fault> {
     pin(ipfs, root, cap, idle).await?;
     let mut walked = Progress::default();

@@ -21,9 +21,7 @@ pub(super) fn of(store: &dyn Store, cid: &Cid) -> Result<Option<Pin>, store::Err
 }
 
 /// Writes that somebody needs a root.
-pub(super) fn keep(
-    store: &dyn Store, batch: &mut Batch, cid: Cid, owner: Owner,
-) -> Result<(), store::Error> {
+pub(super) fn keep(store: &dyn Store, batch: &mut Batch, cid: Cid, owner: Owner) -> Result<(), store::Error> {
     let reference = Reference { cid, owner };
     if store::read::<Reference>(store, &reference.key())?.is_none() {
         batch.put(&reference);
@@ -36,7 +34,11 @@ pub(super) fn keep(
 
 /// Writes that somebody needs a root no more; if nobody does, its grace begins.
 pub(super) fn let_go(
-    store: &dyn Store, batch: &mut Batch, cid: Cid, owner: Owner, now: WallTime,
+    store: &dyn Store,
+    batch: &mut Batch,
+    cid: Cid,
+    owner: Owner,
+    now: WallTime,
 ) -> Result<(), store::Error> {
     let reference = Reference { cid, owner };
     batch.delete::<Reference>(&reference.key());

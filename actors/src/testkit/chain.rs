@@ -8,6 +8,7 @@ use futures::FutureExt;
 use serde::{Deserialize, Serialize};
 use sha3::{Digest as _, Keccak256};
 
+use super::market::{self, Market};
 use crate::domain::market::{BidState, BidTerms, MarketCall, MarketEvent, MarketRules, Position, Version};
 use crate::domain::units::{Address, BidId, BlockHash, BlockHeight, ChainTime, FileHash, TxHash, Wei};
 use crate::ports::chain::{At, Chain, Error, Event, Events, FeeMarket, Header, Receipt, Span};
@@ -64,12 +65,15 @@ pub struct Mined {
     pub tx: Tx,
     /// What became of it.
     pub receipt: Receipt,
+    /// Its block's timestamp.
+    pub time: ChainTime,
 }
 
 /// What a call does, told from all that is mined before it: events, or the words of a revert. Being a
 /// function of history, it needs no undo when a reorg rewrites that.
 pub type Rule = dyn Fn(&[&Mined], Address, &MarketCall, ChainTime) -> Result<Vec<MarketEvent>, String>;
 type Hook = dyn FnMut(&'static str) -> Option<Trouble>;
+type Watcher = dyn Fn(TxHash);
 
 struct Block {
     header: Header,
@@ -84,12 +88,16 @@ pub struct FakeChain {
     handed_over: RefCell<Vec<TxHash>>,
     rule: Box<Rule>,
     hook: RefCell<Box<Hook>>,
+    watcher: RefCell<Box<Watcher>>,
     base_fee: Cell<u128>,
     tip: Cell<u128>,
     final_lag: Cell<Option<u64>>,
     forks: Cell<u64>,
     broke: Cell<bool>,
     owed: Cell<u128>,
+    skip: Cell<u64>,
+    /// Whether the rule is the market's, so that the views tell of it.
+    has_market: bool,
 }
 
 fn hash_of(tx: &Tx) -> TxHash {
@@ -118,13 +126,35 @@ impl FakeChain {
             handed_over: RefCell::default(),
             rule,
             hook: RefCell::new(Box::new(|_| None)),
+            watcher: RefCell::new(Box::new(|_| {})),
             base_fee: Cell::new(1_000_000_000),
             tip: Cell::new(100_000_000),
             final_lag: Cell::new(Some(10)),
             forks: Cell::new(0),
             broke: Cell::new(false),
             owed: Cell::new(0),
+            skip: Cell::new(0),
+            has_market: false,
         }
+    }
+    /// A chain with the market on it: its rules are [`Market`]'s, and its views tell of them.
+    pub fn with_market(id: u64) -> Self {
+        let rule =
+            |history: &[&Mined], from, call: &MarketCall, now| Market::after(history).apply(from, call, now);
+        Self { has_market: true, ..Self::new(id, Box::new(rule)) }
+    }
+    /// The market as it stands at the newest block.
+    pub fn market_now(&self) -> Market {
+        let mined = self.mined();
+        Market::after(&mined.iter().collect::<Vec<_>>())
+    }
+    /// Lets the next block come so many seconds later than it would.
+    pub fn skip(&self, seconds: u64) {
+        self.skip.set(seconds);
+    }
+    /// The timestamp of the newest block.
+    pub fn now(&self) -> ChainTime {
+        self.blocks.borrow().last().map_or(ChainTime(0), |block| block.header.time)
     }
     /// Asks `hook` before every question what goes wrong with it; the names are those of the port's methods.
     pub fn trouble(&self, hook: impl FnMut(&'static str) -> Option<Trouble> + 'static) {
@@ -133,6 +163,10 @@ impl FakeChain {
     /// Answers every question again.
     pub fn heal(&self) {
         self.trouble(|_| None);
+    }
+    /// Tells `watcher` of every transaction at the moment at which it is handed over.
+    pub fn watch(&self, watcher: impl Fn(TxHash) + 'static) {
+        *self.watcher.borrow_mut() = Box::new(watcher);
     }
     /// Sets what the next blocks want for gas, in wei.
     pub fn set_base_fee(&self, wei: u128) {
@@ -187,7 +221,7 @@ impl FakeChain {
         let (number, parent, time) = {
             let blocks = self.blocks.borrow();
             let last = &blocks.last().unwrap().header;
-            (last.number.0 + 1, last.hash, last.time.plus(BLOCK_SECONDS))
+            (last.number.0 + 1, last.hash, last.time.plus(BLOCK_SECONDS + self.skip.take()))
         };
         let salt = [self.forks.get().to_be_bytes(), number.to_be_bytes()].concat();
         let hash = BlockHash(Keccak256::digest([salt, parent.0.to_vec()].concat()).into());
@@ -232,7 +266,7 @@ impl FakeChain {
             gas_price: tx.fees.max_fee.min(base.plus(tip)),
             events: result.unwrap_or_default(),
         };
-        Mined { tx, receipt }
+        Mined { tx, receipt, time }
     }
 
     fn next_nonce(&self, of: Address, at: u64) -> u64 {
@@ -263,6 +297,7 @@ impl FakeChain {
     fn take(&self, raw: &[u8]) -> Result<TxHash, String> {
         let tx: Tx = serde_json::from_slice(raw).map_err(|e| format!("rlp: {e}"))?;
         let hash = hash_of(&tx);
+        (self.watcher.borrow())(hash);
         self.handed_over.borrow_mut().push(hash);
         let next = self.next_nonce(tx.from, self.height());
         if tx.chain != self.id {
@@ -347,7 +382,11 @@ impl Chain for FakeChain {
         self.answer("chain_id", |_| Ok(self.id))
     }
     fn market(&self) -> Answer<'_, Option<(Address, MarketRules)>, Error> {
-        let rules = MarketRules { version: Version::V2, accept_hold: 900, vote_duration: 86_400 };
+        let rules = MarketRules {
+            version: Version::V2,
+            accept_hold: market::ACCEPT_HOLD,
+            vote_duration: market::VOTE,
+        };
         self.answer("market", move |_| Ok(Some((Address([0x3a; 20]), rules))))
     }
     fn head(&self) -> Answer<'_, Header, Error> {
@@ -377,29 +416,36 @@ impl Chain for FakeChain {
                 });
                 for (log, (tx, event)) in told.enumerate().filter(|_| inside) {
                     let (block, hash, time) = (header.number, header.hash, header.time);
-                    found.events.push(Event { at: Position { block, log: log as u32, hash, time, tx }, event });
+                    found
+                        .events
+                        .push(Event { at: Position { block, log: log as u32, hash, time, tx }, event });
                 }
             }
             Ok(found)
         })
     }
-    fn terms(&self, _: BidId) -> Answer<'_, Option<BidTerms>, Error> {
-        self.answer("terms", |_| Ok(None))
+    fn terms(&self, bid: BidId) -> Answer<'_, Option<BidTerms>, Error> {
+        self.answer("terms", move |_| Ok(self.market_now().state_of(bid).map(|bid| bid.terms)))
     }
-    fn bid(&self, _: BidId) -> Answer<'_, Option<BidState>, Error> {
-        self.answer("bid", |_| Ok(None))
+    fn bid(&self, bid: BidId) -> Answer<'_, Option<BidState>, Error> {
+        self.answer("bid", move |_| Ok(self.market_now().state_of(bid)))
     }
     fn bid_count(&self) -> Answer<'_, u64, Error> {
-        self.answer("bid_count", |_| Ok(0))
+        self.answer("bid_count", |_| Ok(self.market_now().bids.len() as u64))
     }
-    fn registration(&self, _: Address) -> Answer<'_, Option<(FileHash, ChainTime)>, Error> {
-        self.answer("registration", |_| Ok(None))
+    fn registration(&self, who: Address) -> Answer<'_, Option<(FileHash, ChainTime)>, Error> {
+        self.answer("registration", move |_| Ok(self.market_now().registered.get(&who).copied()))
     }
     fn registered_count(&self) -> Answer<'_, Option<u64>, Error> {
-        self.answer("registered_count", |_| Ok(None))
+        self.answer("registered_count", |_| {
+            Ok(self.has_market.then(|| self.market_now().registered.len() as u64))
+        })
     }
     fn credit(&self, who: Address) -> Answer<'_, Wei, Error> {
         self.answer("credit", move |_| {
+            if self.has_market {
+                return Ok(self.market_now().credits.get(&who).copied().unwrap_or_default());
+            }
             let mined = self.mined();
             let events = mined.iter().flat_map(|mined| &mined.receipt.events);
             Ok(events.fold(Wei::from(self.owed.get()), |owed, event| match event {

@@ -26,14 +26,14 @@ type Blocks = Rc<RefCell<BTreeMap<Vec<u8>, Vec<u8>>>>;
 
 /// What connects the nodes.
 #[derive(Clone, Default)]
-pub struct FakeNet(Rc<RefCell<Vec<Blocks>>>);
+pub struct MemoryNet(Rc<RefCell<Vec<Blocks>>>);
 
 /// One node.
-pub struct FakeIpfs {
+pub struct MemoryIpfs {
     name: String,
     blocks: Blocks,
     pins: RefCell<BTreeSet<Cid>>,
-    net: FakeNet,
+    net: MemoryNet,
     asked: Cell<u64>,
     down: Cell<bool>,
 }
@@ -48,13 +48,13 @@ pub fn cid_of(codec: u64, bytes: &[u8]) -> Cid {
 pub fn unixfs_file(bytes: &[u8], chunk: usize) -> Vec<(Cid, Vec<u8>)> {
     let leaves: Vec<(Cid, Vec<u8>)> =
         bytes.chunks(chunk).map(|leaf| (cid_of(RAW, leaf), leaf.to_vec())).collect();
-    let field = |number: u8, bytes: &[u8]| [&[number << 3 | 2][..], &varint(bytes.len() as u64), bytes].concat();
+    let field =
+        |number: u8, bytes: &[u8]| [&[number << 3 | 2][..], &varint(bytes.len() as u64), bytes].concat();
     let number = |field: u8, value: u64| [&[field << 3][..], &varint(value)].concat();
     let mut node = Vec::new();
     let mut data = [number(1, 2), number(3, bytes.len() as u64)].concat();
     for (cid, leaf) in &leaves {
-        let link =
-            [field(1, &cid.to_bytes()), field(2, b""), number(3, leaf.len() as u64)].concat();
+        let link = [field(1, &cid.to_bytes()), field(2, b""), number(3, leaf.len() as u64)].concat();
         node.extend(field(2, &link));
         data.extend(number(4, leaf.len() as u64));
     }
@@ -73,9 +73,19 @@ fn varint(mut value: u64) -> Vec<u8> {
     bytes
 }
 
-impl FakeIpfs {
+impl Default for MemoryIpfs {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryIpfs {
+    /// A node with nobody around it.
+    pub fn new() -> Self {
+        Self::on("12D3KooWMemory", &MemoryNet::default())
+    }
     /// A node on the net.
-    pub fn new(name: &str, net: &FakeNet) -> Self {
+    pub fn on(name: &str, net: &MemoryNet) -> Self {
         let blocks = Blocks::default();
         net.0.borrow_mut().push(Rc::clone(&blocks));
         Self {
@@ -97,13 +107,23 @@ impl FakeIpfs {
     pub fn lose(&self, cid: &Cid) {
         self.blocks.borrow_mut().remove(&cid.hash().to_bytes());
     }
+    /// Puts a block there without counting as asked; tells its CID.
+    pub fn hold(&self, codec: u64, bytes: &[u8]) -> Cid {
+        let cid = cid_of(codec, bytes);
+        self.load(&[(cid, bytes.to_vec())]);
+        cid
+    }
+    /// Puts bytes in the place of a block, as a failing disk would.
+    pub fn rot(&self, cid: &Cid, bytes: &[u8]) {
+        self.load(&[(*cid, bytes.to_vec())]);
+    }
     /// How often anything was asked of the node.
-    pub fn asked(&self) -> u64 {
+    pub fn touches(&self) -> u64 {
         self.asked.get()
     }
-    /// Stops or starts answering.
-    pub fn set_down(&self, down: bool) {
-        self.down.set(down);
+    /// Makes every call fail, or mends it.
+    pub fn set_broken(&self, broken: bool) {
+        self.down.set(broken);
     }
     /// What is pinned, for a test to look at.
     pub fn pinned(&self) -> Vec<Cid> {
@@ -140,7 +160,7 @@ impl FakeIpfs {
     }
 }
 
-impl Ipfs for FakeIpfs {
+impl Ipfs for MemoryIpfs {
     fn pin(&self, root: Cid, cap: ByteSize, progress: Rc<dyn Fn(Progress)>) -> Answer<'_, Progress, Error> {
         async move {
             self.check()?;
@@ -208,7 +228,7 @@ impl Ipfs for FakeIpfs {
     fn identity(&self) -> Answer<'_, Identity, Error> {
         async move {
             self.check()?;
-            Ok(Identity { peer: self.name.clone(), addrs: vec![], agent: "memory".to_owned() })
+            Ok(Identity { peer: self.name.clone(), addrs: vec![], agent: "memory/1".to_owned() })
         }
         .boxed_local()
     }

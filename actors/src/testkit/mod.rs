@@ -5,8 +5,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod chain;
+pub mod ipfs;
+pub mod market;
 mod memory;
 mod store;
 
+pub use ipfs::MemoryIpfs;
 pub use memory::{ManualClock, MemoryDisk, SeededRandomness};
 pub use store::{store_contract, Fuse, MemoryStore};

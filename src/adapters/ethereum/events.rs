@@ -110,3 +110,6 @@ impl Topics {
         Some(event)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -204,7 +204,11 @@ impl Ethereum {
         let requests =
             [Request::new("eth_call", json!([tx, "latest"])), Request::new("eth_estimateGas", json!([tx]))];
         let [answer, gas] = self.ask(requests).await?;
-        answer.map_err(revert::of_a_call)?;
+        let answer: Bytes = self.read("eth_call", &answer.map_err(revert::of_a_call)?)?;
+        // Ours says no without reverting: the transaction would be mined, paid for, and change nothing.
+        if contracts.version == Version::V2 && abi::word(&answer.0).is_some_and(|word| word.is_zero()) {
+            return Err(Error::Reverts { reason: "the market would refuse it".to_owned() });
+        }
         Ok(self.read::<Number>("eth_estimateGas", &gas.map_err(revert::of_a_call)?)?.0)
     }
 

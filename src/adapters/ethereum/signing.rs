@@ -133,3 +133,84 @@ pub fn recover(message: &[u8], signature: &[u8; 65]) -> Option<Address> {
     let hash: H256 = hash_message(message);
     signature.recover(RecoveryMessage::Hash(hash)).ok().map(|address| Address(address.0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ethers::types::Bytes;
+    use ethers::utils::rlp::Rlp;
+    use scatter_actors::domain::market::MarketCall;
+    use scatter_actors::domain::units::{BidId, FileHash, Wei};
+    use scatter_actors::ports::keys::Fees;
+
+    const MARKET: Address = Address([2; 20]);
+
+    /// The first account of every development chain.
+    fn key() -> Signer {
+        let mut key = [0; 32];
+        let digits = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+        hex::decode_to_slice(digits, &mut key).unwrap();
+        Signer::from_key(&key).unwrap()
+    }
+
+    fn accept(max_tip: Option<u128>) -> Unsigned {
+        let fees = Fees { max_fee: Wei::from(100), max_tip: max_tip.map(Wei::from) };
+        let call = MarketCall::Accept(BidId(7));
+        Unsigned { chain: 5, market: MARKET, nonce: 3, gas_limit: 90_000, fees, call }
+    }
+
+    #[test]
+    fn a_signed_transaction_says_what_was_to_be_signed_and_by_whom() {
+        for (max_tip, kind) in [(None, None), (Some(2), Some(2_u8))] {
+            let signed = key().sign(&accept(max_tip)).unwrap();
+            // A legacy transaction is a bare list, a typed one has its type in front.
+            assert_eq!(signed.raw.first().copied().filter(|first| *first < 0x80), kind);
+            let raw = Bytes::from(signed.raw.clone());
+            let (tx, signature) = TypedTransaction::decode_signed(&Rlp::new(&raw)).unwrap();
+            assert_eq!(tx.to_addr(), Some(&H160(MARKET.0)));
+            assert_eq!((tx.nonce(), tx.gas()), (Some(&3.into()), Some(&90_000.into())));
+            assert_eq!(tx.chain_id(), Some(5.into()));
+            assert_eq!(tx.gas_price(), Some(100.into()));
+            let from = signature.recover(tx.sighash()).unwrap();
+            assert_eq!(Address(from.0), key().address());
+            assert_eq!(TxHash(tx.hash(&signature).0), signed.hash);
+            assert_eq!(key().sign(&accept(max_tip)).unwrap(), signed);
+        }
+    }
+
+    #[test]
+    fn a_registration_is_signed_only_once_the_register_is_found() {
+        let tx = Unsigned { call: MarketCall::Register(FileHash([1; 32])), ..accept(None) };
+        assert!(key().sign(&tx).unwrap_err().to_string().contains("register"));
+    }
+
+    #[test]
+    fn a_message_tells_its_signer_and_no_other_form_of_its_signature_does() {
+        let signature = key().sign_message(b"evidence").unwrap();
+        assert_eq!(recover(b"evidence", &signature), Some(key().address()));
+        assert_ne!(recover(b"Evidence", &signature), Some(key().address()));
+
+        let mut mirrored = signature;
+        let order =
+            U256::from_str_radix("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141", 16);
+        (order.unwrap() - U256::from_big_endian(&signature[32..64])).to_big_endian(&mut mirrored[32..64]);
+        mirrored[64] ^= 27 ^ 28;
+        assert_eq!(recover(b"evidence", &mirrored), None, "the same signature with s in the upper half");
+        for v in [0, 1, 26, 29, 255] {
+            let mut other = signature;
+            other[64] = v;
+            assert_eq!(recover(b"evidence", &other), None, "v = {v}");
+        }
+        assert_eq!(recover(b"evidence", &[0; 65]), None);
+    }
+
+    #[test]
+    fn a_message_is_signed_as_wallets_do_it() {
+        // `personal_sign` of "hello" by the first development account, as Anvil answers it.
+        let known = concat!(
+            "f16ea9a3478698f695fd1401bfe27e9e4a7e8e3da94aa72b021125e31fa899cc",
+            "573c48ea3fe1d4ab61a9db10c19032026e3ed2dbccba5a178235ac27f94504311c"
+        );
+        assert_eq!(hex::encode(key().sign_message(b"hello").unwrap()), known);
+    }
+}

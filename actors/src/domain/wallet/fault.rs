@@ -74,7 +74,10 @@ mod tests {
             ("Transaction already imported", Fault::AlreadyKnown),
             ("replacement transaction underpriced", Fault::ReplacementUnderpriced),
             ("transaction underpriced: tip needed 1, tip permitted 0", Fault::Underpriced),
-            ("max fee per gas less than block base fee: address 0x1, maxFeePerGas: 1, baseFee: 7", Fault::Underpriced),
+            (
+                "max fee per gas less than block base fee: address 0x1, maxFeePerGas: 1, baseFee: 7",
+                Fault::Underpriced,
+            ),
             ("nonce too low: next nonce 8, tx nonce 7", Fault::NonceTooLow),
             ("insufficient funds for gas * price + value: balance 1, tx cost 2", Fault::InsufficientFunds),
             ("tx fee (3.00 ether) exceeds the configured cap (1.00 ether)", Fault::Rejected),

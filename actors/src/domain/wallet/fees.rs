@@ -97,10 +97,7 @@ mod tests {
         let flat = Fees { max_fee: Wei::from(7), max_tip: None };
         assert_eq!(offer(price, Wei::from(9)), Some(flat));
         assert_eq!(offer(price, Wei::from(6)), None);
-        assert_eq!(
-            outbid(flat, price, Wei::from(9)),
-            Some(Fees { max_fee: Wei::from(8), max_tip: None })
-        );
+        assert_eq!(outbid(flat, price, Wei::from(9)), Some(Fees { max_fee: Wei::from(8), max_tip: None }));
     }
 
     #[test]

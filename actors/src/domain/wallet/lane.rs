@@ -36,9 +36,18 @@ impl Lane {
     }
 
     /// The most that those which wait to be mined can cost.
-    pub fn reserved(&self) -> Wei {
-        let waiting = self.slots.values().filter(|slot| slot.standing.is_none());
-        waiting.fold(Wei::ZERO, |sum, slot| sum.plus(slot.worst()))
+    pub fn outstanding(&self) -> Wei {
+        self.worst_of(|slot| slot.standing.is_none())
+    }
+
+    /// The most that all can cost: until it is final, a reorg may have a transaction mined at another price.
+    pub fn at_risk(&self) -> Wei {
+        self.worst_of(|_| true)
+    }
+
+    fn worst_of(&self, counts: impl Fn(&Slot) -> bool) -> Wei {
+        let worst = self.slots.values().filter(|slot| counts(slot)).map(Slot::worst);
+        worst.fold(Wei::ZERO, Wei::plus)
     }
 }
 
@@ -55,12 +64,9 @@ mod tests {
 
     #[test]
     fn the_next_nonce_is_above_all_that_the_store_or_the_chain_knows() {
-        for (lane, latest, next) in [
-            (lane(0, 0, []), 0, 0),
-            (lane(0, 0, []), 7, 7),
-            (lane(9, 5, []), 7, 9),
-            (lane(0, 0, [3]), 1, 4),
-        ] {
+        for (lane, latest, next) in
+            [(lane(0, 0, []), 0, 0), (lane(0, 0, []), 7, 7), (lane(9, 5, []), 7, 9), (lane(0, 0, [3]), 1, 4)]
+        {
             assert_eq!(lane.next_nonce(latest), next, "{lane:?} {latest}");
         }
     }

@@ -1,7 +1,7 @@
 //! The spend guard: a cap for each transaction and one for any rolling day.
 //!
-//! A transaction counts with the most that it can cost from the moment it is signed, and with what it did
-//! cost for a day after that became known. So at the moment of the last signature of any day, everything else
+//! A transaction counts with the most that it can cost from the moment it is signed until it is final, and
+//! then with what it did cost, until a day after that became known. So at the moment of the last signature of any day, everything else
 //! that this day spends is counted already, and the cap holds for every day, restarts included (I4).
 
 use crate::domain::units::{WallTime, Wei};
@@ -35,7 +35,7 @@ pub fn worst(gas_limit: u64, max_fee: Wei, value: Wei) -> Wei {
 }
 
 /// Judges a transaction that costs at most `cost`, when `spent` stands in the window and `reserved` is the
-/// most that those in flight can still cost.
+/// most that those which are not final can cost.
 pub fn judge(caps: Caps, spent: Wei, reserved: Wei, cost: Wei) -> Verdict {
     if cost > caps.per_tx || cost > caps.per_day {
         Verdict::Never

@@ -5,11 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use scatter_actors::domain::market::{
-    BidState, BidTerms, MarketCall, MarketEvent, Settlement, Vote,
-};
-use scatter_actors::domain::units::{Address, BidId, ChainTime, FileHash, Wei};
-use scatter_actors::testkit::Mined;
+use super::chain::Mined;
+use crate::domain::market::{BidState, BidTerms, MarketCall, MarketEvent, Settlement, Vote};
+use crate::domain::units::{Address, BidId, ChainTime, FileHash, Wei};
 
 /// Seconds that an accept holds a bid.
 pub const ACCEPT_HOLD: u64 = 900;
@@ -72,12 +70,10 @@ fn revert<T>(why: &str) -> Result<T, String> {
 
 impl Market {
     /// Plays a history from the beginning.
-    pub fn after(history: &[&Mined], time_of: impl Fn(&Mined) -> ChainTime) -> Self {
+    pub fn after(history: &[&Mined]) -> Self {
         let mut market = Self::default();
-        for mined in history {
-            if mined.receipt.succeeded {
-                let _played = market.apply(mined.tx.from, &mined.tx.call, time_of(mined));
-            }
+        for mined in history.iter().filter(|mined| mined.receipt.succeeded) {
+            let _played = market.apply(mined.tx.from, &mined.tx.call, mined.time);
         }
         market
     }
