@@ -342,7 +342,9 @@ pub fn step(stage: &Stage, event: &Event, case: Case<'_>, now: Now) -> Step {
         },
         Event::PayoutSeen { paid } => match stage {
             Stage::Decided { .. } if *paid => abstained("the payout is triggered already"),
-            Stage::Decided { verdict, .. } => Step::to(stage.clone(), [Effect::Testify { verdict: *verdict }]),
+            Stage::Decided { verdict, .. } => {
+                Step::to(stage.clone(), [Effect::Testify { verdict: *verdict }])
+            }
             _ => stay(),
         },
         Event::BidSeen { settled, turn } => match stage {
