@@ -32,28 +32,15 @@ impl Bitswap {
     /// A handle, and the inbox that the service is to empty. Bounded: whoever sends faster than the engine decides waits.
     pub(crate) fn new() -> (Bitswap, mpsc::Receiver<Input>) {
         let (inbox, receiver) = mpsc::channel(256);
-        (
-            Bitswap {
-                inbox,
-                ids: Arc::default(),
-            },
-            receiver,
-        )
+        (Bitswap { inbox, ids: Arc::default() }, receiver)
     }
 
     /// A block from the store or else from peers, however long it takes. Dropping the future takes the want back.
     pub(crate) async fn get(&self, cid: Cid) -> Result<Bytes, Error> {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
-        let mut guard = DropWant {
-            bitswap: self,
-            id,
-            armed: true,
-        };
-        self.inbox
-            .send(Input::Want { id, cid, reply })
-            .await
-            .map_err(|_| Error::Stopped)?;
+        let mut guard = DropWant { bitswap: self, id, armed: true };
+        self.inbox.send(Input::Want { id, cid, reply }).await.map_err(|_| Error::Stopped)?;
         let answer = answer.await.map_err(|_| Error::Stopped);
         guard.armed = false;
         answer?
@@ -79,10 +66,7 @@ struct DropWant<'b> {
 impl Drop for DropWant<'_> {
     fn drop(&mut self) {
         if self.armed {
-            let _ = self
-                .bitswap
-                .inbox
-                .try_send(Input::Event(Event::Dropped(self.id), None));
+            let _ = self.bitswap.inbox.try_send(Input::Event(Event::Dropped(self.id), None));
         }
     }
 }

@@ -54,11 +54,7 @@ pub(crate) fn cid_of(version: Version, codec: u64, bytes: &[u8]) -> Cid {
 /// [`Error::Mismatch`], or [`Error::Hash`] for a hash function that is not computed here.
 pub fn verify(cid: &Cid, bytes: &[u8]) -> Result<(), Error> {
     if let Some(inline) = inline(cid) {
-        return if inline == bytes {
-            Ok(())
-        } else {
-            Err(Error::Mismatch(*cid))
-        };
+        return if inline == bytes { Ok(()) } else { Err(Error::Mismatch(*cid)) };
     }
     let code = cid.hash().code();
     let code = Code::try_from(code).map_err(|_| Error::Hash(code))?;
@@ -94,12 +90,7 @@ pub(crate) fn prefix_of(cid: &Cid) -> Vec<u8> {
         Version::V1 => 1,
     };
     let mut out = Vec::with_capacity(8);
-    for n in [
-        version,
-        cid.codec(),
-        cid.hash().code(),
-        u64::from(cid.hash().size()),
-    ] {
+    for n in [version, cid.codec(), cid.hash().code(), u64::from(cid.hash().size())] {
         crate::proto::put_varint(&mut out, n);
     }
     out

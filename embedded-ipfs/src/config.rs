@@ -74,10 +74,7 @@ pub struct PinLimits {
 impl Default for PinLimits {
     /// No cap on bytes, 4 Mi blocks.
     fn default() -> Self {
-        PinLimits {
-            max_bytes: u64::MAX,
-            max_blocks: 4 << 20,
-        }
+        PinLimits { max_bytes: u64::MAX, max_blocks: 4 << 20 }
     }
 }
 
@@ -96,12 +93,7 @@ pub struct AddOptions {
 
 impl Default for AddOptions {
     fn default() -> Self {
-        AddOptions {
-            chunk_bytes: 256 << 10,
-            raw_leaves: false,
-            cid_v1: false,
-            pin: true,
-        }
+        AddOptions { chunk_bytes: 256 << 10, raw_leaves: false, cid_v1: false, pin: true }
     }
 }
 
@@ -111,10 +103,6 @@ impl AddOptions {
 
     /// The layout of `ipfs add --cid-version=1`: raw leaves, version 1 throughout.
     pub fn v1() -> Self {
-        AddOptions {
-            raw_leaves: true,
-            cid_v1: true,
-            ..Self::default()
-        }
+        AddOptions { raw_leaves: true, cid_v1: true, ..Self::default() }
     }
 }

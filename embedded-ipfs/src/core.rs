@@ -39,14 +39,7 @@ impl Core {
 
     /// Stores blocks, and lets those know who wait for them, here or at peers.
     pub(crate) async fn put(&self, blocks: Vec<(Cid, Bytes)>) -> Result<(), Error> {
-        self.store
-            .put(
-                blocks
-                    .iter()
-                    .map(|(cid, bytes)| (Key::of(cid), bytes.clone()))
-                    .collect(),
-            )
-            .await?;
+        self.store.put(blocks.iter().map(|(cid, bytes)| (Key::of(cid), bytes.clone())).collect()).await?;
         self.bitswap.tell(Event::Stored(blocks)).await
     }
 
@@ -58,10 +51,7 @@ impl Core {
             return Ok(visited);
         }
         let bytes = self.get(cid).await?;
-        Ok(Visited {
-            size: bytes.len() as u64,
-            links: links(&cid, &bytes)?,
-        })
+        Ok(Visited { size: bytes.len() as u64, links: links(&cid, &bytes)? })
     }
 }
 
@@ -73,18 +63,12 @@ pub(crate) fn visit_local(store: &Store, cid: &Cid) -> Result<Option<Visited>, E
         return Ok(None);
     };
     if is_leaf(cid, meta) {
-        return Ok(Some(Visited {
-            size: meta.size,
-            links: Vec::new(),
-        }));
+        return Ok(Some(Visited { size: meta.size, links: Vec::new() }));
     }
     let Some(bytes) = store.get(&key)? else {
         return Ok(None);
     };
-    Ok(Some(Visited {
-        size: meta.size,
-        links: links(cid, &bytes)?,
-    }))
+    Ok(Some(Visited { size: meta.size, links: links(cid, &bytes)? }))
 }
 
 fn is_leaf(cid: &Cid, meta: Meta) -> bool {
@@ -102,10 +86,7 @@ pub(crate) fn check_codec(cid: &Cid) -> Result<(), Error> {
 /// Everything that the pins reach, from the store alone. Blocks.
 pub(crate) fn reachable(store: &Store) -> Result<HashSet<Key>, Error> {
     let mut keys = HashSet::new();
-    for pin in walk_local(
-        store,
-        store.pins()?.into_iter().map(|pin| pin.cid).collect(),
-    ) {
+    for pin in walk_local(store, store.pins()?.into_iter().map(|pin| pin.cid).collect()) {
         keys.insert(Key::of(&pin?.cid));
     }
     Ok(keys)
@@ -121,21 +102,13 @@ pub(crate) fn walk_local(
     stack.reverse();
     std::iter::from_fn(move || loop {
         let cid = stack.pop()?;
-        let sight = if inline(&cid).is_some() {
-            Sight::Known
-        } else {
-            seen.see(&cid)
-        };
+        let sight = if inline(&cid).is_some() { Sight::Known } else { seen.see(&cid) };
         if sight == Sight::Known {
             continue;
         }
         match visit_local(store, &cid).and_then(|visited| visited.ok_or(Error::NotHere(cid))) {
             Ok(Visited { size, links }) => {
-                let walked = Walked {
-                    cid,
-                    size,
-                    links: links.len(),
-                };
+                let walked = Walked { cid, size, links: links.len() };
                 stack.extend(links.into_iter().rev());
                 if sight == Sight::New {
                     return Some(Ok(walked));

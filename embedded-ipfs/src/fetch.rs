@@ -44,23 +44,18 @@ pub async fn fetch_from(
     let id = swarm::peer_of(&peer)?;
     cids.iter().try_for_each(check_known_hash)?;
     let (mut reply, answer) = oneshot::channel();
-    std::thread::Builder::new()
-        .name("ipfs-fetch".into())
-        .spawn(move || {
-            let runtime = match tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-            {
-                Ok(runtime) => runtime,
-                Err(error) => return drop(reply.send(Err(error.into()))),
-            };
-            runtime.block_on(async {
-                tokio::select! {
-                    outcome = run(id, peer, cids, deadline, max_bytes) => drop(reply.send(outcome)),
-                    () = reply.closed() => {} // the caller went away
-                }
-            });
-        })?;
+    std::thread::Builder::new().name("ipfs-fetch".into()).spawn(move || {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return drop(reply.send(Err(error.into()))),
+        };
+        runtime.block_on(async {
+            tokio::select! {
+                outcome = run(id, peer, cids, deadline, max_bytes) => drop(reply.send(outcome)),
+                () = reply.closed() => {} // the caller went away
+            }
+        });
+    })?;
     answer.await.map_err(|_| Error::Stopped)?
 }
 
@@ -76,9 +71,8 @@ async fn run(
     swarm
         .dial(DialOpts::peer_id(peer).addresses(vec![address]).build())
         .map_err(|error| swarm::unreachable(&error))?;
-    let stream = tokio::time::timeout_at(until, connect(&mut swarm, peer))
-        .await
-        .map_err(|_| Error::Deadline)??;
+    let stream =
+        tokio::time::timeout_at(until, connect(&mut swarm, peer)).await.map_err(|_| Error::Deadline)??;
     let mut session = Session::new(cids, max_bytes);
     match tokio::time::timeout_at(until, session.ask(swarm, peer, stream)).await {
         Ok(outcome) => outcome?,
@@ -132,25 +126,10 @@ struct Want {
 
 impl Session {
     fn new(cids: Vec<Cid>, limit: u64) -> Session {
-        let mut session = Session {
-            wants: HashMap::new(),
-            queue: Vec::new(),
-            open: 0,
-            left: limit,
-            limit,
-            cids,
-        };
-        for cid in session
-            .cids
-            .iter()
-            .rev()
-            .filter(|cid| inline(cid).is_none())
-        {
-            let want = Want {
-                cid: *cid,
-                asked: None,
-                answer: None,
-            };
+        let mut session =
+            Session { wants: HashMap::new(), queue: Vec::new(), open: 0, left: limit, limit, cids };
+        for cid in session.cids.iter().rev().filter(|cid| inline(cid).is_none()) {
+            let want = Want { cid: *cid, asked: None, answer: None };
             if session.wants.insert(Key::of(cid), want).is_none() {
                 session.queue.push(Key::of(cid));
             }
@@ -203,21 +182,14 @@ impl Session {
     }
 
     fn next_wants(&mut self, full: bool) -> Message {
-        let mut message = Message {
-            full,
-            ..Message::default()
-        };
+        let mut message = Message { full, ..Message::default() };
         while self.open < WINDOW {
             let Some(want) = self.queue.pop().and_then(|key| self.wants.get_mut(&key)) else {
                 break;
             };
             want.asked = Some(Instant::now());
             self.open += 1;
-            message.entries.push(Entry {
-                cid: want.cid,
-                kind: Some(Kind::Block),
-                send_dont_have: true,
-            });
+            message.entries.push(Entry { cid: want.cid, kind: Some(Kind::Block), send_dont_have: true });
         }
         message
     }
@@ -245,15 +217,9 @@ impl Session {
         want.answer = Some(match bytes {
             Some(bytes) => {
                 let size = bytes.len() as u64;
-                self.left = self
-                    .left
-                    .checked_sub(size)
-                    .ok_or(Error::TooManyBytes { limit: self.limit })?;
+                self.left = self.left.checked_sub(size).ok_or(Error::TooManyBytes { limit: self.limit })?;
                 // A copy of its own: the message may be much larger than the block.
-                Answer::Block {
-                    bytes: Bytes::copy_from_slice(&bytes),
-                    after: asked.elapsed(),
-                }
+                Answer::Block { bytes: Bytes::copy_from_slice(&bytes), after: asked.elapsed() }
             }
             None => Answer::DontHave,
         });
@@ -262,22 +228,11 @@ impl Session {
 
     fn answers(self) -> Vec<Fetched> {
         let answer = |cid: &Cid| match inline(cid) {
-            Some(bytes) => Answer::Block {
-                bytes: Bytes::copy_from_slice(bytes),
-                after: Duration::ZERO,
-            },
-            None => self
-                .wants
-                .get(&Key::of(cid))
-                .and_then(|want| want.answer.clone())
-                .unwrap_or(Answer::Silence),
+            Some(bytes) => Answer::Block { bytes: Bytes::copy_from_slice(bytes), after: Duration::ZERO },
+            None => {
+                self.wants.get(&Key::of(cid)).and_then(|want| want.answer.clone()).unwrap_or(Answer::Silence)
+            }
         };
-        self.cids
-            .iter()
-            .map(|cid| Fetched {
-                cid: *cid,
-                answer: answer(cid),
-            })
-            .collect()
+        self.cids.iter().map(|cid| Fetched { cid: *cid, answer: answer(cid) }).collect()
     }
 }

@@ -25,12 +25,8 @@ pub(crate) fn load_or_make(path: &Path) -> Result<Keypair, Error> {
             let bytes = key.to_protobuf_encoding().map_err(|_| Error::Key)?;
             // Never a half-written key under its own name.
             let draft = path.with_extension("new");
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&draft)?;
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
             file.write_all(&bytes)?;
             file.sync_all()?;
             std::fs::rename(&draft, path)?;
@@ -50,10 +46,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("identity.key");
         let made = load_or_make(&path).unwrap().public();
-        assert_eq!(
-            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(load_or_make(&path).unwrap().public(), made);
     }
 

@@ -19,9 +19,7 @@ use crate::block::{check_size, cid_of, inline, Key};
 use crate::core::{reachable, walk_local, Core, Task};
 use crate::store::{lock, Store};
 use crate::swarm::{peer_of, Command, View};
-use crate::{
-    AddOptions, Added, Config, Error, Peer, PinLimits, PinReport, Progress, Stats, Swept, Walked,
-};
+use crate::{AddOptions, Added, Config, Error, Peer, PinLimits, PinReport, Progress, Stats, Swept, Walked};
 
 /// A running node. Clones are the same node; it stops at [`Node::stop`], or when the last clone is dropped.
 #[derive(Clone)]
@@ -49,9 +47,7 @@ impl Node {
     /// [`Error::Locked`], [`Error::Key`], [`Error::Listen`], [`Error::Address`], [`Error::Io`], [`Error::Store`],
     /// [`Error::Format`].
     pub async fn start(config: Config) -> Result<Node, Error> {
-        Ok(Node {
-            inner: Arc::new(start::start(config).await?),
-        })
+        Ok(Node { inner: Arc::new(start::start(config).await?) })
     }
 
     /// Stops the node: requests in flight end with [`Error::Stopped`], what was acknowledged is on disk, and the data
@@ -84,12 +80,7 @@ impl Node {
     pub async fn connect(&self, peer: Multiaddr) -> Result<PeerId, Error> {
         let id = peer_of(&peer)?;
         let (reply, answer) = oneshot::channel();
-        self.command(Command::Dial {
-            peer: id,
-            address: peer,
-            reply,
-        })
-        .await?;
+        self.command(Command::Dial { peer: id, address: peer, reply }).await?;
         answer.await.map_err(|_| Error::Stopped)??;
         Ok(id)
     }
@@ -101,20 +92,12 @@ impl Node {
     /// [`Error::Address`].
     pub async fn keep(&self, peer: Multiaddr) -> Result<PeerId, Error> {
         let id = peer_of(&peer)?;
-        self.command(Command::Keep {
-            peer: id,
-            address: peer,
-        })
-        .await?;
+        self.command(Command::Keep { peer: id, address: peer }).await?;
         Ok(id)
     }
 
     async fn command(&self, command: Command) -> Result<(), Error> {
-        self.inner
-            .swarm
-            .send(command)
-            .await
-            .map_err(|_| Error::Stopped)
+        self.inner.swarm.send(command).await.map_err(|_| Error::Stopped)
     }
 
     /// A block, from the store or else from connected peers. Waits as long as it takes: put a timeout around it; dropping
@@ -155,10 +138,7 @@ impl Node {
             return Ok(Some(bytes.len() as u64));
         }
         let key = Key::of(cid);
-        Ok(self
-            .blocking(move |store| store.meta(&key))
-            .await?
-            .map(|meta| meta.size))
+        Ok(self.blocking(move |store| store.meta(&key)).await?.map(|meta| meta.size))
     }
 
     /// Stores a block under its sha2-256 CID of version 1. Durable on return; unpinned, so the next [`Node::gc`] removes it.
@@ -191,10 +171,8 @@ impl Node {
         mut progress: impl FnMut(Progress),
     ) -> Result<PinReport, Error> {
         let (tell, mut told) = watch::channel(Progress::default());
-        let task = Task::spawn(
-            &self.inner.runtime,
-            crate::pin::pin(self.inner.core.clone(), *cid, limits, tell),
-        );
+        let task =
+            Task::spawn(&self.inner.runtime, crate::pin::pin(self.inner.core.clone(), *cid, limits, tell));
         let mut outcome = std::pin::pin!(task.join());
         loop {
             tokio::select! {
@@ -246,11 +224,7 @@ impl Node {
     ///
     /// # Errors
     /// [`Error::Io`] from the reader or for a chunk size out of range, [`Error::Store`], [`Error::Full`].
-    pub async fn add(
-        &self,
-        mut reader: impl AsyncRead + Unpin,
-        options: AddOptions,
-    ) -> Result<Added, Error> {
+    pub async fn add(&self, mut reader: impl AsyncRead + Unpin, options: AddOptions) -> Result<Added, Error> {
         let size = options.chunk_bytes;
         if !(1..=AddOptions::MAX_CHUNK).contains(&size) {
             return Err(std::io::Error::from(std::io::ErrorKind::InvalidInput).into());
@@ -281,10 +255,8 @@ impl Node {
     /// an error.
     pub fn cat(&self, cid: &Cid) -> BoxStream<'static, Result<Bytes, Error>> {
         let (pieces, queue) = mpsc::channel(4);
-        let task = Task::spawn(
-            &self.inner.runtime,
-            crate::unixfs::cat::cat(self.inner.core.clone(), *cid, pieces),
-        );
+        let task =
+            Task::spawn(&self.inner.runtime, crate::unixfs::cat::cat(self.inner.core.clone(), *cid, pieces));
         stream(queue, task)
     }
 
@@ -333,9 +305,8 @@ impl Node {
     /// [`Error::Io`] if the size of the database file cannot be had.
     pub async fn stats(&self) -> Result<Stats, Error> {
         let database = self.inner.database.clone();
-        let (totals, file) = self
-            .blocking(move |store| Ok((store.totals(), std::fs::metadata(database)?)))
-            .await?;
+        let (totals, file) =
+            self.blocking(move |store| Ok((store.totals(), std::fs::metadata(database)?))).await?;
         let mut stats = Stats {
             blocks: totals.blocks,
             bytes: totals.bytes,
@@ -353,11 +324,7 @@ impl Node {
         work: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let store = self.inner.core.store.clone();
-        self.inner
-            .runtime
-            .spawn_blocking(move || work(&store))
-            .await
-            .map_err(|_| Error::Stopped)?
+        self.inner.runtime.spawn_blocking(move || work(&store)).await.map_err(|_| Error::Stopped)?
     }
 }
 

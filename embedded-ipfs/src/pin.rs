@@ -26,12 +26,7 @@ pub(crate) async fn pin(
     if let Some(report) = known.unwrap_or(Err(Error::Stopped))? {
         return Ok(report);
     }
-    let mut walk = Walk {
-        guard: core.store.guard(),
-        limits,
-        stack: Vec::new(),
-        done: Progress::default(),
-    };
+    let mut walk = Walk { guard: core.store.guard(), limits, stack: Vec::new(), done: Progress::default() };
     walk.found(root)?;
     let mut visits = FuturesUnordered::new();
     loop {
@@ -55,11 +50,7 @@ pub(crate) async fn pin(
         }
     }
     // The guard lives until the pin is recorded, so that no sweep comes between.
-    let report = PinReport {
-        cid: root,
-        blocks: walk.done.blocks,
-        bytes: walk.done.bytes,
-    };
+    let report = PinReport { cid: root, blocks: walk.done.blocks, bytes: walk.done.bytes };
     core.store.record_pin(report.clone()).await?;
     Ok(report)
 }
@@ -84,9 +75,7 @@ impl Walk {
             Sight::Known => {}
         }
         if self.guard.len() > self.limits.max_blocks {
-            return Err(Error::TooManyBlocks {
-                limit: self.limits.max_blocks,
-            });
+            return Err(Error::TooManyBlocks { limit: self.limits.max_blocks });
         }
         Ok(())
     }
@@ -95,9 +84,7 @@ impl Walk {
         self.done.blocks += 1;
         self.done.bytes += size;
         if self.done.bytes > self.limits.max_bytes {
-            return Err(Error::TooManyBytes {
-                limit: self.limits.max_bytes,
-            });
+            return Err(Error::TooManyBytes { limit: self.limits.max_bytes });
         }
         Ok(())
     }

@@ -90,9 +90,7 @@ impl<'a> Iterator for Fields<'a> {
 fn lax_varint(bytes: &[u8]) -> Result<(u64, &[u8]), Malformed> {
     let mut n = 0u64;
     for (i, byte) in bytes.iter().enumerate().take(10) {
-        n |= u64::from(byte & 0x7f)
-            .checked_shl(7 * i as u32)
-            .unwrap_or(0);
+        n |= u64::from(byte & 0x7f).checked_shl(7 * i as u32).unwrap_or(0);
         if byte & 0x80 == 0 {
             return Ok((n, &bytes[i + 1..]));
         }
@@ -132,31 +130,19 @@ mod tests {
         let read: Result<Vec<_>, _> = fields(&out).collect();
         assert_eq!(
             read.unwrap(),
-            [
-                (3, Value::Varint(300)),
-                (1, Value::Bytes(b"abc")),
-                (2, Value::Bytes(b""))
-            ]
+            [(3, Value::Varint(300)), (1, Value::Bytes(b"abc")), (2, Value::Bytes(b""))]
         );
     }
 
     #[test]
     fn a_negative_priority_of_ten_bytes_is_read() {
-        let minus_one = [
-            0x10, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01,
-        ];
-        assert_eq!(
-            fields(&minus_one).next(),
-            Some(Ok((2, Value::Varint(u64::MAX))))
-        );
+        let minus_one = [0x10, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
+        assert_eq!(fields(&minus_one).next(), Some(Ok((2, Value::Varint(u64::MAX)))));
     }
 
     #[test]
     fn a_length_beyond_the_message_is_malformed() {
-        assert_eq!(
-            fields(&[0x0a, 0xff, 0xff, 0xff, 0xff, 0x7f, 1]).next(),
-            Some(Err(Malformed))
-        );
+        assert_eq!(fields(&[0x0a, 0xff, 0xff, 0xff, 0xff, 0x7f, 1]).next(), Some(Err(Malformed)));
     }
 
     proptest! {

@@ -32,16 +32,8 @@ enum State {
 impl Redial {
     /// Keeps a peer from now on, or learns another address of it.
     pub(crate) fn keep(&mut self, id: PeerId, address: Multiaddr, connected: bool, now: Duration) {
-        let state = if connected {
-            State::Connected(now)
-        } else {
-            State::Due(now)
-        };
-        let kept = self.peers.entry(id).or_insert(Kept {
-            addresses: Vec::new(),
-            failures: 0,
-            state,
-        });
+        let state = if connected { State::Connected(now) } else { State::Due(now) };
+        let kept = self.peers.entry(id).or_insert(Kept { addresses: Vec::new(), failures: 0, state });
         if !kept.addresses.contains(&address) {
             kept.addresses.push(address);
         }
@@ -95,11 +87,7 @@ impl Redial {
 
     /// Dialling the peer failed.
     pub(crate) fn failed(&mut self, id: &PeerId, now: Duration) {
-        if let Some(kept) = self
-            .peers
-            .get_mut(id)
-            .filter(|kept| matches!(kept.state, State::Dialling))
-        {
+        if let Some(kept) = self.peers.get_mut(id).filter(|kept| matches!(kept.state, State::Dialling)) {
             kept.retry(id, now);
         }
     }
@@ -107,17 +95,10 @@ impl Redial {
 
 impl Kept {
     fn retry(&mut self, id: &PeerId, now: Duration) {
-        let pause = PAUSE
-            .0
-            .saturating_mul(1 << self.failures.min(16))
-            .min(PAUSE.1);
+        let pause = PAUSE.0.saturating_mul(1 << self.failures.min(16)).min(PAUSE.1);
         // A quarter more or less by peer and attempt, so that a cluster does not dial in step.
-        let salt = id
-            .to_bytes()
-            .last()
-            .map_or(0, |&byte| u32::from(byte))
-            .wrapping_add(self.failures * 37)
-            % 128;
+        let salt =
+            id.to_bytes().last().map_or(0, |&byte| u32::from(byte)).wrapping_add(self.failures * 37) % 128;
         self.failures = self.failures.saturating_add(1);
         self.state = State::Due(now + pause * (192 + salt) / 256);
     }
@@ -129,12 +110,7 @@ mod tests {
 
     fn one() -> (Redial, PeerId) {
         let (mut redial, id) = (Redial::default(), PeerId::random());
-        redial.keep(
-            id,
-            "/ip4/127.0.0.1/tcp/1".parse().unwrap(),
-            false,
-            Duration::ZERO,
-        );
+        redial.keep(id, "/ip4/127.0.0.1/tcp/1".parse().unwrap(), false, Duration::ZERO);
         (redial, id)
     }
 
@@ -152,13 +128,8 @@ mod tests {
             now = next;
         }
         assert!(pauses[0] >= Duration::from_millis(187) && pauses[0] <= Duration::from_millis(313));
-        assert!(pauses
-            .iter()
-            .skip(10)
-            .all(|pause| (45..=75).contains(&pause.as_secs())));
-        assert!(pauses
-            .windows(3)
-            .all(|w| w[2] > w[0] || w[2].as_secs() >= 45));
+        assert!(pauses.iter().skip(10).all(|pause| (45..=75).contains(&pause.as_secs())));
+        assert!(pauses.windows(3).all(|w| w[2] > w[0] || w[2].as_secs() >= 45));
     }
 
     #[test]
@@ -174,18 +145,12 @@ mod tests {
         redial.connected(&id, now);
         assert_eq!(redial.next(), None);
         redial.lost(&id, now + Duration::from_secs(1));
-        assert!(
-            redial.next().unwrap() > now + Duration::from_secs(20),
-            "short"
-        );
+        assert!(redial.next().unwrap() > now + Duration::from_secs(20), "short");
         now = redial.next().unwrap();
         redial.due(now);
         redial.connected(&id, now);
         redial.lost(&id, now + STABLE);
-        assert!(
-            redial.next().unwrap() < now + STABLE + Duration::from_millis(400),
-            "long"
-        );
+        assert!(redial.next().unwrap() < now + STABLE + Duration::from_millis(400), "long");
     }
 
     #[test]

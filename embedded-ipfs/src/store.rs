@@ -69,11 +69,9 @@ impl Store {
         let totals = Arc::new(Mutex::new(tables::totals(&database)?));
         let protection = Arc::new(Mutex::new(Protection::default()));
         let (writes, queue) = mpsc::channel(64);
+        let writer = writer::Writer::new(database.clone(), totals.clone(), protection.clone(), limit);
         let writer =
-            writer::Writer::new(database.clone(), totals.clone(), protection.clone(), limit);
-        let writer = std::thread::Builder::new()
-            .name("ipfs-store".into())
-            .spawn(move || writer.run(queue))?;
+            std::thread::Builder::new().name("ipfs-store".into()).spawn(move || writer.run(queue))?;
         Ok(Store {
             shared: Arc::new(Shared {
                 database: RwLock::new(Some(database)),
@@ -95,29 +93,18 @@ impl Store {
                 tracing::error!("the thread that writes blocks panicked");
             }
         }
-        self.shared
-            .database
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        self.shared.database.write().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     fn database(&self) -> Result<Arc<Database>, Error> {
-        let database = self
-            .shared
-            .database
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let database = self.shared.database.read().unwrap_or_else(PoisonError::into_inner);
         database.clone().ok_or(Error::Stopped)
     }
 
     async fn write(&self, change: Change) -> Result<Done, Error> {
         let writes = lock(&self.shared.writes).clone().ok_or(Error::Stopped)?;
         let (reply, answer) = oneshot::channel();
-        writes
-            .send(Write { change, reply })
-            .await
-            .map_err(|_| Error::Stopped)?;
+        writes.send(Write { change, reply }).await.map_err(|_| Error::Stopped)?;
         answer.await.map_err(|_| Error::Stopped)?
     }
 
@@ -145,10 +132,7 @@ impl Store {
         };
         let mut bytes = Vec::with_capacity(tables::meta(meta.value()).size as usize);
         let blocks = read.open_table(BLOCKS).map_err(failed)?;
-        for piece in blocks
-            .range((key.as_bytes(), 0)..=(key.as_bytes(), u32::MAX))
-            .map_err(failed)?
-        {
+        for piece in blocks.range((key.as_bytes(), 0)..=(key.as_bytes(), u32::MAX)).map_err(failed)? {
             bytes.extend_from_slice(piece.map_err(failed)?.1.value());
         }
         Ok(Some(bytes.into()))
@@ -162,10 +146,7 @@ impl Store {
         let read = self.database()?.begin_read().map_err(failed)?;
         let index = read.open_table(INDEX).map_err(failed)?;
         let meta = |key: &Key| {
-            Ok(index
-                .get(key.as_bytes())
-                .map_err(failed)?
-                .map(|found| tables::meta(found.value())))
+            Ok(index.get(key.as_bytes()).map_err(failed)?.map(|found| tables::meta(found.value())))
         };
         keys.into_iter().map(meta).collect()
     }
@@ -180,17 +161,14 @@ impl Store {
         let read = self.database()?.begin_read().map_err(failed)?;
         let pins = read.open_table(PINS).map_err(failed)?;
         let all = pins.iter().map_err(failed)?;
-        all.map(|row| tables::pin(row.map_err(failed)?.1.value()))
-            .collect()
+        all.map(|row| tables::pin(row.map_err(failed)?.1.value())).collect()
     }
 
     /// The pin of a root, whatever the version of its CID.
     pub(crate) fn pin(&self, cid: &Cid) -> Result<Option<PinReport>, Error> {
         let read = self.database()?.begin_read().map_err(failed)?;
         let pins = read.open_table(PINS).map_err(failed)?;
-        let row = pins
-            .get(normal(cid).to_bytes().as_slice())
-            .map_err(failed)?;
+        let row = pins.get(normal(cid).to_bytes().as_slice()).map_err(failed)?;
         row.map(|row| tables::pin(row.value())).transpose()
     }
 
@@ -236,10 +214,7 @@ impl Store {
         }
         let writes = lock(&self.shared.writes).clone().ok_or(Error::Stopped)?;
         let (reply, answer) = oneshot::channel();
-        let write = Write {
-            change: Change::Delete(keys),
-            reply,
-        };
+        let write = Write { change: Change::Delete(keys), reply };
         writes.blocking_send(write).map_err(|_| Error::Stopped)?;
         let batch = answer.blocking_recv().map_err(|_| Error::Stopped)??.swept;
         swept.blocks += batch.blocks;

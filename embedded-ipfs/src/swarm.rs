@@ -33,18 +33,11 @@ const CONNECTIONS_PER_PEER: u32 = 8;
 /// What the swarm task is asked to do.
 pub(crate) enum Command {
     /// Connect once.
-    Dial {
-        peer: PeerId,
-        address: Multiaddr,
-        reply: oneshot::Sender<Result<(), Error>>,
-    },
+    Dial { peer: PeerId, address: Multiaddr, reply: oneshot::Sender<Result<(), Error>> },
     /// Stay connected.
     Keep { peer: PeerId, address: Multiaddr },
     /// Open a bitswap stream. The reply is dropped if the peer is not connected.
-    Open {
-        peer: PeerId,
-        reply: oneshot::Sender<Result<Stream, NoStream>>,
-    },
+    Open { peer: PeerId, reply: oneshot::Sender<Result<Stream, NoStream>> },
 }
 
 /// What others may see of the network.
@@ -67,11 +60,7 @@ pub(crate) struct Behaviour {
 pub(crate) fn build(key: Keypair, connections: u32) -> Result<Swarm<Behaviour>, Error> {
     let swarm = SwarmBuilder::with_existing_identity(key)
         .with_tokio()
-        .with_tcp(
-            tcp::Config::default(),
-            noise::Config::new,
-            yamux::Config::default,
-        )
+        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
         .map_err(std::io::Error::other)?
         .with_dns()
         .map_err(std::io::Error::other)?
@@ -85,8 +74,7 @@ pub(crate) fn build(key: Keypair, connections: u32) -> Result<Swarm<Behaviour>, 
                 limits: connection_limits::Behaviour::new(limits),
                 streams: streams::Behaviour::default(),
                 identify: identify::Behaviour::new(
-                    identify::Config::new("ipfs/0.1.0".into(), key.public())
-                        .with_agent_version(agent.into()),
+                    identify::Config::new("ipfs/0.1.0".into(), key.public()).with_agent_version(agent.into()),
                 ),
                 ping: ping::Behaviour::default(),
             }
@@ -162,9 +150,7 @@ impl SwarmTask {
             swarm,
             bitswap,
             started: Instant::now(),
-            budget: limits
-                .inflight_bytes_per_peer
-                .max(crate::bitswap::message::RECEIVE_MAX),
+            budget: limits.inflight_bytes_per_peer.max(crate::bitswap::message::RECEIVE_MAX),
             redial: Redial::default(),
             dials: HashMap::new(),
             connections: HashMap::new(),
@@ -197,10 +183,8 @@ impl SwarmTask {
 
     fn dial_due(&mut self) {
         for (peer, addresses) in self.redial.due(self.now()) {
-            let options = DialOpts::peer_id(peer)
-                .addresses(addresses)
-                .condition(PeerCondition::Disconnected)
-                .build();
+            let options =
+                DialOpts::peer_id(peer).addresses(addresses).condition(PeerCondition::Disconnected).build();
             if let Err(error) = self.swarm.dial(options) {
                 tracing::debug!(%peer, %error, "not dialled");
                 let now = self.now();
@@ -220,15 +204,9 @@ impl SwarmTask {
             Command::Dial { peer, reply, .. } if self.connections.contains_key(&peer) => {
                 let _ = reply.send(Ok(())); // the caller may have gone
             }
-            Command::Dial {
-                peer,
-                address,
-                reply,
-            } => {
-                let options = DialOpts::peer_id(peer)
-                    .addresses(vec![address])
-                    .condition(PeerCondition::Always)
-                    .build();
+            Command::Dial { peer, address, reply } => {
+                let options =
+                    DialOpts::peer_id(peer).addresses(vec![address]).condition(PeerCondition::Always).build();
                 let id = options.connection_id();
                 match self.swarm.dial(options) {
                     Ok(()) => drop(self.dials.insert(id, (peer, reply))),
@@ -244,25 +222,10 @@ impl SwarmTask {
                 self.read(peer, stream)
             }
             SwarmEvent::Behaviour(BehaviourEvent::Ping(ping)) => self.pinged(ping),
-            SwarmEvent::ConnectionEstablished {
-                peer_id,
-                connection_id,
-                endpoint,
-                ..
-            } => {
-                self.established(
-                    peer_id,
-                    connection_id,
-                    endpoint.get_remote_address().clone(),
-                )
-                .await;
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.established(peer_id, connection_id, endpoint.get_remote_address().clone()).await;
             }
-            SwarmEvent::ConnectionClosed {
-                peer_id,
-                num_established: 0,
-                cause,
-                ..
-            } => {
+            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
                 tracing::debug!(peer = %peer_id, ?cause, "peer gone");
                 self.connections.remove(&peer_id);
                 let now = self.now();
@@ -270,11 +233,7 @@ impl SwarmTask {
                 let _ = self.bitswap.tell(Event::Disconnected(peer_id)).await; // fails only when the node stops
                 self.publish();
             }
-            SwarmEvent::OutgoingConnectionError {
-                connection_id,
-                peer_id,
-                error,
-            } => {
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
                 if let Some((_, reply)) = self.dials.remove(&connection_id) {
                     let _ = reply.send(Err(unreachable(&error)));
                 }
@@ -284,9 +243,7 @@ impl SwarmTask {
                     self.redial.failed(&peer, now);
                 }
             }
-            SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => {
-                self.publish()
-            }
+            SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => self.publish(),
             _ => {}
         }
     }
@@ -333,12 +290,7 @@ impl SwarmTask {
         let me = *self.swarm.local_peer_id();
         let with_me = |address: &Multiaddr| address.clone().with_p2p(me).ok();
         let mut view = lock(&self.view);
-        view.addresses = self
-            .swarm
-            .listeners()
-            .chain(&self.announce)
-            .filter_map(with_me)
-            .collect();
+        view.addresses = self.swarm.listeners().chain(&self.announce).filter_map(with_me).collect();
         let peers = self.connections.iter();
         view.peers = peers
             .map(|(id, connected)| Peer {

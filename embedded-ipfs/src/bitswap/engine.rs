@@ -167,19 +167,11 @@ impl Engine {
 
     /// Counts since the start, and the wants of now.
     pub(crate) fn counters(&self) -> Counters {
-        Counters {
-            wants: self.wants.len() as u64,
-            ..self.counters
-        }
+        Counters { wants: self.wants.len() as u64, ..self.counters }
     }
 
     fn received(&mut self, peer: PeerId, message: Message) {
-        let Message {
-            full,
-            entries,
-            blocks,
-            presences,
-        } = message;
+        let Message { full, entries, blocks, presences } = message;
         // Blocks first: what they bring may answer the entries.
         self.received_blocks(peer, blocks);
         self.received_presences(peer, presences);

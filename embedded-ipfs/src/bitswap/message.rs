@@ -60,11 +60,7 @@ impl Message {
                         }
                     }
                     // An empty slice need not lie within the message.
-                    let shared = if data.is_empty() {
-                        Bytes::new()
-                    } else {
-                        bytes.slice_ref(data)
-                    };
+                    let shared = if data.is_empty() { Bytes::new() } else { bytes.slice_ref(data) };
                     if let Some(cid) = cid_from_prefix(prefix, data) {
                         message.blocks.push((cid, shared));
                     }
@@ -102,8 +98,7 @@ impl Message {
     /// Writes the message, without the length that goes before it.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let blocks: usize = self.blocks.iter().map(|(_, bytes)| bytes.len() + 32).sum();
-        let mut body =
-            Vec::with_capacity(blocks + 56 * (self.entries.len() + self.presences.len()) + 16);
+        let mut body = Vec::with_capacity(blocks + 56 * (self.entries.len() + self.presences.len()) + 16);
         if self.full || !self.entries.is_empty() {
             let mut wantlist = Vec::with_capacity(56 * self.entries.len() + 2);
             for entry in &self.entries {
@@ -140,22 +135,12 @@ fn read_entry(bytes: &[u8]) -> Result<Option<Entry>, Malformed> {
         match field? {
             (1, value) => cid = Cid::try_from(value.bytes()?).ok(),
             (3, value) => cancel = value.varint()? != 0,
-            (4, value) => {
-                kind = if value.varint()? == 1 {
-                    Kind::Have
-                } else {
-                    Kind::Block
-                }
-            }
+            (4, value) => kind = if value.varint()? == 1 { Kind::Have } else { Kind::Block },
             (5, value) => send_dont_have = value.varint()? != 0,
             _ => {}
         }
     }
-    Ok(cid.map(|cid| Entry {
-        cid,
-        kind: (!cancel).then_some(kind),
-        send_dont_have,
-    }))
+    Ok(cid.map(|cid| Entry { cid, kind: (!cancel).then_some(kind), send_dont_have }))
 }
 
 fn write_entry(entry: &Entry) -> Vec<u8> {
@@ -228,9 +213,6 @@ mod tests {
         }
         let mut body = Vec::new();
         put_bytes(&mut body, 1, &wantlist);
-        assert_eq!(
-            Message::decode(&body.into()).unwrap().entries.len(),
-            ENTRIES_MAX
-        );
+        assert_eq!(Message::decode(&body.into()).unwrap().entries.len(), ENTRIES_MAX);
     }
 }

@@ -28,8 +28,7 @@ pub(crate) async fn read_all(
             break;
         };
         let body = wire::read_body(&mut stream, length).await?;
-        let message =
-            Message::decode(&body).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+        let message = Message::decode(&body).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
         let input = Input::Event(Event::Received(peer, message), Some(share));
         if bitswap.send(input).await.is_err() {
             break;

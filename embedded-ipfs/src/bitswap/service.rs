@@ -125,24 +125,9 @@ impl Service {
                 self.replies.insert(id, reply);
                 self.step(Event::Wanted(id, cid), None);
             }
-            Input::Written {
-                peer,
-                generation,
-                ok,
-            } => {
-                if self
-                    .writers
-                    .get(&peer)
-                    .is_some_and(|(current, _)| *current == generation)
-                {
-                    self.step(
-                        if ok {
-                            Event::Sent(peer)
-                        } else {
-                            Event::SendFailed(peer)
-                        },
-                        None,
-                    );
+            Input::Written { peer, generation, ok } => {
+                if self.writers.get(&peer).is_some_and(|(current, _)| *current == generation) {
+                    self.step(if ok { Event::Sent(peer) } else { Event::SendFailed(peer) }, None);
                 }
             }
         }
@@ -189,10 +174,8 @@ impl Service {
             Effect::Store(blocks) => {
                 let store = self.store.clone();
                 self.answer(share, async move {
-                    let keyed: Vec<_> = blocks
-                        .iter()
-                        .map(|(cid, bytes)| (Key::of(cid), bytes.clone()))
-                        .collect();
+                    let keyed: Vec<_> =
+                        blocks.iter().map(|(cid, bytes)| (Key::of(cid), bytes.clone())).collect();
                     let keys = keyed.iter().map(|(key, _)| key.clone()).collect();
                     match store.put(keyed).await {
                         Ok(()) => Event::Stored(blocks),
@@ -202,10 +185,7 @@ impl Service {
             }
             Effect::Find(peer, asked) => {
                 let found = self.blocking(move |store| {
-                    let keys: Vec<_> = asked
-                        .iter()
-                        .map(|asked| Key::of(&asked.entry.cid))
-                        .collect();
+                    let keys: Vec<_> = asked.iter().map(|asked| Key::of(&asked.entry.cid)).collect();
                     let metas = store.metas(&keys)?;
                     Ok(asked
                         .into_iter()
@@ -288,9 +268,9 @@ impl From<Fault> for Error {
     fn from(fault: Fault) -> Error {
         match fault {
             Fault::Full(limit) => Error::Full { limit },
-            Fault::Broken(why) => Error::Store(Arc::from(
-                Box::<dyn std::error::Error + Send + Sync>::from(why),
-            )),
+            Fault::Broken(why) => {
+                Error::Store(Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(why)))
+            }
         }
     }
 }

@@ -15,18 +15,12 @@ pub(crate) const MESSAGE_TIME: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// Also if the length is above [`RECEIVE_MAX`].
-pub(crate) async fn read_length(
-    stream: &mut (impl AsyncRead + Unpin),
-) -> io::Result<Option<usize>> {
+pub(crate) async fn read_length(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<usize>> {
     let mut length = 0usize;
     for i in 0..4 {
         let mut byte = [0];
         if stream.read(&mut byte).await? == 0 {
-            return if i == 0 {
-                Ok(None)
-            } else {
-                Err(io::ErrorKind::UnexpectedEof.into())
-            };
+            return if i == 0 { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
         }
         length |= usize::from(byte[0] & 0x7f) << (7 * i);
         if byte[0] & 0x80 == 0 {
@@ -41,10 +35,7 @@ pub(crate) async fn read_length(
 }
 
 /// Reads the body of a message.
-pub(crate) async fn read_body(
-    stream: &mut (impl AsyncRead + Unpin),
-    length: usize,
-) -> io::Result<Bytes> {
+pub(crate) async fn read_body(stream: &mut (impl AsyncRead + Unpin), length: usize) -> io::Result<Bytes> {
     let mut body = vec![0; length];
     match tokio::time::timeout(MESSAGE_TIME, stream.read_exact(&mut body)).await {
         Ok(read) => read.map(|()| body.into()),
@@ -56,15 +47,11 @@ pub(crate) async fn read_body(
 pub(crate) async fn write(stream: &mut (impl AsyncWrite + Unpin), body: &[u8]) -> io::Result<()> {
     let mut length = unsigned_varint::encode::usize_buffer();
     let write = async {
-        stream
-            .write_all(unsigned_varint::encode::usize(body.len(), &mut length))
-            .await?;
+        stream.write_all(unsigned_varint::encode::usize(body.len(), &mut length)).await?;
         stream.write_all(body).await?;
         stream.flush().await
     };
-    tokio::time::timeout(MESSAGE_TIME, write)
-        .await
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    tokio::time::timeout(MESSAGE_TIME, write).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 #[cfg(test)]
@@ -87,12 +74,8 @@ mod tests {
     async fn a_length_above_the_cap_is_refused_before_anything_is_allocated() {
         for announced in [RECEIVE_MAX + 1, 1 << 27, usize::MAX] {
             let mut buffer = unsigned_varint::encode::usize_buffer();
-            let mut wire =
-                Cursor::new(unsigned_varint::encode::usize(announced, &mut buffer).to_vec());
-            assert_eq!(
-                read_length(&mut wire).await.unwrap_err().kind(),
-                io::ErrorKind::InvalidData
-            );
+            let mut wire = Cursor::new(unsigned_varint::encode::usize(announced, &mut buffer).to_vec());
+            assert_eq!(read_length(&mut wire).await.unwrap_err().kind(), io::ErrorKind::InvalidData);
         }
     }
 
@@ -100,9 +83,6 @@ mod tests {
     async fn a_peer_that_stops_in_the_middle_of_a_message_is_given_up() {
         let silent = futures::stream::pending::<io::Result<Vec<u8>>>().into_async_read();
         let mut wire = Cursor::new([1, 2, 3]).chain(silent);
-        assert_eq!(
-            read_body(&mut wire, 10).await.unwrap_err().kind(),
-            io::ErrorKind::TimedOut
-        );
+        assert_eq!(read_body(&mut wire, 10).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

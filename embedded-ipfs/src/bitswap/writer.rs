@@ -53,11 +53,7 @@ impl Writer {
             };
             let Some(outgoing) = outgoing else { break };
             let ok = self.send(&mut stream, outgoing).await;
-            let written = Input::Written {
-                peer: self.peer,
-                generation: self.generation,
-                ok,
-            };
+            let written = Input::Written { peer: self.peer, generation: self.generation, ok };
             if self.bitswap.send(written).await.is_err() {
                 break;
             }
@@ -102,14 +98,8 @@ impl Writer {
 
     async fn open(&self) -> Result<Stream, NoStream> {
         let (reply, answer) = oneshot::channel();
-        let command = Command::Open {
-            peer: self.peer,
-            reply,
-        };
-        self.swarm
-            .send(command)
-            .await
-            .map_err(|_| NoStream::Failed)?;
+        let command = Command::Open { peer: self.peer, reply };
+        self.swarm.send(command).await.map_err(|_| NoStream::Failed)?;
         answer.await.unwrap_or(Err(NoStream::Failed))
     }
 }
@@ -123,12 +113,7 @@ async fn hang_up(stream: &mut Option<Stream>) {
 /// The message with its blocks read from the store, and their number and bytes. A block that was swept meanwhile becomes
 /// a "don't have".
 fn load(store: &Store, outgoing: Outgoing) -> Result<(Vec<u8>, u64, u64), Error> {
-    let Outgoing {
-        full,
-        entries,
-        mut presences,
-        blocks: cids,
-    } = outgoing;
+    let Outgoing { full, entries, mut presences, blocks: cids } = outgoing;
     let mut blocks = Vec::with_capacity(cids.len());
     for cid in cids {
         match store.get(&Key::of(&cid))? {
@@ -138,13 +123,7 @@ fn load(store: &Store, outgoing: Outgoing) -> Result<(Vec<u8>, u64, u64), Error>
     }
     let bytes = blocks.iter().map(|(_, bytes)| bytes.len() as u64).sum();
     let count = blocks.len() as u64;
-    let body = Message {
-        full,
-        entries,
-        blocks,
-        presences,
-    }
-    .encode();
+    let body = Message { full, entries, blocks, presences }.encode();
     debug_assert!(body.len() <= SEND_MAX, "a message of {} bytes", body.len());
     Ok((body, count, bytes))
 }

@@ -50,9 +50,7 @@ fn head(rest: &mut &[u8]) -> Option<(u8, u64)> {
     *rest = &rest[1..];
     let n = match first & 0x1f {
         n @ 0..=23 => u64::from(n),
-        n @ 24..=27 => take(rest, 1 << (n - 24))?
-            .iter()
-            .fold(0, |n, &byte| n << 8 | u64::from(byte)),
+        n @ 24..=27 => take(rest, 1 << (n - 24))?.iter().fold(0, |n, &byte| n << 8 | u64::from(byte)),
         _ => return None,
     };
     Some((first >> 5, n))
@@ -73,10 +71,7 @@ mod tests {
 
     #[test]
     fn links_in_maps_and_arrays_are_found_in_order() {
-        let (one, two) = (
-            cid_of(Version::V1, RAW, b"1"),
-            cid_of(Version::V1, RAW, b"2"),
-        );
+        let (one, two) = (cid_of(Version::V1, RAW, b"1"), cid_of(Version::V1, RAW, b"2"));
         let link = |cid: &Cid| [&[0xd8, 42, 0x58, 37, 0][..], &cid.to_bytes()].concat();
         // {"a": [1.5, one], "b": {"c": two, "d": "text"}}
         let block = [
@@ -89,11 +84,7 @@ mod tests {
         .concat();
         assert_eq!(links(&block), Some(vec![one, two]));
         assert_eq!(links(&block[..block.len() - 1]), None, "cut short");
-        assert_eq!(
-            links(&[&block[..], b"\0"].concat()),
-            None,
-            "something after it"
-        );
+        assert_eq!(links(&[&block[..], b"\0"].concat()), None, "something after it");
     }
 
     #[test]

@@ -25,10 +25,7 @@ pub(crate) fn decode(block: &[u8]) -> Option<Node<'_>> {
 }
 
 fn read(block: &[u8]) -> Result<Node<'_>, Malformed> {
-    let mut node = Node {
-        links: Vec::new(),
-        data: &[],
-    };
+    let mut node = Node { links: Vec::new(), data: &[] };
     let mut data_seen = false;
     for field in fields(block) {
         match field? {
@@ -53,21 +50,12 @@ fn read_link(bytes: &[u8]) -> Result<Link, Malformed> {
             _ => return Err(Malformed),
         }
     }
-    Ok(Link {
-        cid: cid.ok_or(Malformed)?,
-        total_size,
-    })
+    Ok(Link { cid: cid.ok_or(Malformed)?, total_size })
 }
 
 /// The links of a node in their order; `None` if the bytes are no dag-pb.
 pub(crate) fn links(block: &[u8]) -> Option<Vec<Cid>> {
-    Some(
-        decode(block)?
-            .links
-            .into_iter()
-            .map(|link| link.cid)
-            .collect(),
-    )
+    Some(decode(block)?.links.into_iter().map(|link| link.cid).collect())
 }
 
 /// Writes a node whose links have empty names.

@@ -18,9 +18,7 @@ const LAST_CALL: std::time::Duration = std::time::Duration::from_secs(5);
 
 pub(super) async fn start(config: Config) -> Result<Inner, Error> {
     let (ready, started) = oneshot::channel();
-    std::thread::Builder::new()
-        .name("ipfs".into())
-        .spawn(move || run(config, ready))?;
+    std::thread::Builder::new().name("ipfs".into()).spawn(move || run(config, ready))?;
     started.await.map_err(|_| Error::Stopped)?
 }
 
@@ -58,17 +56,9 @@ async fn assemble(
     stop: oneshot::Sender<()>,
     ended: watch::Receiver<bool>,
 ) -> Result<Inner, Error> {
-    let Config {
-        data_dir,
-        listen,
-        announce,
-        peers,
-        limits,
-    } = config;
-    let kept: Vec<_> = peers
-        .into_iter()
-        .map(|address| Ok((peer_of(&address)?, address)))
-        .collect::<Result<_, Error>>()?;
+    let Config { data_dir, listen, announce, peers, limits } = config;
+    let kept: Vec<_> =
+        peers.into_iter().map(|address| Ok((peer_of(&address)?, address))).collect::<Result<_, Error>>()?;
     std::fs::create_dir_all(&data_dir)?;
     let key = identity::load_or_make(&data_dir.join("identity.key"))?;
     let database = data_dir.join("blocks.redb");
@@ -81,15 +71,7 @@ async fn assemble(
         let traffic = Traffic::default();
         let id = key.public().to_peer_id();
         let behind = build(key, limits.connections)?;
-        let task = SwarmTask::start(
-            behind,
-            listen,
-            announce,
-            &limits,
-            bitswap.clone(),
-            view.clone(),
-        )
-        .await?;
+        let task = SwarmTask::start(behind, listen, announce, &limits, bitswap.clone(), view.clone()).await?;
         let service = Service::new(
             limits.wants_per_peer,
             store.clone(),
@@ -100,24 +82,11 @@ async fn assemble(
         tokio::spawn(task.run(commands));
         tokio::spawn(service.run(inbox));
         for (peer, address) in kept {
-            swarm
-                .send(Command::Keep { peer, address })
-                .await
-                .map_err(|_| Error::Stopped)?;
+            swarm.send(Command::Keep { peer, address }).await.map_err(|_| Error::Stopped)?;
         }
         let core = Core { store, bitswap };
         let stop = Mutex::new(Some(stop));
-        Ok(Inner {
-            id,
-            core,
-            runtime: Handle::current(),
-            swarm,
-            view,
-            traffic,
-            database,
-            stop,
-            ended,
-        })
+        Ok(Inner { id, core, runtime: Handle::current(), swarm, view, traffic, database, stop, ended })
     };
     let outcome = started.await;
     if outcome.is_err() {

@@ -43,20 +43,14 @@ pub(crate) struct Guard {
 
 impl Guard {
     pub(super) fn new(protection: Arc<Mutex<Protection>>) -> Guard {
-        Guard {
-            protection,
-            seen: Seen::default(),
-        }
+        Guard { protection, seen: Seen::default() }
     }
 
     /// Protects a block from now on. To be called before looking whether it is here.
     pub(crate) fn see(&mut self, cid: &Cid) -> Sight {
         let sight = self.seen.see(cid);
         if sight == Sight::New {
-            *lock(&self.protection)
-                .counts
-                .entry(Key::of(cid))
-                .or_default() += 1;
+            *lock(&self.protection).counts.entry(Key::of(cid)).or_default() += 1;
         }
         sight
     }

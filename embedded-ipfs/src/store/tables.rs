@@ -45,9 +45,7 @@ where
 
 pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Database, Error> {
     let mut builder = Database::builder();
-    builder
-        .set_cache_size(cache_bytes)
-        .create_with_file_format_v3(true);
+    builder.set_cache_size(cache_bytes).create_with_file_format_v3(true);
     let database = match builder.create(path) {
         Err(DatabaseError::DatabaseAlreadyOpen) => return Err(Error::Locked),
         other => other.map_err(failed)?,
@@ -72,31 +70,13 @@ pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Database, Error> {
 pub(super) fn totals(database: &Database) -> Result<Totals, Error> {
     let read = database.begin_read().map_err(failed)?;
     let counts = read.open_table(COUNTS).map_err(failed)?;
-    let count = |name| {
-        Ok::<_, Error>(
-            counts
-                .get(name)
-                .map_err(failed)?
-                .map_or(0, |row| row.value()),
-        )
-    };
-    let pins = read
-        .open_table(PINS)
-        .map_err(failed)?
-        .len()
-        .map_err(failed)?;
-    Ok(Totals {
-        blocks: count("blocks")?,
-        bytes: count("bytes")?,
-        pins,
-    })
+    let count = |name| Ok::<_, Error>(counts.get(name).map_err(failed)?.map_or(0, |row| row.value()));
+    let pins = read.open_table(PINS).map_err(failed)?.len().map_err(failed)?;
+    Ok(Totals { blocks: count("blocks")?, bytes: count("bytes")?, pins })
 }
 
 pub(super) fn meta(row: u64) -> Meta {
-    Meta {
-        size: row >> 1,
-        pb_leaf: row & 1 == 1,
-    }
+    Meta { size: row >> 1, pb_leaf: row & 1 == 1 }
 }
 
 pub(super) fn index_row(bytes: &Bytes) -> u64 {
@@ -115,8 +95,5 @@ pub(super) fn pin((cid, blocks, bytes): (&[u8], u64, u64)) -> Result<PinReport, 
 
 /// Key and value of a pin's row.
 pub(super) fn pin_row(pin: &PinReport) -> (Vec<u8>, (Vec<u8>, u64, u64)) {
-    (
-        normal(&pin.cid).to_bytes(),
-        (pin.cid.to_bytes(), pin.blocks, pin.bytes),
-    )
+    (normal(&pin.cid).to_bytes(), (pin.cid.to_bytes(), pin.blocks, pin.bytes))
 }

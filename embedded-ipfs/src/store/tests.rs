@@ -8,18 +8,11 @@ fn open(dir: &tempfile::TempDir) -> Store {
 }
 
 fn block(bytes: &[u8]) -> (Key, Bytes) {
-    (
-        Key::of(&cid_of(Version::V1, RAW, bytes)),
-        Bytes::copy_from_slice(bytes),
-    )
+    (Key::of(&cid_of(Version::V1, RAW, bytes)), Bytes::copy_from_slice(bytes))
 }
 
 fn pin(bytes: &[u8]) -> PinReport {
-    PinReport {
-        cid: cid_of(Version::V0, DAG_PB, bytes),
-        blocks: 1,
-        bytes: bytes.len() as u64,
-    }
+    PinReport { cid: cid_of(Version::V0, DAG_PB, bytes), blocks: 1, bytes: bytes.len() as u64 }
 }
 
 #[tokio::test]
@@ -41,14 +34,7 @@ async fn blocks_of_every_size_come_back_after_reopening() {
         assert_eq!(store.meta(key).unwrap().unwrap().size, bytes.len() as u64);
     }
     let bytes = blocks.iter().map(|(_, bytes)| bytes.len() as u64).sum();
-    assert_eq!(
-        store.totals(),
-        Totals {
-            blocks: blocks.len() as u64,
-            bytes,
-            pins: 1
-        }
-    );
+    assert_eq!(store.totals(), Totals { blocks: blocks.len() as u64, bytes, pins: 1 });
     assert_eq!(store.pins().unwrap(), [pin(b"root")]);
 }
 
@@ -67,10 +53,7 @@ async fn a_full_store_refuses_new_blocks_and_still_takes_known_ones() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("blocks.redb"), 1 << 20, 10).unwrap();
     store.put(vec![block(b"12345678")]).await.unwrap();
-    assert!(matches!(
-        store.put(vec![block(b"abc")]).await,
-        Err(Error::Full { limit: 10 })
-    ));
+    assert!(matches!(store.put(vec![block(b"abc")]).await, Err(Error::Full { limit: 10 })));
     store.put(vec![block(b"12345678")]).await.unwrap();
     assert_eq!(store.totals().bytes, 8);
 }
@@ -103,34 +86,14 @@ async fn a_sweep_leaves_what_is_reachable_or_protected() {
             Ok(reachable)
         })
     });
-    assert_eq!(
-        swept.await.unwrap().unwrap(),
-        Swept {
-            blocks: 298,
-            bytes: 298 * 4
-        }
-    );
+    assert_eq!(swept.await.unwrap().unwrap(), Swept { blocks: 298, bytes: 298 * 4 });
     let left: Vec<_> = store.metas(blocks.iter().map(|(key, _)| key)).unwrap();
     assert_eq!(left.iter().filter(|meta| meta.is_some()).count(), 2);
-    assert_eq!(
-        store.totals(),
-        Totals {
-            blocks: 2,
-            bytes: 8,
-            pins: 0
-        }
-    );
+    assert_eq!(store.totals(), Totals { blocks: 2, bytes: 8, pins: 0 });
 
     let sweeper = store.clone();
-    tokio::task::spawn_blocking(move || sweeper.sweep(|_| Ok(HashSet::new())))
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(
-        store.totals().blocks,
-        0,
-        "what was released during a sweep is not protected for ever"
-    );
+    tokio::task::spawn_blocking(move || sweeper.sweep(|_| Ok(HashSet::new()))).await.unwrap().unwrap();
+    assert_eq!(store.totals().blocks, 0, "what was released during a sweep is not protected for ever");
 }
 
 proptest! {

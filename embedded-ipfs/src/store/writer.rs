@@ -52,12 +52,7 @@ impl Writer {
         protection: Arc<Mutex<Protection>>,
         limit: u64,
     ) -> Self {
-        Writer {
-            database,
-            totals,
-            protection,
-            limit,
-        }
+        Writer { database, totals, protection, limit }
     }
 
     /// Writes until every sender is gone.
@@ -90,9 +85,7 @@ impl Writer {
     fn commit(&self, group: &[Write]) -> Result<Vec<Result<Done, Error>>, Cause> {
         // Held to the end of a group that deletes, so that a pin either protects a block before it is looked at here, or
         // finds it gone.
-        let deletes = group
-            .iter()
-            .any(|write| matches!(write.change, Change::Delete(_)));
+        let deletes = group.iter().any(|write| matches!(write.change, Change::Delete(_)));
         let protection = deletes.then(|| lock(&self.protection));
         let mut write = self.database.begin_write().map_err(cause)?;
         // Commits cost a little more, opening after a crash does not read all blocks.
@@ -105,35 +98,21 @@ impl Writer {
                 Change::Pin(pin) => {
                     let (key, (cid, blocks, bytes)) = tables::pin_row(pin);
                     let mut pins = write.open_table(PINS).map_err(cause)?;
-                    let old = pins
-                        .insert(key.as_slice(), (cid.as_slice(), blocks, bytes))
-                        .map_err(cause)?;
+                    let old = pins.insert(key.as_slice(), (cid.as_slice(), blocks, bytes)).map_err(cause)?;
                     totals.pins += u64::from(old.is_none());
                     Ok(Done::default())
                 }
                 Change::Unpin(cid) => {
                     let mut pins = write.open_table(PINS).map_err(cause)?;
-                    let existed = pins
-                        .remove(normal(cid).to_bytes().as_slice())
-                        .map_err(cause)?
-                        .is_some();
+                    let existed = pins.remove(normal(cid).to_bytes().as_slice()).map_err(cause)?.is_some();
                     totals.pins = totals.pins.saturating_sub(u64::from(existed));
-                    Ok(Done {
-                        existed,
-                        ..Done::default()
-                    })
+                    Ok(Done { existed, ..Done::default() })
                 }
                 Change::Delete(keys) => {
-                    let safe = |key: &&Key| {
-                        protection
-                            .as_ref()
-                            .is_some_and(|protection| protection.covers(key))
-                    };
+                    let safe =
+                        |key: &&Key| protection.as_ref().is_some_and(|protection| protection.covers(key));
                     let swept = delete(&write, keys.iter().filter(|key| !safe(key)), &mut totals)?;
-                    Ok(Done {
-                        swept,
-                        ..Done::default()
-                    })
+                    Ok(Done { swept, ..Done::default() })
                 }
             });
         }
@@ -184,13 +163,9 @@ fn put(
             continue;
         }
         for (number, piece) in tables::pieces(bytes) {
-            table
-                .insert((key.as_bytes(), number), piece)
-                .map_err(cause)?;
+            table.insert((key.as_bytes(), number), piece).map_err(cause)?;
         }
-        index
-            .insert(key.as_bytes(), tables::index_row(bytes))
-            .map_err(cause)?;
+        index.insert(key.as_bytes(), tables::index_row(bytes)).map_err(cause)?;
         totals.blocks += 1;
         totals.bytes += bytes.len() as u64;
     }
@@ -206,19 +181,11 @@ fn delete<'k>(
     let mut table = write.open_table(BLOCKS).map_err(cause)?;
     let mut swept = Swept::default();
     for key in keys {
-        let Some(row) = index
-            .remove(key.as_bytes())
-            .map_err(cause)?
-            .map(|row| row.value())
-        else {
+        let Some(row) = index.remove(key.as_bytes()).map_err(cause)?.map(|row| row.value()) else {
             continue;
         };
         for number in 0.. {
-            if table
-                .remove((key.as_bytes(), number))
-                .map_err(cause)?
-                .is_none()
-            {
+            if table.remove((key.as_bytes(), number)).map_err(cause)?.is_none() {
                 break;
             }
         }

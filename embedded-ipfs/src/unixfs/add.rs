@@ -35,13 +35,7 @@ pub(crate) async fn add(
     while let Some(chunk) = chunks.recv().await.ok_or(Error::Stopped)? {
         size += chunk.len() as u64;
         tree.push_leaf(chunk);
-        if tree
-            .ready
-            .iter()
-            .map(|(_, bytes)| bytes.len())
-            .sum::<usize>()
-            >= BATCH
-        {
+        if tree.ready.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() >= BATCH {
             core.put(std::mem::take(&mut tree.ready)).await?;
         }
     }
@@ -51,13 +45,7 @@ pub(crate) async fn add(
     let cid = tree.finish();
     core.put(std::mem::take(&mut tree.ready)).await?;
     if options.pin {
-        core.store
-            .record_pin(PinReport {
-                cid,
-                blocks: tree.guard.len(),
-                bytes: tree.bytes,
-            })
-            .await?;
+        core.store.record_pin(PinReport { cid, blocks: tree.guard.len(), bytes: tree.bytes }).await?;
     }
     Ok(Added { cid, size })
 }

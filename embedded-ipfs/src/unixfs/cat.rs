@@ -17,25 +17,14 @@ const AHEAD: usize = 16;
 
 /// Sends the pieces of a file in order; ends early when the receiver is gone.
 pub(crate) async fn cat(core: Core, root: Cid, pieces: mpsc::Sender<Result<Bytes, Error>>) {
-    let mut ahead = VecDeque::from([Slot {
-        cid: root,
-        block: None,
-    }]);
+    let mut ahead = VecDeque::from([Slot { cid: root, block: None }]);
     let runtime = tokio::runtime::Handle::current();
     while !ahead.is_empty() {
-        for slot in ahead
-            .iter_mut()
-            .take(AHEAD)
-            .filter(|slot| slot.block.is_none())
-        {
+        for slot in ahead.iter_mut().take(AHEAD).filter(|slot| slot.block.is_none()) {
             let (core, cid) = (core.clone(), slot.cid);
             slot.block = Some(Task::spawn(&runtime, async move { core.get(cid).await }));
         }
-        let Some(Slot {
-            cid,
-            block: Some(block),
-        }) = ahead.pop_front()
-        else {
+        let Some(Slot { cid, block: Some(block) }) = ahead.pop_front() else {
             break;
         };
         let opened = match block.join().await {
@@ -72,14 +61,9 @@ fn open(cid: &Cid, block: &Bytes) -> Result<(Bytes, Vec<Cid>), Error> {
         RAW => Ok((block.clone(), Vec::new())),
         DAG_PB => {
             let node = pb::decode(block).ok_or(Error::Malformed(*cid))?;
-            let data = file_data(node.data)
-                .map_err(|_| Error::Malformed(*cid))?
-                .ok_or(Error::NotAFile(*cid))?;
-            let data = if data.is_empty() {
-                Bytes::new()
-            } else {
-                block.slice_ref(data)
-            };
+            let data =
+                file_data(node.data).map_err(|_| Error::Malformed(*cid))?.ok_or(Error::NotAFile(*cid))?;
+            let data = if data.is_empty() { Bytes::new() } else { block.slice_ref(data) };
             Ok((data, node.links.into_iter().map(|link| link.cid).collect()))
         }
         _ => Err(Error::NotAFile(*cid)),

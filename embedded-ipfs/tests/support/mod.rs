@@ -1,11 +1,9 @@
 //! Nodes on loopback in directories of their own.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "tests fail by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 #![allow(dead_code, reason = "each test binary uses a part of this")]
+
+pub mod kubo;
 
 use std::future::Future;
 use std::time::Duration;
@@ -17,16 +15,11 @@ pub const LIMIT: Duration = Duration::from_secs(120);
 
 /// Fails the test instead of hanging it.
 pub async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(LIMIT, work)
-        .await
-        .expect("the test's deadline passed")
+    tokio::time::timeout(LIMIT, work).await.expect("the test's deadline passed")
 }
 
 pub fn config(dir: &tempfile::TempDir) -> Config {
-    Config {
-        listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
-        ..Config::new(dir.path())
-    }
+    Config { listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()], ..Config::new(dir.path()) }
 }
 
 pub async fn node(dir: &tempfile::TempDir) -> Node {

@@ -93,11 +93,7 @@ impl Engine {
         if let Some(bytes) = bytes {
             return self.deliver(&key, bytes);
         }
-        if let Some(want) = self
-            .wants
-            .get_mut(&key)
-            .filter(|want| want.stage == Stage::Reading)
-        {
+        if let Some(want) = self.wants.get_mut(&key).filter(|want| want.stage == Stage::Reading) {
             want.stage = Stage::Asking;
             want.ask_again = self.now + want.pause;
             self.advance(&key);
@@ -137,10 +133,7 @@ impl Engine {
     /// Ends a want; says who waited.
     fn close(&mut self, key: &Key) -> Vec<WantId> {
         self.end(key, None);
-        let waiters = self
-            .wants
-            .remove(key)
-            .map_or_else(Vec::new, |want| want.waiters);
+        let waiters = self.wants.remove(key).map_or_else(Vec::new, |want| want.waiters);
         for waiter in &waiters {
             self.waiters.remove(waiter);
         }
@@ -203,8 +196,7 @@ impl Engine {
     pub(super) fn received_presences(&mut self, id: PeerId, presences: Vec<(Cid, bool)>) {
         for (cid, has) in presences {
             let key = Key::of(&cid);
-            let (Some(want), Some(peer)) = (self.wants.get_mut(&key), self.peers.get_mut(&id))
-            else {
+            let (Some(want), Some(peer)) = (self.wants.get_mut(&key), self.peers.get_mut(&id)) else {
                 continue;
             };
             let Some(ask) = want.asks.get_mut(&id) else {
@@ -226,14 +218,9 @@ impl Engine {
                     }
                 }
                 (Ask::Slow, false) => *ask = Ask::HasNot,
-                (
-                    Ask::Slow
-                    | Ask::Asked(Kind::Block, _)
-                    | Ask::Backlog(_)
-                    | Ask::Has
-                    | Ask::HasNot,
-                    _,
-                ) => continue,
+                (Ask::Slow | Ask::Asked(Kind::Block, _) | Ask::Backlog(_) | Ask::Has | Ask::HasNot, _) => {
+                    continue
+                }
             }
             self.refill(id);
             self.advance(&key);
@@ -293,18 +280,13 @@ impl Engine {
             self.ask_everything(id);
         }
         let mut stuck = Vec::new();
-        for (key, want) in self
-            .wants
-            .iter_mut()
-            .filter(|(_, want)| want.stage == Stage::Asking)
-        {
+        for (key, want) in self.wants.iter_mut().filter(|(_, want)| want.stage == Stage::Asking) {
             let mut changed = false;
             for (id, ask) in &mut want.asks {
                 let Some(peer) = self.peers.get_mut(id) else {
                     continue;
                 };
-                if matches!(*ask, Ask::Asked(Kind::Block, since) if now > since.max(peer.heard) + SILENCE)
-                {
+                if matches!(*ask, Ask::Asked(Kind::Block, since) if now > since.max(peer.heard) + SILENCE) {
                     ask.release(peer);
                     *ask = Ask::Slow;
                     peer.note_stale(key);
@@ -313,8 +295,7 @@ impl Engine {
                 }
             }
             if want.ask_again <= now {
-                want.asks
-                    .retain(|_, ask| matches!(ask, Ask::Asked(Kind::Block, _) | Ask::Backlog(_)));
+                want.asks.retain(|_, ask| matches!(ask, Ask::Asked(Kind::Block, _) | Ask::Backlog(_)));
                 want.pause = (want.pause * 2).min(ASK_AGAIN.1);
                 want.ask_again = now + want.pause;
                 changed = true;
@@ -332,10 +313,6 @@ impl Engine {
     }
 
     fn keys(&self, which: impl Fn(&Want) -> bool) -> Vec<Key> {
-        self.wants
-            .iter()
-            .filter(|(_, want)| which(want))
-            .map(|(key, _)| key.clone())
-            .collect()
+        self.wants.iter().filter(|(_, want)| which(want)).map(|(key, _)| key.clone()).collect()
     }
 }

@@ -92,27 +92,13 @@ impl Peer {
     /// Puts a want into the peer's wantlist, or renews it. The caller saw that there is room.
     pub(super) fn list(&mut self, key: &Key, cid: Cid, kind: Kind) {
         self.listed.insert(key.clone());
-        self.change(
-            key,
-            Entry {
-                cid,
-                kind: Some(kind),
-                send_dont_have: true,
-            },
-        );
+        self.change(key, Entry { cid, kind: Some(kind), send_dont_have: true });
     }
 
     /// Takes a want out of the peer's wantlist.
     pub(super) fn unlist(&mut self, key: &Key, cid: Cid) {
         if self.listed.remove(key) {
-            self.change(
-                key,
-                Entry {
-                    cid,
-                    kind: None,
-                    send_dont_have: false,
-                },
-            );
+            self.change(key, Entry { cid, kind: None, send_dont_have: false });
         }
     }
 
@@ -183,9 +169,7 @@ impl Peer {
             };
             let change = self.changes.remove(&key);
             // Nothing to take back from a wantlist that is replaced.
-            outgoing
-                .entries
-                .extend(change.filter(|entry| !self.fresh || entry.kind.is_some()));
+            outgoing.entries.extend(change.filter(|entry| !self.fresh || entry.kind.is_some()));
         }
         let presences = self.presences.len().min(MESSAGE_PRESENCES);
         outgoing.presences.extend(self.presences.drain(..presences));

@@ -34,10 +34,7 @@ impl Engine {
             // Beyond the limit a want is answered but not remembered.
             let noted = known || peer.ledger_len < limit;
             if noted {
-                peer.ledger
-                    .entry(Key::of(&entry.cid))
-                    .or_default()
-                    .push(entry);
+                peer.ledger.entry(Key::of(&entry.cid)).or_default().push(entry);
                 peer.ledger_len += 1;
             }
             asked.push(Asked { entry, noted });
@@ -54,10 +51,8 @@ impl Engine {
             return;
         };
         for (Asked { entry, noted }, size) in found {
-            let now = peer
-                .ledger
-                .get(&Key::of(&entry.cid))
-                .and_then(|all| all.iter().find(|e| e.cid == entry.cid));
+            let now =
+                peer.ledger.get(&Key::of(&entry.cid)).and_then(|all| all.iter().find(|e| e.cid == entry.cid));
             if peer.blocks.len() >= most || peer.presences.len() >= most {
                 continue;
             }

@@ -42,12 +42,7 @@ struct Rig {
 
 impl Rig {
     fn new(connected: &[PeerId]) -> Rig {
-        let mut rig = Rig {
-            engine: Engine::new(100),
-            now: secs(100),
-            sent: Vec::new(),
-            other: Vec::new(),
-        };
+        let mut rig = Rig { engine: Engine::new(100), now: secs(100), sent: Vec::new(), other: Vec::new() };
         for &peer in connected {
             rig.step(Event::Connected(peer));
         }
@@ -77,34 +72,15 @@ impl Rig {
     }
 
     fn block(&mut self, peer: PeerId, n: u32) {
-        self.step(Event::Received(
-            peer,
-            Message {
-                blocks: vec![(cid(n), bytes(n))],
-                ..Message::default()
-            },
-        ));
+        self.step(Event::Received(peer, Message { blocks: vec![(cid(n), bytes(n))], ..Message::default() }));
     }
 
     fn presence(&mut self, peer: PeerId, n: u32, has: bool) {
-        self.step(Event::Received(
-            peer,
-            Message {
-                presences: vec![(cid(n), has)],
-                ..Message::default()
-            },
-        ));
+        self.step(Event::Received(peer, Message { presences: vec![(cid(n), has)], ..Message::default() }));
     }
 
     fn wantlist(&mut self, peer: PeerId, full: bool, entries: Vec<Entry>) {
-        self.step(Event::Received(
-            peer,
-            Message {
-                full,
-                entries,
-                ..Message::default()
-            },
-        ));
+        self.step(Event::Received(peer, Message { full, entries, ..Message::default() }));
     }
 
     fn pass(&mut self, time: Duration) {
@@ -120,12 +96,7 @@ impl Rig {
         let mut asked = Vec::new();
         self.sent.retain(|(to, outgoing)| {
             if *to == peer {
-                asked.extend(
-                    outgoing
-                        .entries
-                        .iter()
-                        .map(|entry| (number(entry), entry.kind)),
-                );
+                asked.extend(outgoing.entries.iter().map(|entry| (number(entry), entry.kind)));
             }
             *to != peer
         });
@@ -134,11 +105,7 @@ impl Rig {
 }
 
 fn entry(cid: Cid, kind: Option<Kind>) -> Entry {
-    Entry {
-        cid,
-        kind,
-        send_dont_have: true,
-    }
+    Entry { cid, kind, send_dont_have: true }
 }
 
 const BLOCK: Option<Kind> = Some(Kind::Block);

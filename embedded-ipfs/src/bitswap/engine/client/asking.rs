@@ -18,29 +18,20 @@ impl Engine {
             return;
         }
         // Room first, then the shortest queue; equal peers take turns.
-        let load =
-            |(_, peer): &(&PeerId, &Peer)| (!peer.has_room(), peer.outstanding, peer.delivered);
+        let load = |(_, peer): &(&PeerId, &Peer)| (!peer.has_room(), peer.outstanding, peer.delivered);
         let usable = || self.peers.iter().filter(|(_, peer)| !peer.muted());
-        let holder = usable()
-            .filter(|(id, _)| want.asks.get(id) == Some(&Ask::Has))
-            .min_by_key(load);
+        let holder = usable().filter(|(id, _)| want.asks.get(id) == Some(&Ask::Has)).min_by_key(load);
         if let Some((&holder, _)) = holder {
             return self.ask(key, holder, Kind::Block);
         }
         let unasked = || usable().filter(|(id, _)| !want.asks.contains_key(id));
-        if let Some((&warm, _)) = unasked()
-            .filter(|(_, peer)| peer.warm_until > self.now)
-            .min_by_key(load)
-        {
+        if let Some((&warm, _)) = unasked().filter(|(_, peer)| peer.warm_until > self.now).min_by_key(load) {
             return self.ask(key, warm, Kind::Block);
         }
         let Some((&first, _)) = unasked().min_by_key(load) else {
             return;
         };
-        let others: Vec<_> = unasked()
-            .map(|(&id, _)| id)
-            .filter(|&id| id != first)
-            .collect();
+        let others: Vec<_> = unasked().map(|(&id, _)| id).filter(|&id| id != first).collect();
         self.ask(key, first, Kind::Block);
         for other in others {
             self.ask(key, other, Kind::Have);
@@ -95,10 +86,7 @@ impl Engine {
             let Some(key) = peer.backlog.pop_front() else {
                 return;
             };
-            let waits = self
-                .wants
-                .get(&key)
-                .filter(|want| want.stage == Stage::Asking);
+            let waits = self.wants.get(&key).filter(|want| want.stage == Stage::Asking);
             let Some(&Ask::Backlog(kind)) = waits.and_then(|want| want.asks.get(&id)) else {
                 continue;
             };

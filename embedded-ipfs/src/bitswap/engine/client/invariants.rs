@@ -12,8 +12,7 @@ impl Engine {
             return; // it takes the square of that
         }
         for (id, peer) in &self.peers {
-            let hoped =
-                |want: &&Want| matches!(want.asks.get(id), Some(Ask::Asked(Kind::Block, _)));
+            let hoped = |want: &&Want| matches!(want.asks.get(id), Some(Ask::Asked(Kind::Block, _)));
             assert_eq!(
                 peer.outstanding,
                 self.wants.values().filter(hoped).count(),
@@ -22,10 +21,7 @@ impl Engine {
             for want in self.wants.values() {
                 let waits = matches!(want.asks.get(id), Some(Ask::Backlog(_)));
                 let key = Key::of(&want.cid);
-                assert!(
-                    !waits || peer.backlog.contains(&key),
-                    "what waits for room is in the backlog"
-                );
+                assert!(!waits || peer.backlog.contains(&key), "what waits for room is in the backlog");
             }
         }
         for want in self.wants.values() {
@@ -35,8 +31,7 @@ impl Engine {
             );
             if want.stage == Stage::Asking && !want.asks.values().any(Ask::hopeful) {
                 let idle = self.peers.iter().filter(|(_, peer)| !peer.muted());
-                let unasked =
-                    idle.filter(|(id, _)| matches!(want.asks.get(id), None | Some(Ask::Has)));
+                let unasked = idle.filter(|(id, _)| matches!(want.asks.get(id), None | Some(Ask::Has)));
                 assert_eq!(unasked.count(), 0, "E5: somebody was left unasked");
             }
         }

@@ -56,10 +56,7 @@ fn a_block_that_the_store_has_is_asked_of_nobody() {
     let [a] = peers();
     let mut engine = Engine::new(100);
     let _ = engine.step(Event::Connected(a), secs(0));
-    assert_eq!(
-        engine.step(Event::Wanted(1, cid(1)), secs(0)),
-        [Effect::Read(cid(1))]
-    );
+    assert_eq!(engine.step(Event::Wanted(1, cid(1)), secs(0)), [Effect::Read(cid(1))]);
     let effects = engine.step(Event::Read(Key::of(&cid(1)), Some(bytes(1))), secs(0));
     assert_eq!(effects, [Effect::Deliver(vec![1], bytes(1))]);
 }
@@ -106,11 +103,7 @@ fn peers_that_have_a_block_are_asked_outright_and_take_turns() {
         rig.want(n);
     }
     let (of_a, of_b) = (rig.asked(a), rig.asked(b));
-    assert_eq!(
-        (of_a.len(), of_b.len()),
-        (5, 5),
-        "each block is asked once, and of both alike"
-    );
+    assert_eq!((of_a.len(), of_b.len()), (5, 5), "each block is asked once, and of both alike");
     assert!(of_a.iter().chain(&of_b).all(|(_, kind)| *kind == BLOCK));
     rig.pass(secs(11));
     rig.step(Event::Disconnected(a));
@@ -146,10 +139,7 @@ fn wants_that_a_peer_refused_make_room_for_new_ones() {
     rig.sent.clear();
     rig.presence(a, 7, false);
     let asked = rig.asked(a);
-    assert!(
-        asked.contains(&(7, CANCEL)) && asked.contains(&(5000, BLOCK)),
-        "{asked:?}"
-    );
+    assert!(asked.contains(&(7, CANCEL)) && asked.contains(&(5000, BLOCK)), "{asked:?}");
 }
 
 #[test]
@@ -167,13 +157,7 @@ fn thousands_of_dead_wants_do_not_hold_up_a_live_one() {
         }
         refused += asked.len();
         let presences = asked.into_iter().map(|cid| (cid, false)).collect();
-        rig.step(Event::Received(
-            a,
-            Message {
-                presences,
-                ..Message::default()
-            },
-        ));
+        rig.step(Event::Received(a, Message { presences, ..Message::default() }));
     }
     assert_eq!(refused, 5000, "each was asked once");
     rig.want(6000);
@@ -183,14 +167,9 @@ fn thousands_of_dead_wants_do_not_hold_up_a_live_one() {
 impl Rig {
     fn asked_cids(&mut self, peer: PeerId) -> Vec<Cid> {
         let sent = std::mem::take(&mut self.sent);
-        let entries = sent
-            .into_iter()
-            .filter(|(to, _)| *to == peer)
-            .flat_map(|(_, outgoing)| outgoing.entries);
-        entries
-            .filter(|entry| entry.kind.is_some())
-            .map(|entry| entry.cid)
-            .collect()
+        let entries =
+            sent.into_iter().filter(|(to, _)| *to == peer).flat_map(|(_, outgoing)| outgoing.entries);
+        entries.filter(|entry| entry.kind.is_some()).map(|entry| entry.cid).collect()
     }
 }
 
@@ -219,11 +198,7 @@ fn a_new_peer_hears_the_full_wantlist_and_a_returning_one_again() {
     rig.want(1);
     rig.want(2);
     rig.step(Event::Connected(b));
-    let full: Vec<_> = rig
-        .sent
-        .iter()
-        .map(|(to, outgoing)| (*to, outgoing.full))
-        .collect();
+    let full: Vec<_> = rig.sent.iter().map(|(to, outgoing)| (*to, outgoing.full)).collect();
     assert_eq!(full, [(a, true), (a, false), (b, true)]);
     let mut asked = rig.asked(b);
     asked.sort();
@@ -259,9 +234,7 @@ fn a_peer_that_cannot_be_written_to_is_left_alone_for_a_while_and_then_hears_eve
         rig.step(Event::SendFailed(a));
         rig.pass(secs(pause) - Duration::from_millis(1));
         assert!(rig.sent.is_empty(), "quiet for {pause} s");
-        let mut effects = rig
-            .engine
-            .step(Event::Tick, rig.now + Duration::from_millis(1));
+        let mut effects = rig.engine.step(Event::Tick, rig.now + Duration::from_millis(1));
         rig.now += Duration::from_millis(1);
         assert!(
             matches!(effects.remove(0), Effect::Send(_, outgoing) if outgoing.full && outgoing.entries.len() == 1)
@@ -276,10 +249,7 @@ fn one_message_at_a_time_is_under_way_to_a_peer() {
     let mut sends = 0;
     let mut step = |event| {
         let effects = engine.step(event, secs(1));
-        sends += effects
-            .iter()
-            .filter(|effect| matches!(effect, Effect::Send(..)))
-            .count();
+        sends += effects.iter().filter(|effect| matches!(effect, Effect::Send(..))).count();
         sends
     };
     step(Event::Connected(a));
@@ -288,10 +258,6 @@ fn one_message_at_a_time_is_under_way_to_a_peer() {
         step(Event::Read(Key::of(&cid(n as u32)), None));
     }
     assert_eq!(step(Event::Tick), 1, "E3");
-    assert_eq!(
-        step(Event::Sent(a)),
-        2,
-        "all that gathered meanwhile in one"
-    );
+    assert_eq!(step(Event::Sent(a)), 2, "all that gathered meanwhile in one");
     assert_eq!(step(Event::Sent(a)), 2);
 }

@@ -126,9 +126,8 @@ struct Network {
 impl Network {
     fn new(ids: &[PeerId; 3], have: &[usize]) -> Network {
         let owned = |node| {
-            let mine = |(n, owner): (usize, &usize)| {
-                (*owner == node).then(|| (cid(n as u32), bytes(n as u32)))
-            };
+            let mine =
+                |(n, owner): (usize, &usize)| (*owner == node).then(|| (cid(n as u32), bytes(n as u32)));
             have.iter().enumerate().filter_map(mine).collect()
         };
         let mut net = Network {
@@ -169,22 +168,14 @@ impl Network {
                 }
                 Effect::Find(peer, asked) => {
                     let size = |asked: &Asked| {
-                        self.blocks[node]
-                            .get(&asked.entry.cid)
-                            .map(|bytes| bytes.len() as u64)
+                        self.blocks[node].get(&asked.entry.cid).map(|bytes| bytes.len() as u64)
                     };
-                    let found = asked
-                        .into_iter()
-                        .map(|asked| (asked.clone(), size(&asked)))
-                        .collect();
+                    let found = asked.into_iter().map(|asked| (asked.clone(), size(&asked))).collect();
                     self.happen(node, Event::Found(peer, found));
                 }
                 Effect::Send(peer, outgoing) => {
                     let to = self.ids.iter().position(|id| *id == peer).unwrap();
-                    self.wires
-                        .entry((node, to))
-                        .or_default()
-                        .push_back(outgoing);
+                    self.wires.entry((node, to)).or_default().push_back(outgoing);
                 }
                 Effect::Deliver(..) | Effect::Fail(..) => {}
             }
@@ -195,36 +186,12 @@ impl Network {
     fn turn(&mut self) {
         self.now += Duration::from_millis(500);
         for (from, to) in [(0, 1), (1, 0), (1, 2), (2, 1), (2, 0), (0, 2)] {
-            let Some(sent) = self
-                .wires
-                .get_mut(&(from, to))
-                .and_then(VecDeque::pop_front)
-            else {
+            let Some(sent) = self.wires.get_mut(&(from, to)).and_then(VecDeque::pop_front) else {
                 continue;
             };
-            let blocks = sent
-                .blocks
-                .iter()
-                .map(|cid| (*cid, self.blocks[from][cid].clone()))
-                .collect();
-            let Outgoing {
-                full,
-                entries,
-                presences,
-                ..
-            } = sent;
-            self.happen(
-                to,
-                Event::Received(
-                    self.ids[from],
-                    Message {
-                        full,
-                        entries,
-                        presences,
-                        blocks,
-                    },
-                ),
-            );
+            let blocks = sent.blocks.iter().map(|cid| (*cid, self.blocks[from][cid].clone())).collect();
+            let Outgoing { full, entries, presences, .. } = sent;
+            self.happen(to, Event::Received(self.ids[from], Message { full, entries, presences, blocks }));
             self.happen(from, Event::Sent(self.ids[to]));
         }
         for node in 0..3 {

@@ -17,29 +17,14 @@ fn wants_of_a_peer_are_answered_as_its_entry_says() {
     for (kind, send_dont_have, size, answer) in cases {
         let [a] = peers();
         let mut rig = Rig::new(&[a]);
-        let want = Entry {
-            cid: cid(1),
-            kind,
-            send_dont_have,
-        };
+        let want = Entry { cid: cid(1), kind, send_dont_have };
         rig.wantlist(a, false, vec![want]);
-        let Effect::Find(_, asked) = rig.other.remove(0) else {
-            panic!("the store is asked")
-        };
-        rig.step(Event::Found(
-            a,
-            asked.into_iter().map(|asked| (asked, size)).collect(),
-        ));
+        let Effect::Find(_, asked) = rig.other.remove(0) else { panic!("the store is asked") };
+        rig.step(Event::Found(a, asked.into_iter().map(|asked| (asked, size)).collect()));
         let sent = rig.sent.pop().map(|(_, outgoing)| outgoing);
         let expected = answer.map(|answer| match answer {
-            "block" => Outgoing {
-                blocks: vec![cid(1)],
-                ..Outgoing::default()
-            },
-            answer => Outgoing {
-                presences: vec![(cid(1), answer == "yes")],
-                ..Outgoing::default()
-            },
+            "block" => Outgoing { blocks: vec![cid(1)], ..Outgoing::default() },
+            answer => Outgoing { presences: vec![(cid(1), answer == "yes")], ..Outgoing::default() },
         });
         assert_eq!(sent, expected, "{kind:?} {send_dont_have} {size:?}");
     }
@@ -52,19 +37,13 @@ impl Rig {
     fn find(&mut self, size: Option<u64>) {
         for effect in std::mem::take(&mut self.other) {
             if let Effect::Find(peer, asked) = effect {
-                self.step(Event::Found(
-                    peer,
-                    asked.into_iter().map(|asked| (asked, size)).collect(),
-                ));
+                self.step(Event::Found(peer, asked.into_iter().map(|asked| (asked, size)).collect()));
             }
         }
     }
 
     fn served(&mut self) -> Vec<Cid> {
-        std::mem::take(&mut self.sent)
-            .into_iter()
-            .flat_map(|(_, outgoing)| outgoing.blocks)
-            .collect()
+        std::mem::take(&mut self.sent).into_iter().flat_map(|(_, outgoing)| outgoing.blocks).collect()
     }
 }
 
@@ -73,10 +52,7 @@ fn a_block_that_arrives_later_goes_to_those_who_still_want_it_by_the_cid_they_as
     let [a, b, c] = peers();
     let mut rig = Rig::new(&[a, b, c]);
     let data = bytes(1);
-    let (v0, raw) = (
-        cid_of(Version::V0, DAG_PB, &data),
-        cid_of(Version::V1, RAW, &data),
-    );
+    let (v0, raw) = (cid_of(Version::V0, DAG_PB, &data), cid_of(Version::V1, RAW, &data));
     rig.wantlist(a, false, vec![entry(v0, BLOCK)]);
     rig.wantlist(b, false, vec![entry(raw, BLOCK)]);
     rig.wantlist(c, false, vec![entry(raw, BLOCK)]);
@@ -84,10 +60,7 @@ fn a_block_that_arrives_later_goes_to_those_who_still_want_it_by_the_cid_they_as
     rig.find(None);
     rig.sent.clear();
     rig.step(Event::Stored(vec![(raw, data)]));
-    let blocks = |blocks| Outgoing {
-        blocks,
-        ..Outgoing::default()
-    };
+    let blocks = |blocks| Outgoing { blocks, ..Outgoing::default() };
     assert_eq!(rig.sent, [(a, blocks(vec![v0])), (b, blocks(vec![raw]))]);
     rig.sent.clear();
     rig.step(Event::Stored(vec![(raw, bytes(1))]));
@@ -96,20 +69,12 @@ fn a_block_that_arrives_later_goes_to_those_who_still_want_it_by_the_cid_they_as
 
 #[test]
 fn blocks_go_out_in_messages_of_about_half_a_mebibyte_and_never_above_four() {
-    for (size, expected) in [
-        (256 << 10, vec![2, 2, 2, 2, 2]),
-        (3 * MIB, vec![1; 10]),
-        (1000, vec![10]),
-    ] {
+    for (size, expected) in [(256 << 10, vec![2, 2, 2, 2, 2]), (3 * MIB, vec![1; 10]), (1000, vec![10])] {
         let [a] = peers();
         let mut rig = Rig::new(&[a]);
         rig.wantlist(a, false, (0..10).map(|n| entry(cid(n), BLOCK)).collect());
         rig.find(Some(size as u64));
-        let sent: Vec<_> = rig
-            .sent
-            .iter()
-            .map(|(_, outgoing)| outgoing.blocks.len())
-            .collect();
+        let sent: Vec<_> = rig.sent.iter().map(|(_, outgoing)| outgoing.blocks.len()).collect();
         assert_eq!(sent, expected, "blocks of {size} bytes");
     }
 }
@@ -120,16 +85,10 @@ fn wants_beyond_the_limit_are_answered_but_not_remembered() {
     let mut rig = Rig::new(&[a]);
     rig.wantlist(a, false, (0..150).map(|n| entry(cid(n), BLOCK)).collect());
     rig.find(None);
-    let refused: usize = rig
-        .sent
-        .iter()
-        .map(|(_, outgoing)| outgoing.presences.len())
-        .sum();
+    let refused: usize = rig.sent.iter().map(|(_, outgoing)| outgoing.presences.len()).sum();
     assert_eq!(refused, 150);
     rig.sent.clear();
-    rig.step(Event::Stored(
-        (0..150).map(|n| (cid(n), bytes(n))).collect(),
-    ));
+    rig.step(Event::Stored((0..150).map(|n| (cid(n), bytes(n))).collect()));
     assert_eq!(rig.served().len(), 100);
     rig.wantlist(a, false, vec![entry(cid(7), BLOCK)]);
     rig.find(Some(10));

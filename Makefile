@@ -1,0 +1,55 @@
+# Two commands do everything on a machine with cargo, node with npm, python3 and a C compiler:
+#   make demo    a whole market on this machine, one bid carried to its payout
+#   make test    the whole suite, against real servers
+# Whatever else they need is installed into .tools/, pinned; a machine that lacks one of the four is told which.
+# On Debian: apt-get install make gcc libc6-dev nodejs npm python3 python3-pip, and Rust from rustup (see Cargo.toml for
+# the oldest version). Linux on x86-64 has everything; elsewhere the tests that lack their server say so.
+# Every target builds the workspace in one profile with one feature set, so nothing is compiled twice: that is why it
+# is always --workspace (with -p cargo enables other features of shared crates), and why commands that build no tests
+# say --examples (there are none, but it makes cargo enable what the tests' dependencies enable).
+
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: help demo test test-rust test-contracts simulate tools lint docs deny ci clean
+
+help: ## Say what each target does
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Run a whole market on this machine: a bid is hosted, audited and paid
+	@tools/need cargo cc node npm
+	@tools/install anvil
+	cargo build --workspace --locked --bins --examples
+	$(TARGET)/debug/scatter devnet --once
+
+test: ## Run the whole suite: Rust, contracts, real servers
+	@.ci/run tools build rust contracts
+
+test-rust: ## Run the Rust tests alone
+	@.ci/run tools build rust
+
+test-contracts: ## Run the contracts' tests alone
+	@.ci/run tools contracts
+
+simulate: ## Run the node under seeded faults on virtual time
+	@.ci/run build simulation
+
+tools: ## Install the servers and compilers that demo and tests use into .tools/
+	@tools/need node npm python3
+	@tools/install all
+
+lint: ## Check formatting and run clippy with warnings denied
+	@.ci/run format clippy
+
+docs: ## Build the API documentation with warnings denied
+	@.ci/run docs
+
+deny: ## Check licences, banned crates and their sources
+	@.ci/run deny
+
+ci: ## Run everything that a change must pass
+	@.ci/run
+
+clean: ## Remove what was built and installed
+	cargo clean
+	rm -rf .tools devnet-report

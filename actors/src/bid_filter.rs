@@ -1,0 +1,268 @@
+//! Judges every open bid once, by the operator's rules, and keeps every verdict.
+//!
+//! Owns: the verdict on a bid, with which its life here begins.  Hears: [`BidPlaced`](chain_listener::BidPlaced).
+//! Says: [`Host`](pinner::Host).  On restart: goes on behind its cursor over the facts.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use crate::chain_listener::BidPlaced;
+use crate::domain::admission::{byte_cap, judge, price, Circumstances, Policy, Refusal};
+use crate::domain::bid::Stage;
+use crate::domain::cids;
+use crate::domain::market::{BidKey, BidState, MarketEvent};
+use crate::domain::units::{Address, ByteSize, ChainTime};
+use crate::line::Line;
+use crate::pinner::Host;
+use crate::ports::chain::{self, Chain};
+use crate::ports::clock::Clock;
+use crate::ports::disk::{self, Disk};
+use crate::ports::store::{self, Batch, Order, Record, Store};
+use crate::records::decision::{self, Decision};
+use crate::records::hosting::{HostedBid, Pin};
+use crate::records::journal::{absorb, unread, Fact};
+use crate::records::meta::{chain_now, ChainStatus};
+use crate::supervised;
+use crate::supervisor::Guard;
+use crate::wake::Sweeps;
+use crate::wakes;
+
+/// Its name as a reader of the journal.
+const READER: &str = "bid_filter";
+/// Between two looks at the journal when nobody tells.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// By what it judges.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The operator's rules.
+    pub policy: Policy,
+    /// Blocks above an event before it is acted on.
+    pub confirmations: u64,
+    /// Seconds from block to block, as a rule.
+    pub block_time: u64,
+    /// This node's account.
+    pub me: Address,
+}
+
+/// What it needs of the world.
+#[derive(Clone)]
+pub struct Ports {
+    /// The chain.
+    pub chain: Rc<dyn Chain>,
+    /// The store.
+    pub store: Rc<dyn Store>,
+    /// The clock.
+    pub clock: Rc<dyn Clock>,
+    /// The disk.
+    pub disk: Rc<dyn Disk>,
+}
+
+/// To whom it speaks.
+#[derive(Clone, Default)]
+pub struct Outbox {
+    /// Told of bids that were admitted.
+    pub host: Line<Host>,
+}
+
+/// Why a bid could not be judged yet.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Chain(#[from] chain::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Disk(#[from] disk::Error),
+}
+
+/// The judge of bids.
+pub struct BidFilter {
+    judge: Rc<Judge>,
+    outbox: Outbox,
+    due: bool,
+    busy: bool,
+    _guard: Guard,
+}
+
+impl BidFilter {
+    /// A filter that begins behind its cursor.
+    pub fn new(config: Config, ports: Ports, outbox: Outbox, guard: Guard) -> Self {
+        Self { judge: Rc::new(Judge { config, ports }), outbox, due: false, busy: false, _guard: guard }
+    }
+}
+
+impl Actor for BidFilter {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.wake(ctx);
+        ctx.run_interval(SWEEP, |this, ctx| this.wake(ctx));
+    }
+}
+
+supervised!(BidFilter);
+wakes!(BidFilter: BidPlaced);
+
+impl Sweeps for BidFilter {
+    fn due(&mut self) -> &mut bool {
+        &mut self.due
+    }
+
+    /// Judges what is new, one bid after another: each changes the room that is left for the next.
+    fn sweep(&mut self, ctx: &mut Self::Context) {
+        if std::mem::replace(&mut self.busy, true) {
+            return;
+        }
+        let (judge, host) = (Rc::clone(&self.judge), self.outbox.host.clone());
+        let work = async move { judge.read_on(&host).await }.into_actor(self);
+        ctx.spawn(work.map(|outcome, this, ctx| {
+            this.busy = false;
+            match outcome {
+                Ok(true) => this.wake(ctx),
+                Ok(false) => {}
+                Err(trouble) => tracing::warn!(%trouble, "bids could not be judged; trying again"),
+            }
+        }));
+    }
+}
+
+struct Judge {
+    config: Config,
+    ports: Ports,
+}
+
+impl Judge {
+    /// Judges the next entries of the journal. Tells whether there may be more.
+    async fn read_on(&self, host: &Line<Host>) -> Result<bool, Trouble> {
+        let store = &*self.ports.store;
+        let facts = unread::<Fact>(store, READER, 64)?;
+        for fact in &facts {
+            let mut batch = Batch::new();
+            absorb(&mut batch, READER, fact);
+            let mut admitted = None;
+            if let (MarketEvent::BidPlaced { .. }, Some(bid), false) =
+                (&fact.event, fact.bid(), fact.retracted)
+            {
+                // The same bid again after a reorg: its life goes on, unless it ended by that reorg.
+                let known = store::read::<HostedBid>(store, &bid.to_bytes())?;
+                if known.is_none_or(|known| known.was_retracted()) {
+                    admitted = self.verdict(bid, fact.at.time, &mut batch).await?;
+                }
+            }
+            store.commit(batch)?;
+            if let Some(bid) = admitted {
+                host.tell(Host { bid });
+            }
+        }
+        Ok(!facts.is_empty())
+    }
+
+    /// Judges one bid and writes the verdict into the batch. Tells the bid if it was admitted.
+    async fn verdict(
+        &self,
+        bid: BidKey,
+        placed_at: ChainTime,
+        batch: &mut Batch,
+    ) -> Result<Option<BidKey>, Trouble> {
+        let store = &*self.ports.store;
+        let (Some(state), Some(status)) = (self.ports.chain.bid(bid.id).await?, ChainStatus::read(store)?)
+        else {
+            return Ok(None);
+        };
+        let circumstances = self.circumstances().await?;
+        let refusals = judge(&state, &self.config.policy, &status.rules, &circumstances);
+        let stage = match reason(&refusals) {
+            None => Stage::Admitted { not_before: state.hold_until, attempt: 0 },
+            Some(reason) => Stage::Declined { reason },
+        };
+        let said = match &stage {
+            Stage::Declined { reason } => format!("declined: {reason}"),
+            _ => "admitted".to_owned(),
+        };
+        tracing::info!(bid = bid.id.0, size = state.terms.size.0, said, "bid judged");
+        let wall = self.ports.clock.wall();
+        batch.put(&Decision {
+            subject: bid.to_string(),
+            seq: decision::next_seq(store, &bid.to_string())?,
+            at: wall,
+            by: READER.to_owned(),
+            said,
+            details: details(&state, &circumstances, &refusals),
+        });
+        let admitted = matches!(stage, Stage::Admitted { .. });
+        let cid = cids::of_file(state.terms.file);
+        batch.put(&HostedBid { bid, terms: state.terms, cid, placed_at, stage, since: wall });
+        Ok(admitted.then_some(bid))
+    }
+
+    async fn circumstances(&self) -> Result<Circumstances, Trouble> {
+        let fees = self.ports.chain.fees().await?;
+        Ok(Circumstances {
+            used: room_taken(&*self.ports.store)?,
+            free_disk: self.ports.disk.free()?,
+            gas_price: fees.base_fee.unwrap_or_default().plus(fees.tip),
+            registered: self.ports.chain.registered_count().await?,
+            confirmation_time: self.config.confirmations.saturating_mul(self.config.block_time),
+            now: chain_now(&*self.ports.store)?,
+            me: self.config.me,
+        })
+    }
+}
+
+/// Bytes that pins take and that live bids may still take.
+fn room_taken(store: &dyn Store) -> Result<ByteSize, store::Error> {
+    let pins = store::list::<Pin>(store, &[], Order::Ascending, usize::MAX)?;
+    let mut taken: u64 = pins.iter().map(|pin| pin.bytes).sum();
+    for bid in store::list::<HostedBid>(store, &[], Order::Ascending, usize::MAX)? {
+        let promised =
+            matches!(bid.stage, Stage::Admitted { .. } | Stage::Accepting { .. } | Stage::Fetching { .. });
+        if promised {
+            taken = taken.saturating_add(byte_cap(bid.terms.size).0);
+        }
+    }
+    Ok(ByteSize(taken))
+}
+
+fn reason(refusals: &[Refusal]) -> Option<String> {
+    let reasons: Vec<String> = refusals.iter().map(Refusal::to_string).collect();
+    (!reasons.is_empty()).then(|| reasons.join("; "))
+}
+
+fn details(state: &BidState, now: &Circumstances, refusals: &[Refusal]) -> serde_json::Value {
+    serde_json::json!({
+        "terms": state.terms,
+        "price_per_gib_month_wei": price(&state.terms),
+        "room_used_bytes": now.used,
+        "free_disk_bytes": now.free_disk,
+        "gas_price_wei": now.gas_price,
+        "registered": now.registered,
+        "refusals": refusals,
+    })
+}
+
+impl HostedBid {
+    /// Whether a reorg ended it.
+    fn was_retracted(&self) -> bool {
+        use crate::domain::bid::Failure;
+        self.stage == Stage::Failed { reason: Failure::Retracted }
+    }
+
+    /// How many bids a store knows in each stage; for status and metrics.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn count_by_stage(
+        store: &dyn Store,
+    ) -> Result<std::collections::BTreeMap<&'static str, u64>, store::Error> {
+        let mut counts = std::collections::BTreeMap::new();
+        for (_, doc) in store.scan(Self::TABLE, &[], None, Order::Ascending, usize::MAX)? {
+            if let Ok(bid) = serde_json::from_slice::<Self>(&doc) {
+                *counts.entry(bid.stage.name()).or_default() += 1;
+            }
+        }
+        Ok(counts)
+    }
+}

@@ -1,0 +1,441 @@
+//! The life of a bid that this node hosts, as a pure step.
+//!
+//! ```text
+//! Declined                    ┌────────────── hold lapsed ───────────────┐
+//!                             ▼                                          │
+//! Admitted ──Start──▶ Accepting ──held──▶ Fetching ──content──▶ Announcing ──pinned──▶ Hosting
+//!    ▲  somebody holds it │                                                              │ end, close
+//!    └────────────────────┘     Lost(to) · Failed(reason)         Released(how) ◀── Settling
+//! ```
+//! Source of the windows: the market's rules (accept hold, duration, vote duration).
+
+use serde::{Deserialize, Serialize};
+
+use super::market::{BidTerms, Execution, MarketEvent, MarketRules, Settlement, Version};
+use super::units::{Address, BidId, ChainTime};
+
+/// How often a bid is accepted anew after a hold lapsed: each accept costs gas.
+pub const MAX_ACCEPTS: u32 = 3;
+/// How long after the close a legacy bid's payout is waited for: 64 turns of 10 minutes, and a day.
+pub const LEGACY_PATIENCE: u64 = 64 * 600 + 86_400;
+
+/// How far a bid has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "stage", rename_all = "snake_case")]
+pub enum Stage {
+    /// The filter said no.
+    Declined {
+        /// Why, in one word or a few.
+        reason: String,
+    },
+    /// Wanted; waits for its turn.
+    Admitted {
+        /// Not before this chain time (somebody else's hold).
+        not_before: ChainTime,
+        /// How many accepts were sent before.
+        attempt: u32,
+    },
+    /// The accept is the wallet's.
+    Accepting {
+        /// How many accepts were sent before this one.
+        attempt: u32,
+    },
+    /// Ours to fetch until the hold ends.
+    Fetching {
+        /// End of the hold.
+        hold_until: ChainTime,
+        /// How many accepts were sent before this one.
+        attempt: u32,
+    },
+    /// Pinned here; the announcement is the wallet's.
+    Announcing {
+        /// End of the hold.
+        hold_until: ChainTime,
+        /// How many accepts were sent before this one.
+        attempt: u32,
+    },
+    /// Announced on chain: kept until the end.
+    Hosting {
+        /// When the duration began.
+        pinned_at: ChainTime,
+        /// When it ends.
+        end: ChainTime,
+        /// When the votes are closed; the end itself on the legacy market.
+        close: ChainTime,
+    },
+    /// Over; the money is not decided yet.
+    Settling {
+        /// When the votes were closed.
+        close: ChainTime,
+    },
+    /// Over and decided; the content is let go.
+    Released {
+        /// How it ended; `None` where the legacy market never told.
+        how: Option<Settlement>,
+    },
+    /// Somebody else's.
+    Lost {
+        /// Whose, where the chain told.
+        to: Option<Address>,
+    },
+    /// It came to nothing.
+    Failed {
+        /// Why.
+        reason: Failure,
+    },
+}
+
+/// Why a bid came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "failure", content = "what", rename_all = "snake_case")]
+pub enum Failure {
+    /// The content is over the cap, or has a block that no validator could check.
+    Content(String),
+    /// The hold lapsed as often as we try.
+    HoldExpired,
+    /// The wallet gave up or the market refused.
+    Transaction(String),
+    /// A reorg removed the bid.
+    Retracted,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// There is a free place for it.
+    Start,
+    /// What became of our accept.
+    AcceptEnded(Execution),
+    /// What became of our announcement.
+    AnnounceEnded(Execution),
+    /// Every block is here, auditable, and pinned.
+    Fetched,
+    /// The content will never do.
+    FetchFailed(String),
+    /// The chain told something about this bid.
+    Told(MarketEvent, ChainTime),
+    /// A reorg took back what the chain had told.
+    Retracted(MarketEvent),
+    /// Time has passed.
+    Tick,
+}
+
+/// What is to be done about it; durable with the stage, or derived from it again by [`resume`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Send an accept.
+    Accept {
+        /// How many went before.
+        attempt: u32,
+    },
+    /// Send the announcement.
+    Announce {
+        /// How many accepts went before.
+        attempt: u32,
+        /// Of no use after this.
+        deadline: ChainTime,
+    },
+    /// Send a settle.
+    Settle,
+    /// Keep the content for this bid.
+    Keep,
+    /// This bid needs the content no more.
+    LetGo,
+    /// Begin or go on to fetch.
+    Fetch,
+    /// Stop fetching; what came may stay.
+    StopFetch,
+}
+
+/// What does not change about a bid while it is decided on.
+#[derive(Debug, Clone, Copy)]
+pub struct Case<'a> {
+    /// Which bid.
+    pub bid: BidId,
+    /// Its terms.
+    pub terms: &'a BidTerms,
+    /// The market's rules.
+    pub rules: &'a MarketRules,
+    /// This node's account.
+    pub me: Address,
+}
+
+/// A decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Step {
+    /// The stage from now on.
+    pub next: Stage,
+    /// What to do.
+    pub effects: Vec<Effect>,
+}
+
+impl Step {
+    fn to(next: Stage, effects: impl Into<Vec<Effect>>) -> Self {
+        Self { next, effects: effects.into() }
+    }
+}
+
+impl Stage {
+    /// The stage's name, as in the API.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Declined { .. } => "declined",
+            Self::Admitted { .. } => "admitted",
+            Self::Accepting { .. } => "accepting",
+            Self::Fetching { .. } => "fetching",
+            Self::Announcing { .. } => "announcing",
+            Self::Hosting { .. } => "hosting",
+            Self::Settling { .. } => "settling",
+            Self::Released { .. } => "released",
+            Self::Lost { .. } => "lost",
+            Self::Failed { .. } => "failed",
+        }
+    }
+
+    /// Whether nothing more will be done about the bid, short of a reorg.
+    pub fn is_over(&self) -> bool {
+        matches!(
+            self,
+            Self::Declined { .. } | Self::Released { .. } | Self::Lost { .. } | Self::Failed { .. }
+        )
+    }
+
+    /// Whether the bid's content takes, or will take, room here.
+    pub fn holds_room(&self) -> bool {
+        !self.is_over()
+    }
+
+    /// Whether the bid's content is complete here and may be served.
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Announcing { .. } | Self::Hosting { .. } | Self::Settling { .. })
+    }
+}
+
+/// Decides what an event means for a bid at chain time `now`. What changes nothing returns the same stage.
+pub fn step(stage: &Stage, event: &Event, case: Case<'_>, now: ChainTime) -> Step {
+    let stay = || Step::to(stage.clone(), []);
+    match event {
+        Event::Start => match stage {
+            Stage::Admitted { not_before, attempt } if now >= *not_before => {
+                Step::to(Stage::Accepting { attempt: *attempt }, [Effect::Accept { attempt: *attempt }])
+            }
+            _ => stay(),
+        },
+        Event::AcceptEnded(execution) => match stage {
+            Stage::Accepting { attempt } => accepted(execution, *attempt, case, now),
+            _ => stay(),
+        },
+        Event::Fetched => match stage {
+            Stage::Fetching { hold_until, attempt } => Step::to(
+                Stage::Announcing { hold_until: *hold_until, attempt: *attempt },
+                [Effect::Announce { attempt: *attempt, deadline: *hold_until }],
+            ),
+            _ => stay(),
+        },
+        Event::FetchFailed(reason) => match stage {
+            Stage::Fetching { .. } => Step::to(
+                Stage::Failed { reason: Failure::Content(reason.clone()) },
+                [Effect::StopFetch, Effect::LetGo],
+            ),
+            _ => stay(),
+        },
+        Event::AnnounceEnded(execution) => match stage {
+            Stage::Announcing { hold_until, attempt } => {
+                announced(execution, *hold_until, *attempt, case, now)
+            }
+            _ => stay(),
+        },
+        Event::Told(told, at) => told_by_chain(stage, told, *at, case),
+        Event::Retracted(told) => retracted(stage, told),
+        Event::Tick => tick(stage, case, now),
+    }
+}
+
+/// The effects that a stage needs again after a restart. All are idempotent: the durable ones find their keys.
+pub fn resume(stage: &Stage) -> Vec<Effect> {
+    match stage {
+        Stage::Accepting { attempt } => vec![Effect::Accept { attempt: *attempt }],
+        Stage::Fetching { .. } => vec![Effect::Keep, Effect::Fetch],
+        Stage::Announcing { hold_until, attempt } => {
+            vec![Effect::Keep, Effect::Announce { attempt: *attempt, deadline: *hold_until }]
+        }
+        Stage::Hosting { .. } => vec![Effect::Keep],
+        Stage::Settling { .. } => vec![Effect::Keep, Effect::Settle],
+        Stage::Declined { .. }
+        | Stage::Admitted { .. }
+        | Stage::Released { .. }
+        | Stage::Lost { .. }
+        | Stage::Failed { .. } => vec![],
+    }
+}
+
+/// Our accept is mined or given up: the receipt's own events tell whether we hold the bid.
+fn accepted(execution: &Execution, attempt: u32, case: Case<'_>, now: ChainTime) -> Step {
+    match execution {
+        Execution::Mined { events, time, .. } => {
+            for event in events {
+                match event {
+                    MarketEvent::Accepted { bid, when, hoster } if *bid == case.bid && *hoster == case.me => {
+                        let hold_until = when.plus(case.rules.accept_hold);
+                        return Step::to(
+                            Stage::Fetching { hold_until, attempt },
+                            [Effect::Keep, Effect::Fetch],
+                        );
+                    }
+                    // The legacy market tells the time elapsed, ours the time left: both end within a hold.
+                    // Ours says 0 where no hold is in the way: the offer is over or the bid is pinned.
+                    MarketEvent::AcceptWait { seconds: 0 } if case.rules.version == Version::V2 => {
+                        return Step::to(Stage::Lost { to: None }, [Effect::LetGo]);
+                    }
+                    MarketEvent::AcceptWait { seconds } => {
+                        let wait = match case.rules.version {
+                            Version::V2 => *seconds,
+                            Version::Legacy => case.rules.accept_hold.saturating_sub(*seconds),
+                        };
+                        return wait_for_the_hold(time.plus(wait), attempt);
+                    }
+                    _ => {}
+                }
+            }
+            Step::to(Stage::Lost { to: None }, [Effect::LetGo])
+        }
+        Execution::Reverted { .. } => failed("the accept was reverted"),
+        Execution::Abandoned { reason } => {
+            let _ = now;
+            failed(&reason.to_string())
+        }
+    }
+}
+
+fn wait_for_the_hold(not_before: ChainTime, attempt: u32) -> Step {
+    if attempt + 1 >= MAX_ACCEPTS {
+        return Step::to(Stage::Lost { to: None }, [Effect::LetGo]);
+    }
+    Step::to(Stage::Admitted { not_before, attempt: attempt + 1 }, [])
+}
+
+fn failed(why: &str) -> Step {
+    Step::to(
+        Stage::Failed { reason: Failure::Transaction(why.to_owned()) },
+        [Effect::StopFetch, Effect::LetGo],
+    )
+}
+
+/// Our announcement is mined or given up.
+fn announced(
+    execution: &Execution,
+    hold_until: ChainTime,
+    attempt: u32,
+    case: Case<'_>,
+    now: ChainTime,
+) -> Step {
+    match execution {
+        Execution::Mined { events, time, .. } => {
+            for event in events {
+                match event {
+                    MarketEvent::Pinned { bid, hoster, .. } if *bid == case.bid && *hoster == case.me => {
+                        return Step::to(hosting_from(*time, case), [Effect::Keep]);
+                    }
+                    MarketEvent::NotAcceptedByPinner { bid, hoster } if *bid == case.bid => {
+                        return Step::to(Stage::Lost { to: Some(*hoster) }, [Effect::LetGo]);
+                    }
+                    _ => {}
+                }
+            }
+            failed("the announcement was mined without effect")
+        }
+        Execution::Reverted { .. } => failed("the announcement was reverted"),
+        Execution::Abandoned { reason } if now < hold_until => failed(&reason.to_string()),
+        Execution::Abandoned { .. } => lapsed(attempt),
+    }
+}
+
+fn hosting_from(pinned_at: ChainTime, case: Case<'_>) -> Stage {
+    let end = pinned_at.plus(case.terms.duration);
+    Stage::Hosting { pinned_at, end, close: end.plus(case.rules.vote_duration) }
+}
+
+/// The hold ended before the announcement: accept again, as long as that makes sense.
+fn lapsed(attempt: u32) -> Step {
+    if attempt + 1 >= MAX_ACCEPTS {
+        return Step::to(Stage::Failed { reason: Failure::HoldExpired }, [Effect::StopFetch, Effect::LetGo]);
+    }
+    Step::to(Stage::Admitted { not_before: ChainTime(0), attempt: attempt + 1 }, [Effect::StopFetch])
+}
+
+fn told_by_chain(stage: &Stage, told: &MarketEvent, at: ChainTime, case: Case<'_>) -> Step {
+    let stay = || Step::to(stage.clone(), []);
+    match told {
+        MarketEvent::Accepted { hoster, when, .. } if *hoster != case.me => match stage {
+            // Nothing is spent yet: come back when that hold is over.
+            Stage::Admitted { attempt, .. } => Step::to(
+                Stage::Admitted { not_before: when.plus(case.rules.accept_hold), attempt: *attempt },
+                [],
+            ),
+            _ => stay(),
+        },
+        MarketEvent::Pinned { hoster, .. } if *hoster != case.me => match stage {
+            Stage::Admitted { .. }
+            | Stage::Accepting { .. }
+            | Stage::Fetching { .. }
+            | Stage::Announcing { .. } => {
+                Step::to(Stage::Lost { to: Some(*hoster) }, [Effect::StopFetch, Effect::LetGo])
+            }
+            _ => stay(),
+        },
+        MarketEvent::Settled { outcome, .. } => match stage {
+            Stage::Declined { .. } | Stage::Released { .. } | Stage::Lost { .. } | Stage::Failed { .. } => {
+                stay()
+            }
+            _ => Step::to(Stage::Released { how: Some(*outcome) }, [Effect::StopFetch, Effect::LetGo]),
+        },
+        // On the legacy market the first vote after the end pays out.
+        MarketEvent::Voted { .. } if case.rules.version == Version::Legacy => match stage {
+            Stage::Hosting { end, .. } if at >= *end => release_legacy(),
+            Stage::Settling { close } if at >= *close => release_legacy(),
+            _ => stay(),
+        },
+        _ => stay(),
+    }
+}
+
+fn release_legacy() -> Step {
+    Step::to(Stage::Released { how: Some(Settlement::Paid) }, [Effect::LetGo])
+}
+
+fn retracted(stage: &Stage, told: &MarketEvent) -> Step {
+    let stay = || Step::to(stage.clone(), []);
+    match (told, stage) {
+        (MarketEvent::BidPlaced { .. }, stage) if !stage.is_over() => {
+            Step::to(Stage::Failed { reason: Failure::Retracted }, [Effect::StopFetch, Effect::LetGo])
+        }
+        (MarketEvent::Settled { .. }, Stage::Released { .. }) => {
+            Step::to(Stage::Settling { close: ChainTime(0) }, [Effect::Keep, Effect::Settle])
+        }
+        // Our own accept and announcement: the wallet sends them again and tells the outcome anew.
+        _ => stay(),
+    }
+}
+
+fn tick(stage: &Stage, case: Case<'_>, now: ChainTime) -> Step {
+    match stage {
+        Stage::Fetching { hold_until, attempt } if now >= *hold_until => lapsed(*attempt),
+        Stage::Hosting { close, .. } if now >= *close => {
+            let settle = match case.rules.version {
+                Version::V2 => vec![Effect::Settle],
+                Version::Legacy => vec![],
+            };
+            Step::to(Stage::Settling { close: *close }, settle)
+        }
+        Stage::Settling { close }
+            if case.rules.version == Version::Legacy && now >= close.plus(LEGACY_PATIENCE) =>
+        {
+            Step::to(Stage::Released { how: None }, [Effect::LetGo])
+        }
+        _ => Step::to(stage.clone(), []),
+    }
+}
+
+#[cfg(test)]
+mod tests;

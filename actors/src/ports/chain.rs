@@ -1,0 +1,179 @@
+//! The chain: blocks, the market's events and views, and raw transactions.
+
+use serde::{Deserialize, Serialize};
+
+use super::Answer;
+use crate::domain::market::{BidState, BidTerms, MarketCall, MarketEvent, MarketRules, Position};
+use crate::domain::units::{Address, BidId, BlockHash, BlockHeight, ChainTime, FileHash, TxHash, Wei};
+
+/// A block's header, as much of it as the node needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// Its number.
+    pub number: BlockHeight,
+    /// Its hash.
+    pub hash: BlockHash,
+    /// Its parent's hash.
+    pub parent: BlockHash,
+    /// Its timestamp.
+    pub time: ChainTime,
+    /// Wei a gas; `None` on chains without EIP-1559.
+    pub base_fee: Option<Wei>,
+}
+
+/// Which logs to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Span {
+    /// All blocks from the first to the last, both included. Only for blocks that no reorg can reach.
+    Range(BlockHeight, BlockHeight),
+    /// The one block with this hash.
+    Block(BlockHash, BlockHeight),
+}
+
+/// A log of the market's contracts, decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Where it stands. Its time is 0 where the provider does not tell it (a ranged read).
+    pub at: Position,
+    /// What it says.
+    pub event: MarketEvent,
+}
+
+/// What a read of logs gave.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Events {
+    /// In order of block and index.
+    pub events: Vec<Event>,
+    /// Logs of the market's contracts that could not be decoded: skipped and counted, never fatal.
+    pub poison: u64,
+}
+
+/// What new transactions pay at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeeMarket {
+    /// Wei a gas of the next block; `None` on chains without EIP-1559.
+    pub base_fee: Option<Wei>,
+    /// Wei a gas: the tip that gets in, or the whole gas price without EIP-1559.
+    pub tip: Wei,
+}
+
+/// The receipt of a mined transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// Of which transaction.
+    pub tx: TxHash,
+    /// The block's number.
+    pub block: BlockHeight,
+    /// The block's hash: it must be canonical to count.
+    pub hash: BlockHash,
+    /// False for a revert. True alone is no success: read the events.
+    pub succeeded: bool,
+    /// Gas used.
+    pub gas_used: u64,
+    /// Wei a gas that was paid.
+    pub gas_price: Wei,
+    /// The market's events in it.
+    pub events: Vec<MarketEvent>,
+}
+
+/// Which state a nonce is read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// Mined transactions only.
+    Latest,
+    /// With those in the provider's mempool.
+    Pending,
+}
+
+/// What the chain's provider said or did not say.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No answer, or none that could be understood.
+    #[error("{url}: {what}")]
+    Unreachable {
+        /// The provider, without credentials.
+        url: String,
+        /// What went wrong.
+        what: String,
+    },
+    /// The provider answered with an error of its own.
+    #[error("{url}: {method} answered {code}: {message}")]
+    Refused {
+        /// The provider, without credentials.
+        url: String,
+        /// The method asked.
+        method: &'static str,
+        /// JSON-RPC's code.
+        code: i64,
+        /// The provider's words, kept whole.
+        message: String,
+    },
+    /// The call would revert.
+    #[error("the call would revert: {reason}")]
+    Reverts {
+        /// The contract's words.
+        reason: String,
+    },
+    /// An answer that cannot be right (wrong hash, gap, duplicate).
+    #[error("{url}: {what}")]
+    Untrustworthy {
+        /// The provider, without credentials.
+        url: String,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+impl Error {
+    /// Whether the same question may succeed later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Refused { .. } | Self::Untrustworthy { .. } => true,
+            Self::Reverts { .. } => false,
+        }
+    }
+}
+
+/// A provider of one chain, with one market on it.
+pub trait Chain {
+    /// The chain's id as the provider tells it.
+    fn chain_id(&self) -> Answer<'_, u64, Error>;
+    /// Where the market is (through its Router where one is configured) and by which rules it plays.
+    /// `Ok(None)` where there is no code at the address.
+    fn market(&self) -> Answer<'_, Option<(Address, MarketRules)>, Error>;
+    /// The newest block.
+    fn head(&self) -> Answer<'_, Header, Error>;
+    /// The newest final block; `None` where the chain does not tell.
+    fn finalized(&self) -> Answer<'_, Option<Header>, Error>;
+    /// The canonical block of that number, if there is one.
+    fn header(&self, number: BlockHeight) -> Answer<'_, Option<Header>, Error>;
+    /// The market's events in a span.
+    fn events(&self, span: Span) -> Answer<'_, Events, Error>;
+    /// A bid's terms; `None` for an unknown bid.
+    fn terms(&self, bid: BidId) -> Answer<'_, Option<BidTerms>, Error>;
+    /// Where a bid stands at the head; `None` for an unknown bid.
+    fn bid(&self, bid: BidId) -> Answer<'_, Option<BidState>, Error>;
+    /// How many bids the market has had.
+    fn bid_count(&self) -> Answer<'_, u64, Error>;
+    /// The digest of somebody's registration file, if registered, and since when (0 on the legacy market).
+    fn registration(&self, who: Address) -> Answer<'_, Option<(FileHash, ChainTime)>, Error>;
+    /// How many accounts are registered; `None` where the market does not tell.
+    fn registered_count(&self) -> Answer<'_, Option<u64>, Error>;
+    /// What the market owes to an account.
+    fn credit(&self, who: Address) -> Answer<'_, Wei, Error>;
+    /// An account's ether.
+    fn balance(&self, who: Address) -> Answer<'_, Wei, Error>;
+    /// The next nonce of an account.
+    fn nonce(&self, who: Address, at: At) -> Answer<'_, u64, Error>;
+    /// What transactions pay now.
+    fn fees(&self) -> Answer<'_, FeeMarket, Error>;
+    /// Runs a call at the head without sending it, and tells the gas it would take.
+    ///
+    /// # Errors
+    /// [`Error::Reverts`] if the call would revert.
+    fn simulate<'a>(&'a self, from: Address, call: &'a MarketCall) -> Answer<'a, u64, Error>;
+    /// Hands over a signed transaction. An error means that its fate is unknown.
+    fn submit<'a>(&'a self, raw: &'a [u8]) -> Answer<'a, TxHash, Error>;
+    /// The receipt of a transaction, if it is mined.
+    fn receipt(&self, tx: TxHash) -> Answer<'_, Option<Receipt>, Error>;
+}

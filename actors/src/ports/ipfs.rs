@@ -1,0 +1,108 @@
+//! An IPFS node: pins, blocks, files. Every backend passes the same contract tests.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use cid::Cid;
+use serde::{Deserialize, Serialize};
+
+use super::Answer;
+use crate::domain::units::ByteSize;
+
+/// How far a fetch has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Progress {
+    /// Blocks walked so far.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Where the bytes may come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// This node's own disk only.
+    Local,
+    /// The network too. The caller brings the deadline by dropping the answer.
+    Network,
+}
+
+/// A file that was added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Added {
+    /// Its root.
+    #[serde(with = "crate::domain::cids")]
+    pub cid: Cid,
+    /// The file's bytes.
+    pub size: ByteSize,
+}
+
+/// Who the node is on the IPFS network.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Identity {
+    /// Its peer id.
+    pub peer: String,
+    /// Where it is heard: multiaddrs that end in `/p2p/PEER`.
+    pub addrs: Vec<String>,
+    /// What it says of itself, such as `kubo/0.41.0`.
+    pub agent: String,
+}
+
+/// What a backend would not or could not do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It did not answer, or broke off.
+    #[error("the ipfs backend did not answer: {0}")]
+    Unreachable(String),
+    /// The content is larger than allowed.
+    #[error("the content is over the cap of {cap} bytes")]
+    TooLarge {
+        /// Bytes allowed.
+        cap: u64,
+    },
+    /// The block or DAG is not one that this node handles.
+    #[error("unusable content: {0}")]
+    Unusable(String),
+    /// It is not here and nobody gave it.
+    #[error("{0} was not found")]
+    NotFound(Cid),
+    /// The disk below the backend failed.
+    #[error("the ipfs backend could not store: {0}")]
+    Storage(String),
+}
+
+impl Error {
+    /// Whether the same question may succeed later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::NotFound(_) | Self::Storage(_) => true,
+            Self::TooLarge { .. } | Self::Unusable(_) => false,
+        }
+    }
+}
+
+/// An IPFS node.
+pub trait Ipfs {
+    /// Fetches what is missing of a DAG and keeps it. Done means: every block is here and the pin is durable.
+    /// Dropping the answer stops the fetch; what came stays for the next try. Waits for ever if nobody has the
+    /// content: the caller watches `progress`. Pinning what is pinned is harmless.
+    fn pin(&self, root: Cid, cap: ByteSize, progress: Rc<dyn Fn(Progress)>) -> Answer<'_, Progress, Error>;
+    /// Gives a pin up; harmless if there is none.
+    fn unpin(&self, root: Cid) -> Answer<'_, (), Error>;
+    /// Whether exactly this root is pinned (compared as bytes).
+    fn is_pinned(&self, root: Cid) -> Answer<'_, bool, Error>;
+    /// All pinned roots.
+    fn pins(&self) -> Answer<'_, Vec<Cid>, Error>;
+    /// One block, its hash checked; `Ok(None)` if it is not here ([`Reach::Local`]).
+    fn block(&self, cid: Cid, reach: Reach) -> Answer<'_, Option<Vec<u8>>, Error>;
+    /// Keeps one block of up to 2 MiB, named by sha2-256.
+    fn put(&self, codec: u64, bytes: Vec<u8>) -> Answer<'_, Cid, Error>;
+    /// Adds and pins a file as a default `ipfs add` does.
+    fn add<'a>(&'a self, file: &'a Path) -> Answer<'a, Added, Error>;
+    /// Connects to a peer that the operator trusts: never to what a stranger names.
+    fn connect<'a>(&'a self, multiaddr: &'a str) -> Answer<'a, (), Error>;
+    /// Who the node is.
+    fn identity(&self) -> Answer<'_, Identity, Error>;
+    /// Bytes that its blocks take.
+    fn stored(&self) -> Answer<'_, ByteSize, Error>;
+}

@@ -1,0 +1,163 @@
+//! Hosted bids, references, pins and the blocks below them.
+
+use cid::Cid;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::bid::Stage;
+use crate::domain::market::{BidKey, BidTerms};
+use crate::domain::units::{ChainTime, WallTime};
+use crate::ports::store::{self, Batch, Order, Record, Store, Table};
+
+/// A bid that this node has looked at, and how far it has come with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostedBid {
+    /// Which bid.
+    pub bid: BidKey,
+    /// Its terms when it was judged.
+    pub terms: BidTerms,
+    /// The root by which it is fetched: dag-pb first, raw if that is what it turns out to be.
+    #[serde(with = "crate::domain::cids")]
+    pub cid: Cid,
+    /// When it was placed, by the chain.
+    pub placed_at: ChainTime,
+    /// How far it has come.
+    pub stage: Stage,
+    /// When that stage began, by this machine.
+    pub since: WallTime,
+}
+
+impl Record for HostedBid {
+    const TABLE: Table = Table::Bids;
+    fn key(&self) -> Vec<u8> {
+        self.bid.to_bytes()
+    }
+}
+
+/// Who needs a root. A root is unpinned only when nobody does.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "owner", content = "id", rename_all = "snake_case")]
+pub enum Owner {
+    /// A bid that we host.
+    Bid(BidKey),
+    /// A peer of the consortium, by its name.
+    Peer(String),
+    /// The operator.
+    Manual,
+}
+
+/// One reason to keep a root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reference {
+    /// The root.
+    #[serde(with = "crate::domain::cids")]
+    pub cid: Cid,
+    /// Whose reason.
+    pub owner: Owner,
+}
+
+impl Record for Reference {
+    const TABLE: Table = Table::Refs;
+    fn key(&self) -> Vec<u8> {
+        let mut key = root_key(&self.cid);
+        // An owner serialises without fail: it is a plain enum of numbers and text.
+        key.extend(serde_json::to_vec(&self.owner).unwrap_or_default());
+        key
+    }
+}
+
+/// A root's key: its multihash, since versions and bases of a CID name one content; then its codec.
+pub fn root_key(cid: &Cid) -> Vec<u8> {
+    let mut key = cid.hash().to_bytes();
+    key.extend(cid.codec().to_be_bytes());
+    key
+}
+
+/// All reasons to keep a root.
+///
+/// # Errors
+/// If the store fails.
+pub fn references(store: &dyn Store, cid: &Cid) -> Result<Vec<Reference>, store::Error> {
+    store::list(store, &root_key(cid), Order::Ascending, 10_000)
+}
+
+/// A root that this node keeps, or is about to: written before the backend is asked, so that a pin of ours is
+/// never taken for somebody else's after a restart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// The root.
+    #[serde(with = "crate::domain::cids")]
+    pub cid: Cid,
+    /// Bytes of its blocks.
+    pub bytes: u64,
+    /// How many blocks.
+    pub blocks: u64,
+    /// When it was complete; `None` while it is being fetched.
+    pub pinned_at: Option<WallTime>,
+    /// The backend had it pinned before we asked: it is never unpinned by us.
+    pub foreign: bool,
+    /// When its last reference went; it is unpinned a grace period later unless one comes back.
+    pub unneeded_since: Option<WallTime>,
+}
+
+impl Record for Pin {
+    const TABLE: Table = Table::Pins;
+    fn key(&self) -> Vec<u8> {
+        root_key(&self.cid)
+    }
+}
+
+/// A block below a pinned root: what the firewall may serve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaf {
+    /// The block's multihash, hex.
+    pub block: String,
+    /// The root that it was reached from.
+    #[serde(with = "crate::domain::cids")]
+    pub root: Cid,
+    /// False: looked up by block. True: looked up by root, to remove it with the root.
+    pub by_root: bool,
+}
+
+impl Record for Leaf {
+    const TABLE: Table = Table::LeafIndex;
+    fn key(&self) -> Vec<u8> {
+        let block = hex::decode(&self.block).unwrap_or_default();
+        let (kind, first, second) = match self.by_root {
+            false => (b'b', block, root_key(&self.root)),
+            true => (b'r', root_key(&self.root), block),
+        };
+        [vec![kind], first, second].concat()
+    }
+}
+
+/// Writes that a block was reached from a root.
+pub fn index_leaf(batch: &mut Batch, block: &[u8], root: Cid) {
+    for by_root in [false, true] {
+        batch.put(&Leaf { block: hex::encode(block), root, by_root });
+    }
+}
+
+/// The roots that a block was reached from, at most `limit`.
+///
+/// # Errors
+/// If the store fails.
+pub fn roots_of(store: &dyn Store, block: &[u8], limit: usize) -> Result<Vec<Cid>, store::Error> {
+    let prefix = [&b"b"[..], block].concat();
+    Ok(store::list::<Leaf>(store, &prefix, Order::Ascending, limit)?.into_iter().map(|l| l.root).collect())
+}
+
+/// The blocks reached from a root, at most `limit`.
+///
+/// # Errors
+/// If the store fails.
+pub fn leaves_of(store: &dyn Store, root: &Cid, limit: usize) -> Result<Vec<Leaf>, store::Error> {
+    let prefix = [&b"r"[..], &root_key(root)].concat();
+    store::list(store, &prefix, Order::Ascending, limit)
+}
+
+/// Forgets a leaf in both directions.
+pub fn forget_leaf(batch: &mut Batch, leaf: &Leaf) {
+    for by_root in [false, true] {
+        batch.delete::<Leaf>(&Leaf { by_root, ..leaf.clone() }.key());
+    }
+}

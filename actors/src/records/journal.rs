@@ -1,0 +1,147 @@
+//! The two journals, facts of the chain and outcomes of intents, and the cursors of their readers.
+//!
+//! A journal only grows. A fact enters it when its block is `confirmations` deep; if a deeper reorg removes
+//! it all the same, a second entry says so ([`Fact::retracted`]). A reader keeps a cursor; it moves in the
+//! same batch as what the reader made of the entries, so every entry is absorbed exactly once.
+
+use serde::{Deserialize, Serialize};
+
+use super::intent::IntentKey;
+use crate::domain::market::{BidKey, Execution, Market, MarketCall, MarketEvent, Position};
+use crate::domain::units::{BlockHash, BlockHeight, ChainTime};
+use crate::ports::store::{self, Batch, Order, Record, Store, Table};
+
+/// Something that the chain told, deep enough to act on; or its retraction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact {
+    /// Its place in the journal, from 1.
+    pub seq: u64,
+    /// Whose contract told it.
+    pub market: Market,
+    /// Where it stands in the chain.
+    pub at: Position,
+    /// What it says.
+    pub event: MarketEvent,
+    /// True: a reorg removed the event, and with it the journal's earlier entry for the same position.
+    pub retracted: bool,
+}
+
+impl Fact {
+    /// The bid that it is about, if it is about one.
+    pub fn bid(&self) -> Option<BidKey> {
+        self.event.bid().map(|id| BidKey { market: self.market, id })
+    }
+}
+
+impl Record for Fact {
+    const TABLE: Table = Table::Facts;
+    fn key(&self) -> Vec<u8> {
+        self.seq.to_be_bytes().to_vec()
+    }
+}
+
+/// What became of an intent. The same intent may have several: a reorg can take one back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Its place in the journal, from 1.
+    pub seq: u64,
+    /// Which intent.
+    pub intent: IntentKey,
+    /// On which market.
+    pub market: Market,
+    /// What it wanted.
+    pub call: MarketCall,
+    /// What came of it.
+    pub result: Execution,
+}
+
+impl Record for Outcome {
+    const TABLE: Table = Table::Outcomes;
+    fn key(&self) -> Vec<u8> {
+        self.seq.to_be_bytes().to_vec()
+    }
+}
+
+/// How far a reader of a journal has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// `READER:JOURNAL`.
+    pub name: String,
+    /// The last sequence absorbed.
+    pub seq: u64,
+}
+
+impl Record for Cursor {
+    const TABLE: Table = Table::Cursors;
+    fn key(&self) -> Vec<u8> {
+        self.name.clone().into_bytes()
+    }
+}
+
+/// An entry of a journal.
+pub trait Entry: Record {
+    /// The journal's name.
+    const JOURNAL: &'static str;
+    /// Its place in the journal.
+    fn seq(&self) -> u64;
+}
+
+impl Entry for Fact {
+    const JOURNAL: &'static str = "facts";
+    fn seq(&self) -> u64 {
+        self.seq
+    }
+}
+
+impl Entry for Outcome {
+    const JOURNAL: &'static str = "outcomes";
+    fn seq(&self) -> u64 {
+        self.seq
+    }
+}
+
+fn cursor_name<E: Entry>(reader: &str) -> String {
+    format!("{reader}:{}", E::JOURNAL)
+}
+
+/// Up to `limit` entries that a reader has not absorbed yet, in order.
+///
+/// # Errors
+/// If the store fails.
+pub fn unread<E: Entry>(store: &dyn Store, reader: &str, limit: usize) -> Result<Vec<E>, store::Error> {
+    let seen = store::read::<Cursor>(store, cursor_name::<E>(reader).as_bytes())?.map_or(0, |c| c.seq);
+    store::list_from(store, &(seen + 1).to_be_bytes(), limit)
+}
+
+/// Moves a reader's cursor to behind `entry`, in the batch of what the reader made of it.
+pub fn absorb<E: Entry>(batch: &mut Batch, reader: &str, entry: &E) {
+    batch.put(&Cursor { name: cursor_name::<E>(reader), seq: entry.seq() });
+}
+
+/// The sequence that the next entry of a journal gets.
+///
+/// # Errors
+/// If the store fails.
+pub fn next_seq<E: Entry>(store: &dyn Store) -> Result<u64, store::Error> {
+    Ok(store::list::<E>(store, &[], Order::Descending, 1)?.first().map_or(1, |last| last.seq() + 1))
+}
+
+/// A block that the listener has read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// Its number.
+    pub number: BlockHeight,
+    /// Its hash.
+    pub hash: BlockHash,
+    /// Its parent's hash.
+    pub parent: BlockHash,
+    /// Its timestamp.
+    pub time: ChainTime,
+}
+
+impl Record for Block {
+    const TABLE: Table = Table::Blocks;
+    fn key(&self) -> Vec<u8> {
+        self.number.0.to_be_bytes().to_vec()
+    }
+}

@@ -1,0 +1,8 @@
+//! What stands in the store: each record, its table and its key. Who writes which: see the crate doc.
+
+pub mod decision;
+pub mod hosting;
+pub mod intent;
+pub mod journal;
+pub mod meta;
+pub mod wallet;

@@ -1,0 +1,15 @@
+//! Fakes for tests of the actors and for the simulation; never compiled into the shipped binary.
+//!
+//! Each fake keeps its port's contract and is driven by hand: no real clock, disk or randomness is behind it.
+// Test code may die of a broken assumption: that is how it tells.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub mod chain;
+pub mod ipfs;
+pub mod market;
+mod memory;
+mod store;
+
+pub use ipfs::MemoryIpfs;
+pub use memory::{ManualClock, MemoryDisk, SeededRandomness};
+pub use store::{store_contract, Fuse, MemoryStore};

@@ -1,0 +1,370 @@
+//! Nonces, replacement, deadlines, reorgs and providers that lie.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::ports::keys::{Keys, Unsigned};
+use crate::records::wallet::{attempts, Attempt, Counters};
+use crate::testkit::chain::{Trouble, Tx};
+
+const GWEI: u128 = 1_000_000_000;
+
+#[actix_rt::test]
+async fn an_intent_is_mined_once_and_its_outcome_is_told_at_its_depth() {
+    let rig = Rig::started();
+    rig.accept(1);
+    rig.blocks(3).await;
+    assert_eq!(rig.mined(), [(0, accept(1))]);
+    assert_eq!((rig.outcomes().len(), rig.state("accept:1")), (0, IntentState::InFlight { nonce: 0 }));
+    rig.blocks(1).await;
+    assert_eq!(rig.results("accept:1"), ["mined"]);
+    assert_eq!(rig.state("accept:1"), IntentState::Confirmed { nonce: 0 });
+    assert_eq!(*rig.listener.0.borrow(), ["accept:1"]);
+    let Execution::Mined { events, cost: paid, .. } = rig.outcomes().remove(0).result else { panic!() };
+    assert_eq!((events.len(), paid), (1, rig.spent()));
+    rig.blocks(10).await;
+    assert_eq!(rig.state("accept:1"), IntentState::Done);
+    assert_eq!((rig.mined().len(), rig.outcomes().len()), (1, 1));
+    assert_eq!(attempts(rig.store.as_ref()).unwrap(), [], "final attempts are forgotten");
+}
+
+#[actix_rt::test]
+async fn without_a_finalized_tag_a_transaction_is_final_far_below_the_head() {
+    let rig = Rig::started();
+    rig.chain.set_final_lag(None);
+    rig.accept(1);
+    rig.blocks(24).await;
+    assert_eq!(rig.state("accept:1"), IntentState::Confirmed { nonce: 0 });
+    rig.blocks(1).await;
+    assert_eq!(rig.state("accept:1"), IntentState::Done);
+}
+
+#[actix_rt::test]
+async fn the_same_key_twice_is_one_transaction() {
+    let rig = Rig::started();
+    rig.accept(1);
+    rig.accept(1);
+    rig.pass(1).await;
+    rig.accept(1);
+    rig.blocks(5).await;
+    rig.accept(1);
+    rig.blocks(15).await;
+    assert_eq!(rig.mined(), [(0, accept(1))]);
+}
+
+#[actix_rt::test]
+async fn many_intents_on_a_cold_start_get_dense_nonces_oldest_first_and_few_at_a_time() {
+    let mut rig = Rig::new();
+    for bid in (20..32).rev() {
+        rig.accept(bid);
+        rig.pass(1).await;
+    }
+    rig.start();
+    rig.pass(5).await;
+    assert_eq!(rig.chain.pool().len(), 4);
+    rig.blocks(20).await;
+    let expected: Vec<_> = (20..32).rev().enumerate().map(|(n, bid)| (n as u64, accept(bid))).collect();
+    assert_eq!(rig.mined(), expected);
+}
+
+#[actix_rt::test]
+async fn an_intent_of_which_nobody_told_is_found() {
+    let rig = Rig::started();
+    rig.pass(10).await;
+    rig.write(rig.intent("quiet", accept(1), None));
+    rig.blocks(1).await;
+    assert_eq!(rig.mined(), [(0, accept(1))]);
+}
+
+#[actix_rt::test]
+async fn a_lost_answer_leaves_one_transaction() {
+    tokio::time::pause();
+    for trouble in [Trouble::Lost, Trouble::AnswerLost, Trouble::Says("bad gateway")] {
+        let mut rig = Rig::another();
+        rig.start();
+        let left = Cell::new(3u32);
+        let fault = trouble.clone();
+        rig.chain.trouble(move |method| {
+            let now = method == "submit" && left.replace(left.get().saturating_sub(1)) > 0;
+            now.then(|| fault.clone())
+        });
+        rig.accept(1);
+        rig.pass(20).await;
+        rig.blocks(5).await;
+        assert_eq!(rig.mined(), [(0, accept(1))], "{trouble:?}");
+        let distinct: BTreeSet<_> = rig.chain.handed_over().into_iter().collect();
+        assert_eq!(distinct.len(), 1, "the same bytes each time: {trouble:?}");
+        assert_eq!(rig.results("accept:1"), ["mined"], "{trouble:?}");
+    }
+}
+
+#[actix_rt::test]
+async fn a_stuck_transaction_is_outbid_at_the_same_nonce() {
+    let rig = Rig::started();
+    rig.accept(1);
+    rig.pass(5).await;
+    let offered = rig.chain.pool()[0].fees;
+    // The base fee doubles and more: the offer is too low.
+    rig.chain.set_base_fee(3 * GWEI);
+    rig.blocks(4).await;
+    assert_eq!(rig.mined(), []);
+    rig.blocks(2).await;
+    assert_eq!(rig.mined(), [(0, accept(1))]);
+    let paid = rig.chain.mined()[0].tx.fees;
+    assert!(paid.max_fee.times(100) >= offered.max_fee.times(110));
+    rig.blocks(4).await;
+    assert_eq!(rig.results("accept:1"), ["mined"]);
+}
+
+#[actix_rt::test]
+async fn the_old_hash_may_be_mined_after_a_replacement() {
+    let rig = Rig::started();
+    rig.accept(1);
+    rig.pass(5).await;
+    let old = rig.chain.pool().remove(0);
+    rig.pass(70).await;
+    assert_ne!(rig.chain.pool()[0], old, "it was replaced");
+    rig.chain.inject(old.clone());
+    rig.blocks(5).await;
+    assert_eq!(rig.chain.mined()[0].tx, old);
+    assert_eq!(rig.results("accept:1"), ["mined"]);
+}
+
+#[actix_rt::test]
+async fn at_the_ceiling_the_same_bytes_go_out_again_and_again() {
+    let mut rig = Rig::with(|config| config.max_fee_per_gas = Wei::from(3 * GWEI));
+    rig.start();
+    rig.accept(1);
+    rig.pass(5).await;
+    rig.chain.set_base_fee(20 * GWEI);
+    for _ in 0..100 {
+        rig.blocks(1).await;
+        if rig.chain.pool().is_empty() {
+            break;
+        }
+    }
+    let handed_over = rig.chain.handed_over();
+    let distinct: BTreeSet<_> = handed_over.iter().collect();
+    assert!(rig.chain.pool()[0].fees.max_fee <= Wei::from(3 * GWEI));
+    assert!(distinct.len() <= 5 && handed_over.len() > 20, "{} of {}", distinct.len(), handed_over.len());
+    assert!(rig.alerts().await.contains(&"ceiling"));
+    rig.chain.set_base_fee(GWEI);
+    rig.blocks(5).await;
+    assert_eq!(rig.mined(), [(0, accept(1))]);
+}
+
+#[actix_rt::test]
+async fn a_provider_that_wants_a_tenth_more_gets_it() {
+    let rig = Rig::started();
+    // A forgotten transaction of ours holds nonce 0 in the mempool.
+    let fees = crate::ports::keys::Fees { max_fee: Wei::from(3 * GWEI), max_tip: Some(Wei::from(GWEI)) };
+    let forgotten = Tx { from: ME, chain: CHAIN, nonce: 0, gas_limit: 21_000, fees, call: MarketCall::NoOp };
+    rig.chain.inject(forgotten);
+    rig.accept(1);
+    rig.pass(120).await;
+    rig.blocks(5).await;
+    assert_eq!(rig.mined(), [(0, accept(1))]);
+}
+
+#[actix_rt::test]
+async fn a_deadline_that_passes_in_flight_gives_the_nonce_to_a_transfer_of_nothing() {
+    let rig = Rig::started();
+    rig.chain.mine_empty(1);
+    let deadline = ChainTime(1_700_000_000 + 5 * BLOCK_SECONDS);
+    rig.accept_until(1, Some(deadline));
+    rig.pass(5).await;
+    rig.chain.mine_empty(5);
+    rig.pass(10).await;
+    assert_eq!(rig.chain.pool()[0].call, MarketCall::NoOp);
+    assert_eq!(rig.outcomes(), [], "nothing is over before the nonce is used");
+    rig.blocks(4).await;
+    assert_eq!(rig.mined(), [(0, MarketCall::NoOp)]);
+    assert_eq!(rig.results("accept:1"), [too_late()]);
+}
+
+#[actix_rt::test]
+async fn a_transaction_that_is_mined_before_its_replacement_counts() {
+    let rig = Rig::started();
+    let deadline = ChainTime(1_700_000_000 + BLOCK_SECONDS);
+    rig.accept_until(1, Some(deadline));
+    rig.pass(5).await;
+    let original = rig.chain.pool().remove(0);
+    rig.chain.mine_empty(2);
+    rig.pass(10).await;
+    assert_eq!(rig.chain.pool()[0].call, MarketCall::NoOp);
+    rig.chain.inject(original);
+    rig.blocks(5).await;
+    assert_eq!(rig.results("accept:1"), ["mined"]);
+}
+
+#[actix_rt::test]
+async fn what_is_too_late_or_would_revert_is_never_sent() {
+    let rig = Rig::started();
+    rig.chain.mine_empty(10);
+    rig.accept(13);
+    rig.accept_until(1, Some(ChainTime(1_700_000_000)));
+    rig.pass(10).await;
+    assert_eq!(rig.chain.handed_over(), []);
+    assert_eq!(rig.results("accept:13"), ["it would revert: unlucky"]);
+    assert_eq!(rig.results("accept:1"), [too_late()]);
+    assert_eq!((rig.state("accept:13"), rig.state("accept:1")), (IntentState::Done, IntentState::Done));
+    assert_eq!(rig.listener.0.borrow().len(), 2);
+}
+
+#[actix_rt::test]
+async fn a_simulation_that_gets_no_answer_is_asked_again() {
+    let rig = Rig::started();
+    let left = Cell::new(2u32);
+    rig.chain.trouble(move |method| {
+        let now = method == "simulate" && left.replace(left.get().saturating_sub(1)) > 0;
+        now.then_some(Trouble::Lost)
+    });
+    rig.accept(1);
+    rig.pass(30).await;
+    assert_eq!(rig.chain.pool().len(), 1);
+}
+
+#[actix_rt::test]
+async fn a_reorg_takes_an_outcome_back_and_the_same_bytes_go_out_again() {
+    let rig = Rig::started();
+    rig.accept(1);
+    rig.blocks(5).await;
+    assert_eq!(rig.state("accept:1"), IntentState::Confirmed { nonce: 0 });
+    let first = rig.chain.mined()[0].tx.clone();
+    rig.chain.reorg(5);
+    rig.chain.evict();
+    rig.chain.mine_empty(6);
+    rig.pass(10).await;
+    assert_eq!(rig.state("accept:1"), IntentState::InFlight { nonce: 0 });
+    assert_eq!(rig.chain.pool(), [first]);
+    rig.blocks(4).await;
+    assert_eq!(rig.results("accept:1"), ["mined", "mined"], "it landed elsewhere: readers hear of it");
+    assert_eq!(rig.mined(), [(0, accept(1))]);
+    let spent = rig.status().await.spent_today;
+    assert_eq!(spent, rig.spent(), "it is paid once");
+}
+
+#[actix_rt::test]
+async fn a_provider_behind_the_others_takes_nothing_back() {
+    let rig = Rig::started();
+    rig.accept(1);
+    rig.blocks(5).await;
+    let commits = rig.store.commits();
+    rig.chain.trouble(|_| Some(Trouble::Lags(5)));
+    rig.pass(60).await;
+    rig.chain.heal();
+    rig.blocks(2).await;
+    assert_eq!(rig.state("accept:1"), IntentState::Confirmed { nonce: 0 });
+    assert_eq!((rig.outcomes().len(), rig.store.commits()), (1, commits));
+}
+
+#[actix_rt::test]
+async fn a_nonce_too_low_is_judged_by_receipts_and_not_by_a_lagging_provider() {
+    let rig = Rig::started();
+    rig.chain.trouble(|method| match method {
+        "submit" => Some(Trouble::AnswerLost),
+        // Receipts come from a provider that is far behind; the nonce does not.
+        "receipt" => Some(Trouble::Lags(8)),
+        _ => None,
+    });
+    rig.accept(1);
+    rig.blocks(8).await;
+    assert_eq!(rig.mined(), [(0, accept(1))]);
+    assert_eq!(rig.outcomes(), []);
+    rig.chain.heal();
+    rig.blocks(1).await;
+    assert_eq!(rig.results("accept:1"), ["mined"]);
+}
+
+#[actix_rt::test]
+async fn a_gap_is_taken_by_a_transfer_of_nothing() {
+    let mut rig = Rig::new();
+    // A store that lost the attempts at nonces 0 and 1, and kept the one at 2.
+    rig.write(rig.intent("accept:1", accept(1), None));
+    let fees =
+        crate::domain::wallet::fees::Fees { max_fee: Wei::from(3 * GWEI), max_tip: Some(Wei::from(1)) };
+    let keys_fees = crate::ports::keys::Fees { max_fee: fees.max_fee, max_tip: fees.max_tip };
+    let tx = Unsigned {
+        chain: CHAIN,
+        market: MARKET.address,
+        nonce: 2,
+        gas_limit: 150_000,
+        fees: keys_fees,
+        call: accept(1),
+    };
+    let signed = FakeKeys(ME).sign(&tx).unwrap();
+    let attempt = Attempt {
+        nonce: 2,
+        number: 0,
+        intent: Some(IntentKey("accept:1".into())),
+        call: accept(1),
+        gives_up: None,
+        gas_limit: 150_000,
+        fees,
+        raw: signed.raw,
+        tx: signed.hash,
+        signed_at: rig.clock.wall(),
+        accepted_at: None,
+        mined: None,
+    };
+    let mut batch = Batch::new();
+    batch.put(&attempt);
+    batch.put(&Counters { next: 3, ..Counters::default() });
+    let state = IntentState::InFlight { nonce: 2 };
+    batch.put(&Intent { state, ..rig.intent("accept:1", accept(1), None) });
+    rig.store.commit(batch).unwrap();
+    rig.start();
+    rig.blocks(15).await;
+    assert_eq!(rig.mined(), [(0, MarketCall::NoOp), (1, MarketCall::NoOp), (2, accept(1))]);
+    assert_eq!(rig.state("accept:1"), IntentState::Done);
+    assert_eq!(rig.status().await.spent_today, rig.spent(), "a filled gap is paid for, too");
+}
+
+#[actix_rt::test]
+async fn a_transaction_that_is_never_taken_gives_its_nonce_away_and_the_others_proceed() {
+    let rig = Rig::started();
+    let calls = Cell::new(0);
+    rig.chain.trouble(move |method| {
+        let second = method == "submit" && calls.replace(calls.get() + 1) == 1;
+        second.then_some(Trouble::Says("exceeds block gas limit"))
+    });
+    for bid in 1..=4 {
+        rig.write(rig.intent(&format!("accept:{bid}"), accept(bid), None));
+    }
+    rig.accept(5);
+    rig.blocks(8).await;
+    assert_eq!(
+        rig.mined(),
+        [(0, accept(1)), (1, MarketCall::NoOp), (2, accept(3)), (3, accept(4)), (4, accept(5))]
+    );
+    assert_eq!(rig.results("accept:2"), ["it would revert: exceeds block gas limit"]);
+    assert_eq!(rig.results("accept:5"), ["mined"]);
+}
+
+#[actix_rt::test]
+async fn what_a_mempool_forgets_is_handed_over_again() {
+    let rig = Rig::started();
+    rig.accept(1);
+    rig.pass(5).await;
+    rig.chain.evict();
+    rig.pass(120).await;
+    assert_eq!(rig.chain.pool().len(), 1);
+}
+
+#[actix_rt::test]
+async fn a_nonce_that_a_stranger_took_is_given_up_only_when_that_is_final() {
+    let rig = Rig::started();
+    rig.accept(1);
+    rig.pass(5).await;
+    let mut foreign = rig.chain.pool().remove(0);
+    foreign.call = MarketCall::NoOp;
+    rig.chain.inject(foreign);
+    rig.blocks(5).await;
+    assert_eq!(rig.state("accept:1"), IntentState::InFlight { nonce: 0 });
+    rig.blocks(10).await;
+    assert_eq!(rig.results("accept:1"), ["the operator cancelled it"]);
+    rig.accept(2);
+    rig.blocks(2).await;
+    assert_eq!(rig.mined().last(), Some(&(1, accept(2))));
+}

@@ -1,0 +1,361 @@
+//! The chain port over JSON-RPC, for any EVM chain: blocks, the market's events and views, transactions.
+//!
+//! `ethers` gives the ABI, the types and the signing; asking is ours, because a listener must see what its providers
+//! hide: limits, lagging machines, answers to other questions.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+
+use ethers::utils::keccak256;
+use futures::FutureExt;
+use scatter_actors::domain::market::{BidState, BidTerms, MarketCall, MarketEvent, MarketRules, Version};
+use scatter_actors::domain::units::{Address, BidId, BlockHeight, ChainTime, FileHash, TxHash, Wei};
+use scatter_actors::ports::chain::{At, Chain, Error, Events, FeeMarket, Header, Receipt, Span};
+use scatter_actors::ports::Answer;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use self::events::Topics;
+use self::wire::{hex_of, Bytes, Number, Quantity, RawHeader, RawReceipt, RawTransaction};
+use super::json_rpc::{self, Client, Raw, Request};
+
+mod abi;
+pub mod calls;
+pub mod deploy;
+mod events;
+mod fees;
+mod logs;
+mod revert;
+pub mod signing;
+mod views;
+mod wire;
+
+/// Where the market is and what a transaction should offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The Router that names the contracts; what stands below counts more than what it says.
+    pub router: Option<Address>,
+    /// The market.
+    pub market: Option<Address>,
+    /// The Register. Without it that of the Router, then that of the market.
+    pub register: Option<Address>,
+    /// The Env. That of a version 2 market counts more.
+    pub env: Option<Address>,
+    /// Which percentile of recent tips to offer, 0 to 100.
+    pub tip_percentile: u8,
+    /// Wei a gas: never offer less as a tip.
+    pub min_tip: Wei,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            router: None,
+            market: None,
+            register: None,
+            env: None,
+            tip_percentile: 50,
+            min_tip: Wei::from(1_000_000_u128),
+        }
+    }
+}
+
+/// The market's contracts, as found on the chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contracts {
+    /// The market.
+    pub market: Address,
+    /// Whose rules it follows.
+    pub version: Version,
+    /// Where registration files are.
+    pub register: Option<Address>,
+    /// Who may vote (version 2): often the Register itself.
+    pub voters: Option<Address>,
+    /// Where the terms of new bids are.
+    pub env: Option<Address>,
+}
+
+impl Contracts {
+    /// Those whose logs are read.
+    fn emitters(&self) -> Vec<Address> {
+        let mut emitters = vec![self.market];
+        emitters.extend(self.register.filter(|register| *register != self.market));
+        emitters
+    }
+}
+
+/// The addresses that were found first, shared with whoever signs. They are kept for good: the owner of a Router can
+/// point it elsewhere, and must not move the money of a running node by that.
+#[derive(Debug, Clone, Default)]
+pub struct Directory(Arc<OnceLock<Contracts>>);
+
+impl Directory {
+    /// What was found, if anything was yet.
+    pub fn contracts(&self) -> Option<&Contracts> {
+        self.0.get()
+    }
+}
+
+/// One chain as one provider shows it. Not `Send`: it lives on the actors' arbiter.
+#[derive(Debug)]
+pub struct Ethereum {
+    rpc: Rc<Client>,
+    config: Config,
+    directory: Directory,
+    topics: Topics,
+    /// Whether the provider has ever told a finalized block: then an error is a failure, not a lack of finality.
+    tells_finality: Cell<bool>,
+}
+
+impl Ethereum {
+    /// The chain behind `rpc`. Nothing is asked before the first question.
+    pub fn new(rpc: Rc<Client>, config: Config) -> Self {
+        let (directory, topics) = (Directory::default(), Topics::default());
+        Self { rpc, config, directory, topics, tells_finality: Cell::new(false) }
+    }
+
+    /// Where the contracts' addresses will stand once found, for the signer.
+    pub fn directory(&self) -> Directory {
+        self.directory.clone()
+    }
+
+    /// The market's contracts, found at the first question.
+    ///
+    /// # Errors
+    /// If the provider fails or there is no market.
+    pub async fn contracts(&self) -> Result<Contracts, Error> {
+        if let Some(known) = self.directory.0.get() {
+            return Ok(known.clone());
+        }
+        let found =
+            self.resolve().await?.ok_or_else(|| self.distrust("there is no market at its address"))?;
+        Ok(self.directory.0.get_or_init(|| found).clone())
+    }
+
+    async fn read_market(&self) -> Result<Option<(Address, MarketRules)>, Error> {
+        let contracts = match self.directory.0.get() {
+            Some(known) => {
+                let code: Bytes = self.rpc.call("eth_getCode", json!([known.market, "latest"])).await?;
+                (!code.0.is_empty()).then(|| known.clone())
+            }
+            None => self.resolve().await?.map(|found| self.directory.0.get_or_init(|| found).clone()),
+        };
+        let Some(contracts) = contracts else { return Ok(None) };
+        Ok(Some((contracts.market, self.rules(&contracts).await?)))
+    }
+
+    async fn ask<const N: usize>(
+        &self,
+        requests: [Request; N],
+    ) -> Result<[Result<Raw, json_rpc::Error>; N], Error> {
+        let answers = self.rpc.batch(&requests).await?;
+        answers.try_into().map_err(|_| self.distrust("a batch got too few answers"))
+    }
+
+    fn read<T: DeserializeOwned>(&self, method: &'static str, raw: &Raw) -> Result<T, Error> {
+        let value = self.rpc.read(method, raw)?;
+        value.ok_or_else(|| self.distrust(format!("{method} answered null")))
+    }
+
+    async fn wei(&self, method: &'static str, params: serde_json::Value) -> Result<Wei, Error> {
+        Ok(self.rpc.call::<Quantity>(method, params).await?.wei())
+    }
+
+    fn header_request(&self, number: BlockHeight) -> Request {
+        Request::new("eth_getBlockByNumber", json!([Self::known_block(number), false]))
+    }
+
+    /// Reads a header that should have that number, if one is given.
+    fn read_header(&self, raw: &Raw, number: Option<BlockHeight>) -> Result<Option<Header>, Error> {
+        let Some(raw) = self.rpc.read::<RawHeader>("eth_getBlockByNumber", raw)? else { return Ok(None) };
+        match raw.header() {
+            Some(header) if number.is_none_or(|number| number == header.number) => Ok(Some(header)),
+            Some(header) => {
+                Err(self.distrust(format!("block {} where {number:?} was asked for", header.number)))
+            }
+            None => Err(self.distrust("a block without number or hash")),
+        }
+    }
+
+    async fn tagged(&self, tag: &str) -> Result<Option<Header>, Error> {
+        let raw = self.rpc.call::<Raw>("eth_getBlockByNumber", json!([tag, false])).await?;
+        self.read_header(&raw, None)
+    }
+
+    async fn read_finalized(&self) -> Result<Option<Header>, Error> {
+        match self.tagged("finalized").await {
+            Ok(Some(header)) => {
+                self.tells_finality.set(true);
+                Ok(Some(header))
+            }
+            Err(Error::Refused { code, .. }) if !self.tells_finality.get() && !is_about_rate(code) => {
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+
+    async fn run(&self, from: Address, call: &MarketCall) -> Result<u64, Error> {
+        let contracts = self.contracts().await?;
+        let call = calls::encode(call, from, contracts.market, contracts.register)
+            .map_err(|e| Error::Reverts { reason: e.to_string() })?;
+        let tx = json!({ "from": from, "to": call.to, "value": wire::quantity_of(call.value.0), "data": hex_of(&call.data) });
+        let requests =
+            [Request::new("eth_call", json!([tx, "latest"])), Request::new("eth_estimateGas", json!([tx]))];
+        let [answer, gas] = self.ask(requests).await?;
+        let answer: Bytes = self.read("eth_call", &answer.map_err(revert::of_a_call)?)?;
+        // Ours says no without reverting: the transaction would be mined, paid for, and change nothing.
+        if contracts.version == Version::V2 && abi::word(&answer.0).is_some_and(|word| word.is_zero()) {
+            return Err(Error::Reverts { reason: "the market would refuse it".to_owned() });
+        }
+        Ok(self.read::<Number>("eth_estimateGas", &gas.map_err(revert::of_a_call)?)?.0)
+    }
+
+    async fn send(&self, raw: &[u8]) -> Result<TxHash, Error> {
+        let expected = TxHash(keccak256(raw));
+        let sent = self.rpc.call::<TxHash>("eth_sendRawTransaction", json!([hex_of(raw)])).await;
+        match sent.map_err(Error::from) {
+            Ok(hash) if hash == expected => Ok(hash),
+            Ok(hash) => Err(self.distrust(format!("transaction {expected} was called {hash}"))),
+            Err(Error::Refused { message, .. }) if is_known_already(&message) => Ok(expected),
+            Err(other) => Err(other),
+        }
+    }
+
+    async fn read_receipt(&self, tx: TxHash) -> Result<Option<Receipt>, Error> {
+        let raw = self.rpc.find::<RawReceipt>("eth_getTransactionReceipt", json!([tx])).await?;
+        let Some(raw) = raw else { return Ok(None) };
+        if raw.transaction_hash != tx {
+            return Err(self.distrust(format!("the receipt of {} for {tx}", raw.transaction_hash)));
+        }
+        // Some clients show a receipt before its block.
+        let (Some(block), Some(hash)) = (raw.block_number, raw.block_hash) else { return Ok(None) };
+        let succeeded = match raw.status {
+            Some(Number(0)) => false,
+            Some(Number(1)) => true,
+            other => return Err(self.distrust(format!("{tx} has the status {other:?}"))),
+        };
+        let gas_price = match raw.effective_gas_price {
+            Some(price) => price.wei(),
+            None => {
+                let params = json!([tx]);
+                self.rpc.call::<RawTransaction>("eth_getTransactionByHash", params).await?.gas_price.wei()
+            }
+        };
+        let events = self.events_of(&raw).await?;
+        let (block, gas_used) = (BlockHeight(block.0), raw.gas_used.0);
+        Ok(Some(Receipt { tx, block, hash, succeeded, gas_used, gas_price, events }))
+    }
+
+    async fn events_of(&self, receipt: &RawReceipt) -> Result<Vec<MarketEvent>, Error> {
+        let ours = self.contracts().await?.emitters();
+        let of_another = |log: &&wire::RawLog| {
+            log.transaction_hash != Some(receipt.transaction_hash) || log.block_hash != receipt.block_hash
+        };
+        if let Some(log) = receipt.logs.iter().find(of_another) {
+            let of = log.transaction_hash;
+            return Err(
+                self.distrust(format!("the receipt of {} has a log of {of:?}", receipt.transaction_hash))
+            );
+        }
+        let logs = receipt.logs.iter().filter(|log| ours.contains(&log.address));
+        Ok(logs.filter_map(|log| self.topics.decode(&log.topics, &log.data.0)).collect())
+    }
+}
+
+/// Codes by which providers say "not so fast", which tells nothing about what was asked.
+fn is_about_rate(code: i64) -> bool {
+    matches!(code, -32005 | -32029 | 429)
+}
+
+/// Whether a refusal of a transaction means that it is in the mempool: no client gives it a code of its own.
+fn is_known_already(message: &str) -> bool {
+    let words = message.to_lowercase();
+    ["already known", "alreadyknown", "known transaction", "already imported"]
+        .iter()
+        .any(|known| words.contains(known))
+}
+
+impl Chain for Ethereum {
+    fn chain_id(&self) -> Answer<'_, u64, Error> {
+        async { Ok(self.rpc.call::<Number>("eth_chainId", json!([])).await?.0) }.boxed_local()
+    }
+
+    fn market(&self) -> Answer<'_, Option<(Address, MarketRules)>, Error> {
+        self.read_market().boxed_local()
+    }
+
+    fn head(&self) -> Answer<'_, Header, Error> {
+        async { self.tagged("latest").await?.ok_or_else(|| self.distrust("there is no head")) }.boxed_local()
+    }
+
+    fn finalized(&self) -> Answer<'_, Option<Header>, Error> {
+        self.read_finalized().boxed_local()
+    }
+
+    fn header(&self, number: BlockHeight) -> Answer<'_, Option<Header>, Error> {
+        async move {
+            let [answer] = self.ask([self.header_request(number)]).await?;
+            self.read_header(&answer?, Some(number))
+        }
+        .boxed_local()
+    }
+
+    fn events(&self, span: Span) -> Answer<'_, Events, Error> {
+        self.read_events(span).boxed_local()
+    }
+
+    fn terms(&self, bid: BidId) -> Answer<'_, Option<BidTerms>, Error> {
+        self.read_terms(bid).boxed_local()
+    }
+
+    fn bid(&self, bid: BidId) -> Answer<'_, Option<BidState>, Error> {
+        self.read_bid(bid).boxed_local()
+    }
+
+    fn bid_count(&self) -> Answer<'_, u64, Error> {
+        self.read_bid_count().boxed_local()
+    }
+
+    fn registration(&self, who: Address) -> Answer<'_, Option<(FileHash, ChainTime)>, Error> {
+        self.read_registration(who).boxed_local()
+    }
+
+    fn registered_count(&self) -> Answer<'_, Option<u64>, Error> {
+        self.read_registered_count().boxed_local()
+    }
+
+    fn credit(&self, who: Address) -> Answer<'_, Wei, Error> {
+        self.read_credit(who).boxed_local()
+    }
+
+    fn balance(&self, who: Address) -> Answer<'_, Wei, Error> {
+        self.wei("eth_getBalance", json!([who, "latest"])).boxed_local()
+    }
+
+    fn nonce(&self, who: Address, at: At) -> Answer<'_, u64, Error> {
+        let tag = match at {
+            At::Latest => "latest",
+            At::Pending => "pending",
+        };
+        async move { Ok(self.rpc.call::<Number>("eth_getTransactionCount", json!([who, tag])).await?.0) }
+            .boxed_local()
+    }
+
+    fn fees(&self) -> Answer<'_, FeeMarket, Error> {
+        self.read_fees().boxed_local()
+    }
+
+    fn simulate<'a>(&'a self, from: Address, call: &'a MarketCall) -> Answer<'a, u64, Error> {
+        self.run(from, call).boxed_local()
+    }
+
+    fn submit<'a>(&'a self, raw: &'a [u8]) -> Answer<'a, TxHash, Error> {
+        self.send(raw).boxed_local()
+    }
+
+    fn receipt(&self, tx: TxHash) -> Answer<'_, Option<Receipt>, Error> {
+        self.read_receipt(tx).boxed_local()
+    }
+}

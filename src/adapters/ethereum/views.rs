@@ -1,0 +1,227 @@
+//! What the market and its Register tell when asked.
+
+use ethers::types::U256;
+use ethers::utils::keccak256;
+use scatter_actors::domain::market::{BidState, BidTerms, MarketRules, Version, Vote};
+use scatter_actors::domain::units::{Address, BidId, BlockHeight, ByteSize, ChainTime, FileHash, Wei};
+use scatter_actors::ports::chain::Error;
+use serde_json::json;
+
+use super::abi::{address, bid, file, flag, outcome, small, somebody, time, word, words};
+use super::calls::{of_address, of_bid, selector, with};
+use super::revert;
+use super::wire::{hex_of, quantity_of, Bytes, Number};
+use super::{Contracts, Ethereum};
+use crate::adapters::json_rpc::{Raw, Request};
+
+/// Most votes of one bid that are read: on the legacy market anybody may add as many as they pay for.
+const MOST_VOTES: u64 = 256;
+/// How long an accept holds where no Env tells, in seconds: the seed project's value.
+const DEFAULT_HOLD: u64 = 900;
+
+/// A view to ask: whom, and with which calldata.
+type View = (Address, Vec<u8>);
+
+impl Ethereum {
+    /// Asks views at one block; a revert is `Ok(None)`, because that is how contracts say "no such thing".
+    async fn views(&self, at: &str, views: Vec<View>) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        let requests: Vec<_> = views
+            .iter()
+            .map(|(to, data)| Request::new("eth_call", json!([{ "to": to, "data": hex_of(data) }, at])))
+            .collect();
+        let answers = self.rpc.batch(&requests).await?;
+        answers
+            .into_iter()
+            .map(|answer| match answer.map_err(revert::of_a_call).and_then(|raw| self.bytes(&raw)) {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(Error::Reverts { .. }) => Ok(None),
+                Err(other) => Err(other),
+            })
+            .collect()
+    }
+
+    /// Asks as many views as the answer shall have places.
+    async fn all<const N: usize>(&self, at: &str, views: [View; N]) -> Result<[Option<Vec<u8>>; N], Error> {
+        let answers = self.views(at, views.into()).await?;
+        answers.try_into().map_err(|_| self.distrust("a batch got too few answers"))
+    }
+
+    async fn one(&self, view: View) -> Result<Option<Vec<u8>>, Error> {
+        self.all("latest", [view]).await.map(|[answer]| answer)
+    }
+
+    fn bytes(&self, raw: &Raw) -> Result<Vec<u8>, Error> {
+        self.read::<Bytes>("eth_call", raw).map(|bytes| bytes.0)
+    }
+
+    /// Finds the market's contracts; `None` where there is no code.
+    pub(super) async fn resolve(&self) -> Result<Option<Contracts>, Error> {
+        let config = &self.config;
+        let (mut market, mut register, mut env) = (config.market, config.register, config.env);
+        if let Some(router) = config.router {
+            let entry = |name: &str| (router, with("get(bytes32)", (keccak256(name),)));
+            let found = self.all("latest", [entry("Scatter"), entry("Register"), entry("Env")]).await?;
+            let [m, r, e] = found.map(|answer| address_in(answer.as_deref()));
+            (market, register, env) = (market.or(m), register.or(r), env.or(e));
+        }
+        let Some(market) = market else { return Ok(None) };
+        let code: Bytes = self.rpc.call("eth_getCode", json!([market, "latest"])).await?;
+        if code.0.is_empty() {
+            return Ok(None);
+        }
+        let views = ["marketVersion()", "voters()", "env()"].map(|view| (market, selector(view)));
+        let [number, voters, own_env] = self.all("latest", views).await?;
+        // The legacy market has no such function: it reverts, or answers nothing where it has a fallback.
+        let version = match number.as_deref().and_then(word).map(small) {
+            None => Version::Legacy,
+            Some(Some(2)) => Version::V2,
+            Some(number) => {
+                return Err(self.distrust(format!("the market's version is {number:?}, which is not known")))
+            }
+        };
+        let (voters, own_env) = match version {
+            Version::Legacy => (None, None),
+            Version::V2 => (address_in(voters.as_deref()), address_in(own_env.as_deref())),
+        };
+        // What the market itself uses counts more than what a Router says today.
+        Ok(Some(Contracts { market, version, register: register.or(voters), voters, env: own_env.or(env) }))
+    }
+
+    /// The market's constants.
+    pub(super) async fn rules(&self, contracts: &Contracts) -> Result<MarketRules, Error> {
+        let mut rules =
+            MarketRules { version: contracts.version, accept_hold: DEFAULT_HOLD, vote_duration: 0 };
+        if let Some(env) = contracts.env {
+            let term = |name: &str| (env, with("getuint(bytes32)", (keccak256(name),)));
+            let terms = self.all("latest", [term("acceptHoldDuration"), term("voteDuration")]).await?;
+            let [hold, vote] = terms.map(|answer| answer.as_deref().and_then(word).and_then(small));
+            rules.accept_hold = hold.filter(|hold| *hold > 0).unwrap_or(DEFAULT_HOLD);
+            if contracts.version == Version::V2 {
+                rules.vote_duration = vote.ok_or_else(|| self.distrust("Env tells no voteDuration"))?;
+            }
+        }
+        Ok(rules)
+    }
+
+    pub(super) async fn read_terms(&self, id: BidId) -> Result<Option<BidTerms>, Error> {
+        let market = self.contracts().await?.market;
+        let answer = self.one((market, of_bid("getBid(int256)", id))).await?;
+        self.terms_in(id, answer.as_deref())
+    }
+
+    pub(super) async fn read_bid(&self, id: BidId) -> Result<Option<BidState>, Error> {
+        let contracts = self.contracts().await?;
+        let market = contracts.market;
+        // All of it at one block, so that the parts fit each other.
+        let head: Number = self.rpc.call("eth_blockNumber", json!([])).await?;
+        let at = quantity_of(head.0);
+        let views = ["getBid(int256)", "getHoster(int256)", "getValidationCount(int256)"];
+        let [terms, hoster, count] = self.all(&at, views.map(|view| (market, of_bid(view, id)))).await?;
+        let Some(terms) = self.terms_in(id, terms.as_deref())? else { return Ok(None) };
+        let hoster = hoster.as_deref().and_then(word).and_then(somebody);
+        let count = count.as_deref().and_then(word).and_then(small);
+        let (Some(hoster), Some(count)) = (hoster, count) else {
+            return Err(self.distrust(format!("bid {id}: its hoster or its votes do not decode")));
+        };
+        let mut state = BidState {
+            terms,
+            hoster,
+            hold_until: ChainTime(0),
+            pinned_at: None,
+            votes: Vec::new(),
+            outcome: None,
+        };
+        if contracts.version == Version::V2 {
+            let views = ["bidWindows(int256)", "settledOutcome(int256)"];
+            let [windows, outcome] = self.all(&at, views.map(|view| (market, of_bid(view, id)))).await?;
+            self.times_in(windows.as_deref(), outcome.as_deref(), &mut state).ok_or_else(|| {
+                self.distrust(format!("bid {id}: its windows or its outcome do not decode"))
+            })?;
+        }
+        let vote = |n| (market, with("getValidation(int256,uint256)", (U256::from(id.0), U256::from(n))));
+        let votes = self.views(&at, (0..count.min(MOST_VOTES)).map(vote).collect()).await?;
+        let votes: Option<Vec<_>> = votes.iter().map(|answer| vote_in(answer.as_deref()?)).collect();
+        state.votes = votes.ok_or_else(|| self.distrust(format!("bid {id}: a vote does not decode")))?;
+        Ok(Some(state))
+    }
+
+    /// A bid that does not exist reverts, or is all zeros.
+    fn terms_in(&self, id: BidId, answer: Option<&[u8]>) -> Result<Option<BidTerms>, Error> {
+        let Some(answer) = answer else { return Ok(None) };
+        let decode = || {
+            let [bidder, root, size, amount, pool, duration, votes] = words(answer)?;
+            Some(match somebody(bidder)? {
+                None => None,
+                Some(bidder) => Some(BidTerms {
+                    bidder,
+                    file: file(root),
+                    size: ByteSize(small(size)?),
+                    amount: Wei(amount),
+                    pool: Wei(pool),
+                    duration: small(duration)?,
+                    min_validations: u32::try_from(small(votes)?).ok()?,
+                }),
+            })
+        };
+        decode().ok_or_else(|| self.distrust(format!("bid {id}: its terms do not decode")))
+    }
+
+    fn times_in(&self, windows: Option<&[u8]>, settled: Option<&[u8]>, state: &mut BidState) -> Option<()> {
+        let [_placed, _offer_end, hold_until, pinned_at, _end, _close] = words(windows?)?;
+        state.hold_until = time(hold_until)?;
+        state.pinned_at = time(pinned_at).map(|at| (at.0 > 0).then_some(at))?;
+        state.outcome = outcome(word(settled?)?)?;
+        Some(())
+    }
+
+    pub(super) async fn read_bid_count(&self) -> Result<u64, Error> {
+        let market = self.contracts().await?.market;
+        let answer = self.one((market, selector("getBidCount()"))).await?;
+        let count = answer.as_deref().and_then(word).and_then(bid).map(|count| count.0);
+        count.ok_or_else(|| self.distrust("the count of bids does not decode"))
+    }
+
+    pub(super) async fn read_registration(
+        &self,
+        who: Address,
+    ) -> Result<Option<(FileHash, ChainTime)>, Error> {
+        let Some(register) = self.contracts().await?.register else { return Ok(None) };
+        let views = ["getUserFile(address)", "registeredAt(address)"];
+        let [root, since] = self.all("latest", views.map(|view| (register, of_address(view, who)))).await?;
+        // A closed list of voters keeps no files, a legacy Register no times.
+        let Some(root) = root.as_deref().and_then(word).filter(|root| !root.is_zero()) else {
+            return Ok(None);
+        };
+        let since = since.as_deref().and_then(word).and_then(time).unwrap_or_default();
+        Ok(Some((file(root), since)))
+    }
+
+    pub(super) async fn read_registered_count(&self) -> Result<Option<u64>, Error> {
+        let Some(voters) = self.contracts().await?.voters else { return Ok(None) };
+        let answer = self.one((voters, selector("voterCount()"))).await?;
+        Ok(answer.as_deref().and_then(word).and_then(small))
+    }
+
+    pub(super) async fn read_credit(&self, who: Address) -> Result<Wei, Error> {
+        let market = self.contracts().await?.market;
+        let answer = self.one((market, of_address("balance(address)", who))).await?;
+        answer.as_deref().and_then(word).map(Wei).ok_or_else(|| self.distrust("a balance does not decode"))
+    }
+
+    pub(super) fn distrust(&self, what: impl Into<String>) -> Error {
+        Error::Untrustworthy { url: self.rpc.endpoint().to_string(), what: what.into() }
+    }
+
+    pub(super) fn known_block(number: BlockHeight) -> String {
+        quantity_of(number.0)
+    }
+}
+
+fn address_in(answer: Option<&[u8]>) -> Option<Address> {
+    answer.and_then(word).and_then(somebody).flatten()
+}
+
+fn vote_in(answer: &[u8]) -> Option<Vote> {
+    let [_when, validator, valid, paid] = words(answer)?;
+    Some(Vote { validator: address(validator)?, valid: flag(valid)?, paid: flag(paid)? })
+}

@@ -1,0 +1,13 @@
+//! The only code that touches network, disk, clock and randomness: one file for each thing behind a port.
+
+pub mod data_dir;
+pub mod disk;
+#[cfg(feature = "embedded")]
+pub mod embedded;
+pub mod ethereum;
+pub mod hoster_probe;
+pub mod json_rpc;
+pub mod keystore;
+pub mod randomness;
+pub mod sqlite;
+pub mod system_clock;
