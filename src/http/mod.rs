@@ -2,6 +2,7 @@
 //!
 //! The workers run on threads of their own and hold only [`Door`]s to the actors' arbiter.
 
+pub mod control;
 pub mod firewall;
 pub mod metrics;
 pub mod status;
