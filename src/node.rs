@@ -123,9 +123,7 @@ impl Node {
         for server in self.servers {
             server.stop(false).await;
         }
-        if let Err(error) = self.ipfs.stop().await {
-            tracing::warn!(%error, "the ipfs node did not stop cleanly");
-        }
+        self.ipfs.stop().await;
         if let Err(error) = self.store.checkpoint() {
             tracing::warn!(%error, "the store could not be checkpointed");
         }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use actix_web::dev::ServerHandle;
+use actix_web::web::ServiceConfig;
 use scatter_actors::bid_filter::{self, BidFilter};
 use scatter_actors::chain_listener::{self, ChainListener};
 use scatter_actors::firewall::{self, Firewall};
@@ -18,11 +19,14 @@ use scatter_actors::supervisor::{Actors, Spec};
 use scatter_actors::wallet_signer::{self, WalletSigner};
 
 use crate::config::{milliseconds, Config};
-use crate::exit::{Code, Fault};
-use crate::http::{self, control, Door};
+use crate::exit::{told, Code, Fault};
+use crate::http::status::{self, Access, ChainNeeds, Gauge, Needs, StatusServer, StatusState};
+use crate::http::{self, control, metrics, Door};
 
 /// Seconds from block to block where fetches are planned: mainnet's, as slow as the common chains get.
 const BLOCK_TIME: u64 = 12;
+/// A head that has not changed for so many milliseconds is not fresh.
+const MAX_HEAD_AGE_MS: u64 = 180_000;
 
 /// The world, as every part sees it.
 #[derive(Clone)]
@@ -45,6 +49,7 @@ pub(super) struct Parts {
     actors: Line<Actors>,
     specs: Vec<Spec>,
     servers: Vec<ServerHandle>,
+    gauges: Vec<Gauge>,
 }
 
 impl Parts {
@@ -58,6 +63,7 @@ impl Parts {
             actors: Line::new(),
             specs: Vec::new(),
             servers: Vec::new(),
+            gauges: Vec::new(),
         }
     }
 
@@ -70,7 +76,7 @@ impl Parts {
         if roles.firewall {
             self.firewall()?;
         }
-        self.control()?;
+        self.status()?;
         if let Some(chain) = self.world.chain.clone() {
             let mut readers = Vec::new();
             std::mem::swap(&mut readers, &mut self.specs);
@@ -196,11 +202,55 @@ impl Parts {
             Fault::new(Code::Config, format!("{listen}: {error}")).about("firewall.listen")
         })?;
         tracing::info!(address = %running.address, "the firewall listens");
+        let traffic = running.traffic;
+        self.gauges.push(Rc::new(move |page| {
+            let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+            let counted = classes
+                .iter()
+                .zip(1..)
+                .map(|(name, digit)| (vec![("class", *name)], traffic.of_class(digit) as f64));
+            let help = "Answers of the firewall by class of status.";
+            page.family("scatter_firewall_answers_total", metrics::Kind::Counter, help, counted);
+        }));
         self.serve(running.server.handle(), running.server);
         Ok(())
     }
 
-    fn control(&mut self) -> Result<(), Fault> {
+    /// The status server, and the operator's socket with the same pages beside its own orders.
+    fn status(&mut self) -> Result<(), Fault> {
+        let settings = self.config.status.clone();
+        let token = settings.token().map_err(|mistake| Fault::new(Code::Config, mistake))?;
+        let chain = self
+            .config
+            .chain
+            .as_ref()
+            .map(|chain| ChainNeeds { chain_id: chain.chain_id, max_head_age_ms: MAX_HEAD_AGE_MS });
+        let needs = Needs { chain, ipfs: true, min_free: self.config.hoster.policy.min_free_disk };
+        let ports = status::Ports {
+            store: self.world.store.clone(),
+            clock: self.world.clock.clone(),
+            disk: self.world.disk.clone(),
+            ipfs: Some(self.world.ipfs.clone()),
+            supervisor: self.actors.clone(),
+            gauges: std::mem::take(&mut self.gauges),
+        };
+        let door = Door::new();
+        let behind = door.clone();
+        let make = move |guard| StatusServer::new(needs.clone(), ports.clone(), guard);
+        self.specs.push(Spec::new("status_server", make, move |addr| behind.point(addr)));
+
+        let (server, address) = status::serve(settings.listen, token.as_ref(), door.clone())
+            .map_err(|error| Fault::new(Code::Config, told(&error)).about("status.listen"))?;
+        tracing::info!(%address, "the status server listens");
+        self.serve(server.handle(), server);
+        let state = StatusState { query: door, access: Access::Open };
+        self.control(move |config| status::configure(config, state.clone()))
+    }
+
+    fn control<F>(&mut self, more: F) -> Result<(), Fault>
+    where
+        F: Fn(&mut ServiceConfig) + Clone + Send + 'static,
+    {
         let me = self.world.keys.as_ref().map(|keys| keys.address());
         let ports = control::Ports {
             chain: self.world.chain.clone(),
@@ -216,7 +266,7 @@ impl Parts {
         self.specs.push(Spec::new("control", make, move |addr| behind.point(addr)));
 
         let socket = self.config.node.control_socket();
-        let running = control::serve(&socket, door, |_| {})
+        let running = control::serve(&socket, door, more)
             .map_err(|error| Fault::new(Code::DataDir, format!("{}: {error}", socket.display())))?;
         let handle = running.server.handle();
         self.serve(handle, running.run());
