@@ -17,7 +17,6 @@ use actix::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::chain_listener::{Settled, VoteRecorded};
-use crate::domain::market::Market;
 use crate::domain::units::{Address, TxHash, WallTime, Wei};
 use crate::domain::wallet::spend::Caps;
 use crate::line::Lines;
@@ -26,6 +25,7 @@ use crate::ports::clock::Clock;
 use crate::ports::keys::Keys;
 use crate::ports::store::Store;
 use crate::records::intent::IntentKey;
+use crate::records::meta::ChainStatus;
 use crate::supervisor::Guard;
 
 mod book;
@@ -206,7 +206,6 @@ const LONGEST_ROUND: Duration = Duration::from_secs(300);
 /// The wallet of one account on one market's chain.
 pub struct WalletSigner {
     config: Rc<Config>,
-    market: Market,
     ports: Ports,
     outbox: Outbox,
     memory: Memory,
@@ -220,11 +219,10 @@ pub struct WalletSigner {
 }
 
 impl WalletSigner {
-    /// A wallet for `market`; its account is the key's.
-    pub fn new(config: Config, market: Market, ports: Ports, outbox: Outbox, guard: Guard) -> Self {
+    /// A wallet for the market that the store is about; its account is the key's.
+    pub fn new(config: Config, ports: Ports, outbox: Outbox, guard: Guard) -> Self {
         Self {
             config: Rc::new(config),
-            market,
             ports,
             outbox,
             memory: Memory::default(),
@@ -242,12 +240,14 @@ impl WalletSigner {
             self.again = true;
             return;
         }
+        // Until the listener has seen the chain there is no market to send to.
+        let Ok(Some(ChainStatus { market, .. })) = ChainStatus::read(&*self.ports.store) else { return };
         self.busy = true;
         let mut memory = self.memory.clone();
         std::mem::take(&mut self.submitted).into_iter().for_each(|key| memory.enqueue(key));
         let round = Round {
             config: Rc::clone(&self.config),
-            market: self.market,
+            market,
             me: self.ports.keys.address(),
             ports: self.ports.clone(),
             outbox: self.outbox.clone(),

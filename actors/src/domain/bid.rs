@@ -298,7 +298,7 @@ fn accepted(execution: &Execution, attempt: u32, case: Case<'_>, now: ChainTime)
                     _ => {}
                 }
             }
-            Step::to(Stage::Lost { to: None }, [])
+            Step::to(Stage::Lost { to: None }, [Effect::LetGo])
         }
         Execution::Reverted { .. } => failed("the accept was reverted"),
         Execution::Abandoned { reason } => {

@@ -1,6 +1,7 @@
 //! The pure part: types, rules and lifecycles, with neither clock nor network nor randomness.
 
 pub mod admission;
+pub mod audit;
 pub mod backoff;
 pub mod bid;
 pub mod cids;
@@ -9,6 +10,7 @@ pub mod egress;
 pub mod limits;
 pub mod listening;
 pub mod market;
+pub mod registration;
 pub mod requests;
 pub mod units;
 pub mod wallet;

@@ -4,9 +4,9 @@
 
 use std::str::FromStr;
 
-use cid::{Cid, Version};
+use cid::Cid;
 
-use super::cids::{DAG_CBOR, DAG_PB, RAW, SHA2_256};
+use super::dag;
 use super::market::{BidKey, Market};
 use super::units::{Address, BidId};
 
@@ -159,17 +159,13 @@ fn route(path: &str) -> Option<Route<'_>> {
     }))
 }
 
-/// Reads a CID of the kinds that a validator can check: raw, dag-pb or dag-cbor under a full sha2-256.
+/// Reads a CID of the kinds that a validator can check, and that names a block.
 fn bare_cid(text: &str) -> Result<Cid, Rejection> {
     if text.len() > MAX_CID || !text.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Err(Rejection::Malformed("not a bare CID"));
     }
     let cid = Cid::from_str(text).map_err(|_| Rejection::Malformed("not a CID"))?;
-    let codec = match cid.version() {
-        Version::V0 => cid.codec() == DAG_PB,
-        Version::V1 => [RAW, DAG_PB, DAG_CBOR].contains(&cid.codec()),
-    };
-    match codec && cid.hash().code() == SHA2_256 && cid.hash().digest().len() == 32 {
+    match dag::supported(&cid).is_ok() && !dag::is_identity(&cid) {
         true => Ok(cid),
         false => Err(Rejection::Malformed("a CID of a kind that is not served")),
     }
@@ -318,12 +314,13 @@ mod tests {
 
     #[test]
     fn only_cids_that_a_validator_can_check_pass() {
+        use crate::domain::cids::{DAG_CBOR, DAG_PB, RAW, SHA2_256};
         use cid::multihash::Multihash;
         let digest = [7; 64];
         for (codec, hash, length, fine) in [
             (RAW, SHA2_256, 32, true),
             (DAG_PB, SHA2_256, 32, true),
-            (DAG_CBOR, SHA2_256, 32, true),
+            (DAG_CBOR, SHA2_256, 32, false),
             (0x72, SHA2_256, 32, false),   // libp2p-key
             (0x0129, SHA2_256, 32, false), // dag-json
             (RAW, SHA2_256, 20, false),    // truncated

@@ -7,6 +7,7 @@ use crate::domain::market::{BidTerms, Market};
 use crate::domain::units::{BidId, ByteSize, ChainTime, FileHash, WallTime, Wei};
 use crate::ports::store::Batch;
 use crate::records::hosting::index_leaf;
+use crate::testkit::ipfs::unixfs_file;
 use crate::testkit::{ManualClock, MemoryIpfs, MemoryStore};
 
 const ME: Address = Address([1; 20]);
@@ -79,12 +80,14 @@ impl World {
 #[actix::test]
 async fn a_root_and_a_leaf_of_a_live_bid_are_served_by_every_route() {
     let w = world(Limits::default());
-    let (root, leaf) = (w.ipfs.hold(DAG_PB, b"root"), w.ipfs.hold(RAW, b"leaf"));
+    let file = unixfs_file(b"leaf", 4);
+    w.ipfs.load(&file);
+    let ((root, node), leaf) = (file[0].clone(), file[1].0);
     w.host(7, root, hosting(), &[leaf]);
     w.ipfs.pin(root, ByteSize(100), Rc::new(|_| ())).await.unwrap();
     let (block, bytes) = (|cid, bytes: &[u8]| (200, Content::Block(cid, bytes.to_vec())), b"leaf");
     assert_eq!(w.ask(Question::Raw(leaf)).await, block(leaf, bytes));
-    assert_eq!(w.ask(Question::Block(root)).await, block(root, b"root"));
+    assert_eq!(w.ask(Question::Block(root)).await, block(root, &node));
     assert_eq!(w.ask(Question::RawHead(leaf)).await, (200, Content::Length(leaf, 4)));
     let stat = format!(r#"{{"Key":"{leaf}","Size":4}}"#).into_bytes();
     assert_eq!(w.ask(Question::Stat(leaf)).await, (200, Content::Json(stat)));
@@ -93,8 +96,8 @@ async fn a_root_and_a_leaf_of_a_live_bid_are_served_by_every_route() {
     let identity = br#"{"AgentVersion":"memory/1","ID":"12D3KooWMemory"}"#.to_vec();
     assert_eq!(w.ask(Question::Identity).await, (200, Content::Json(identity)));
     // The version of a CID is a matter of taste; the block is the same.
-    let other = Cid::new_v0(*root.hash()).unwrap();
-    assert_eq!(w.ask(Question::Raw(other)).await, block(other, b"root"));
+    let other = Cid::new_v1(DAG_PB, *root.hash());
+    assert_eq!(w.ask(Question::Raw(other)).await, block(other, &node));
 }
 
 #[actix::test]
@@ -165,11 +168,11 @@ async fn a_rotten_block_never_leaves() {
 #[actix::test]
 async fn a_missing_block_a_large_one_and_a_broken_backend_are_told_apart() {
     let w = world(Limits::default());
-    let large = w.ipfs.hold(RAW, &vec![0; MAX_BLOCK + 1]);
+    let large = w.ipfs.hold(RAW, &vec![0; dag::MAX_BLOCK + 1]);
     let missing: Cid = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy".parse().unwrap();
     w.host(7, large, hosting(), &[missing]);
     assert_eq!(w.ask(Question::Raw(missing)).await, (404, Content::Refusal("not_found")));
-    assert_eq!(w.ask(Question::Raw(large)).await, (404, Content::Refusal("too_large")));
+    assert_eq!(w.ask(Question::Raw(large)).await, (404, Content::Refusal("not_auditable")));
     w.ipfs.set_broken(true);
     assert_eq!(w.ask(Question::Raw(missing)).await, (503, Content::Refusal("unavailable")));
     w.store.fuse().blow();

@@ -82,7 +82,7 @@ impl Default for MemoryIpfs {
 impl MemoryIpfs {
     /// A node with nobody around it.
     pub fn new() -> Self {
-        Self::on("alone", &MemoryNet::default())
+        Self::on("12D3KooWMemory", &MemoryNet::default())
     }
     /// A node on the net.
     pub fn on(name: &str, net: &MemoryNet) -> Self {
@@ -228,7 +228,7 @@ impl Ipfs for MemoryIpfs {
     fn identity(&self) -> Answer<'_, Identity, Error> {
         async move {
             self.check()?;
-            Ok(Identity { peer: self.name.clone(), addrs: vec![], agent: "memory".to_owned() })
+            Ok(Identity { peer: self.name.clone(), addrs: vec![], agent: "memory/1".to_owned() })
         }
         .boxed_local()
     }

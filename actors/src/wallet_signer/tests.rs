@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 
 use super::*;
-use crate::domain::market::{Abandonment, Execution, MarketCall, MarketEvent};
-use crate::domain::units::{BidId, ChainTime};
+use crate::domain::market::{Abandonment, Execution, Market, MarketCall, MarketEvent, MarketRules, Version};
+use crate::domain::units::{BidId, BlockHeight, ChainTime};
 use crate::ports::store::{self, Batch};
 use crate::records::intent::{want, Intent, IntentState};
 use crate::records::journal::Outcome;
@@ -69,6 +69,22 @@ fn rule(
     }
 }
 
+/// What the listener wrote down of the chain.
+fn chain_status(halted: Option<&str>) -> Batch {
+    let mut batch = Batch::new();
+    batch.put(&ChainStatus {
+        market: MARKET,
+        rules: MarketRules { version: Version::V2, accept_hold: 900, vote_duration: 86_400 },
+        head: BlockHeight(1),
+        head_time: ChainTime(1),
+        finalized: BlockHeight(1),
+        head_changed: WallTime(1),
+        poison: 0,
+        halted: halted.map(str::to_owned),
+    });
+    batch
+}
+
 /// What a withdrawal pays.
 const OWED: u128 = 1_000_000_000_000_000_000;
 
@@ -94,9 +110,11 @@ impl Rig {
         let (listener, mut outbox) = (Listener::default(), Outbox::default());
         outbox.executed.add().point(&listener.clone().start());
         let config = Config { auto_withdraw: false, bump_after_seconds: 60, ..Config::default() };
+        let store = Rc::new(MemoryStore::new());
+        store.commit(chain_status(None)).unwrap();
         Self {
             chain: Rc::new(FakeChain::new(CHAIN, Box::new(rule))),
-            store: Rc::new(MemoryStore::new()),
+            store,
             clock: Rc::new(RuntimeClock(tokio::time::Instant::now())),
             config,
             listener,
@@ -120,8 +138,7 @@ impl Rig {
         self.start_with(ports);
     }
     fn start_with(&mut self, ports: Ports) {
-        let wallet =
-            WalletSigner::new(self.config.clone(), MARKET, ports, self.outbox.clone(), Guard::none());
+        let wallet = WalletSigner::new(self.config.clone(), ports, self.outbox.clone(), Guard::none());
         self.wallet = Some(wallet.start());
     }
     /// Ends the wallet as it stands, in the middle of whatever it does.
