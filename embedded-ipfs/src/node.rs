@@ -27,6 +27,12 @@ pub struct Node {
     inner: Arc<Inner>,
 }
 
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Node").field(&self.inner.id).finish()
+    }
+}
+
 struct Inner {
     id: PeerId,
     core: Core,
