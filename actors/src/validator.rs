@@ -352,9 +352,7 @@ impl Validator {
                 None => store.commit(batch),
             },
             (event, true) => match known {
-                Some(known) => {
-                    self.decide(known, Event::Retracted(event.clone()).into(), status, batch, ctx)
-                }
+                Some(known) => self.decide(known, Event::Retracted(event.clone()).into(), status, batch, ctx),
                 None => store.commit(batch),
             },
             _ => store.commit(batch),
@@ -381,12 +379,7 @@ impl Validator {
         }
     }
 
-    fn case<'a>(
-        &'a self,
-        known: &'a Audit,
-        slots: &'a [Slot],
-        status: &'a ChainStatus,
-    ) -> Case<'a> {
+    fn case<'a>(&'a self, known: &'a Audit, slots: &'a [Slot], status: &'a ChainStatus) -> Case<'a> {
         Case {
             bid: known.bid,
             me: self.ports.keys.address(),

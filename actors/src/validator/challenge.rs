@@ -166,14 +166,20 @@ impl Validator {
     }
 
     /// Adds blocks to the audit's CAR. Blocks that turn out to be unneeded do no harm there.
-    fn keep_blocks(&self, known: &Audit, blocks: Vec<(Cid, Vec<u8>)>) -> Result<(), crate::ports::disk::Error> {
+    fn keep_blocks(
+        &self,
+        known: &Audit,
+        blocks: Vec<(Cid, Vec<u8>)>,
+    ) -> Result<(), crate::ports::disk::Error> {
         if blocks.is_empty() {
             return Ok(());
         }
         let disk = &*self.ports.disk;
         let mut car = stored_car(known, disk.read(&car_name(known))?);
-        let root = blocks.iter().find(|(cid, _)| cids::file_hash(cid) == known.terms.as_ref().map(|t| t.file));
-        let mut car = car.take().unwrap_or_else(|| Car::new(root.or(blocks.first()).map_or(dag::probe(), |b| b.0)));
+        let root =
+            blocks.iter().find(|(cid, _)| cids::file_hash(cid) == known.terms.as_ref().map(|t| t.file));
+        let mut car =
+            car.take().unwrap_or_else(|| Car::new(root.or(blocks.first()).map_or(dag::probe(), |b| b.0)));
         blocks.into_iter().for_each(|(cid, bytes)| car.insert(cid, bytes));
         disk.write(&car_name(known), &car.to_bytes()).map(drop)
     }
@@ -378,14 +384,10 @@ impl Challenge {
         Caps::for_size(self.known.terms.as_ref().map(|terms| terms.size).unwrap_or_default())
     }
 
-    async fn walk(
-        &self,
-        hoster: &Hoster<'_>,
-        file: FileHash,
-        work: &RefCell<Work>,
-    ) -> Result<Index, Ended> {
+    async fn walk(&self, hoster: &Hoster<'_>, file: FileHash, work: &RefCell<Work>) -> Result<Index, Ended> {
         let mut walk = Walk::new(file, self.caps());
-        let refused = |why: crate::domain::audit::walk::Refusal| Ended::Refused(Skip::Content(why.to_string()));
+        let refused =
+            |why: crate::domain::audit::walk::Refusal| Ended::Refused(Skip::Content(why.to_string()));
         let mut kept = 0;
         while let Some(cid) = walk.wants().map_err(refused)? {
             let bytes = hoster.demand(cid, Purpose::Index).await?;

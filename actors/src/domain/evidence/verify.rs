@@ -246,7 +246,10 @@ impl<'a> Checked<'a> {
             self.times(slot, attempt, &ensure)?;
             let known = attempt.registration.is_none_or(|file| self.endpoints.contains(&file));
             ensure(known, "the endpoint is in no registration file of the hoster")?;
-            ensure(attempt.registration.is_some() || attempt.asked.is_empty(), "nobody's endpoint was asked")?;
+            ensure(
+                attempt.registration.is_some() || attempt.asked.is_empty(),
+                "nobody's endpoint was asked",
+            )?;
             self.questions(attempt, &ensure)?;
             if let Some(drawn) = &attempt.drawn {
                 let beacon = slot.beacon.map(|beacon| beacon.hash);
@@ -275,9 +278,8 @@ impl<'a> Checked<'a> {
 
     /// Questions were about this content, and each answer is one that can be.
     fn questions(&self, attempt: &Try, ensure: Ensure<'_>) -> Result<(), Doubt> {
-        let drawn = |cid: &Cid| {
-            attempt.drawn.iter().any(|drawn| drawn.blocks.iter().any(|block| block.cid == *cid))
-        };
+        let drawn =
+            |cid: &Cid| attempt.drawn.iter().any(|drawn| drawn.blocks.iter().any(|block| block.cid == *cid));
         let indexed = |cid: &Cid| {
             let file = cids::file_hash(cid);
             file == Some(self.evidence.terms.file)
