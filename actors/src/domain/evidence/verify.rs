@@ -221,7 +221,9 @@ impl<'a> Checked<'a> {
         let anchor = anchor.ok_or(Doubt::Registration("none carries the validator's anchor".into()))?;
         let caps = Caps::for_size(evidence.terms.size);
         let index = match &car {
-            Some(car) if evidence.nodes_kept => car.index(evidence.terms.file, caps).map_err(|e| Doubt::Car(e.to_string()))?,
+            Some(car) if evidence.nodes_kept => {
+                car.index(evidence.terms.file, caps).map_err(|e| Doubt::Car(e.to_string()))?
+            }
             _ => None,
         };
         let plan = Plan::new(evidence.pinned_at, evidence.terms.duration);

@@ -248,12 +248,10 @@ impl World {
         let outbox = Outbox { submit: submit.clone() };
         let validator = Validator::new(self.config.clone(), ports, outbox, Guard::none()).start();
 
-        let mut executed = crate::line::Lines::default();
-        executed.add().point(&validator);
-        let ports = wallet_signer::Ports { chain: chain.clone(), keys, store: store.clone(), clock: clock.clone() };
+        let ports =
+            wallet_signer::Ports { chain: chain.clone(), keys, store: store.clone(), clock: clock.clone() };
         let config = wallet_signer::Config { confirmations: 2, poll_ms: 1_000, ..Default::default() };
-        let outbox = wallet_signer::Outbox { executed };
-        let wallet = WalletSigner::new(config, self.market(), ports, outbox, Guard::none()).start();
+        let wallet = WalletSigner::new(config, ports, Guard::none()).start();
         submit.point(&wallet);
 
         let config = chain_listener::Config {
