@@ -98,7 +98,13 @@ impl World {
     }
     fn tell(&self, seq: u64, event: MarketEvent, retracted: bool) {
         let hash = Default::default();
-        let at = Position { block: BlockHeight(1), log: seq as u32, hash, time: ChainTime(1), tx: TxHash::default() };
+        let at = Position {
+            block: BlockHeight(1),
+            log: seq as u32,
+            hash,
+            time: ChainTime(1),
+            tx: TxHash::default(),
+        };
         self.put(&Fact { seq, market: market(), at, event, retracted });
     }
 }
@@ -212,14 +218,18 @@ async fn own_bids_are_listed_newest_first_without_what_a_reorg_removed() {
     let world = world();
     let Offer { size, amount, pool, duration, .. } = offer(1);
     for seq in 1..=3 {
-        let call = MarketCall::Bid { file: Default::default(), size, duration, amount, pool, min_validations: 2 };
+        let call =
+            MarketCall::Bid { file: Default::default(), size, duration, amount, pool, min_validations: 2 };
         let [event] = <[_; 1]>::try_from(world.mine(call).await).unwrap();
         world.tell(seq, event, false);
     }
     let facts: Vec<Fact> = store::list(&*world.store, &[], Direction::Ascending, 10).unwrap();
     world.tell(4, facts[1].event.clone(), true);
-    let MarketEvent::BidPlaced { bid, amount, pool, file, size, .. } = facts[0].event.clone() else { panic!() };
-    let strangers = MarketEvent::BidPlaced { bid: BidId(7), bidder: Address([9; 20]), amount, pool, file, size };
+    let MarketEvent::BidPlaced { bid, amount, pool, file, size, .. } = facts[0].event.clone() else {
+        panic!()
+    };
+    let strangers =
+        MarketEvent::BidPlaced { bid: BidId(7), bidder: Address([9; 20]), amount, pool, file, size };
     world.tell(5, strangers, false);
     let items = world.order(Order::Bids).await.unwrap()["items"].clone();
     let listed: Vec<_> = items.as_array().unwrap().iter().map(|bid| bid["bid"].clone()).collect();
@@ -254,7 +264,10 @@ async fn exchange(path: std::path::PathBuf, question: String) -> String {
 }
 
 fn post(path: &str, body: &str) -> String {
-    format!("POST {path} HTTP/1.0\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+    format!(
+        "POST {path} HTTP/1.0\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 #[actix_rt::test]
