@@ -16,7 +16,7 @@ pub(super) fn execute(config: &Config) -> Result<(), Fault> {
 /// The first signal drains, the second ends at once: what is in flight is parked in the store either way.
 async fn run(config: &Config) -> Result<(), Fault> {
     let mut signals = Signals::watch()?;
-    let node = tokio::select! {
+    let mut node = tokio::select! {
         biased;
         name = signals.next() => return Err(interrupted(name)),
         started = Node::start(config.clone()) => started?,

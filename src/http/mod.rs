@@ -4,6 +4,8 @@
 
 pub mod control;
 pub mod firewall;
+pub mod metrics;
+pub mod status;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
