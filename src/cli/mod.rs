@@ -13,8 +13,10 @@ mod account;
 mod bid;
 mod check;
 mod client;
+mod evidence;
 mod follow;
 mod output;
+mod register;
 mod run;
 mod status;
 mod terminal;
@@ -57,6 +59,11 @@ enum Command {
     /// Place and look at bids.
     #[command(subcommand)]
     Bid(bid::Bid),
+    /// Register this node's account: where it is found, and the anchor of its audits.
+    Register(follow::Waiting),
+    /// Check evidence of audits.
+    #[command(subcommand)]
+    Evidence(evidence::Evidence),
     /// Withdraw what the market owes to this node's account.
     Withdraw(follow::Waiting),
     /// How the running node is doing.
@@ -130,6 +137,8 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Fault> {
         Command::Check => check::execute(context),
         Command::Account(account) => account::execute(&account, context),
         Command::Bid(bid) => bid::execute(&bid, context),
+        Command::Register(waiting) => register::execute(&waiting, context),
+        Command::Evidence(evidence) => evidence::execute(&evidence, context),
         Command::Withdraw(waiting) => withdraw::execute(&waiting, context),
         Command::Status => status::execute(context),
         Command::Why(why) => why::execute(&why, context),

@@ -20,7 +20,9 @@ use scatter_actors::domain::units::{Address, BidId, ByteSize, Wei};
 use scatter_actors::line::Line;
 use scatter_actors::ports::chain::Chain;
 use scatter_actors::ports::clock::Clock;
+use scatter_actors::ports::disk::Disk;
 use scatter_actors::ports::ipfs::Ipfs;
+use scatter_actors::ports::randomness::Randomness;
 use scatter_actors::ports::store::Store;
 use scatter_actors::records::intent::IntentKey;
 use scatter_actors::supervised;
@@ -80,6 +82,11 @@ pub enum Order {
         /// Makes the request one.
         request: u32,
     },
+    /// Register this node's account, with where it is found.
+    Register {
+        /// Makes the request one.
+        request: u32,
+    },
     /// How far a transaction is.
     Intent(IntentKey),
     /// The bids of this node's account, newest first.
@@ -93,6 +100,8 @@ pub enum Order {
 pub struct Config {
     /// Its account, if it has one.
     pub me: Option<Address>,
+    /// Where validators find its firewall.
+    pub endpoint: Option<String>,
 }
 
 /// What it needs of the world.
@@ -106,6 +115,10 @@ pub struct Ports {
     pub store: Rc<dyn Store>,
     /// The clock.
     pub clock: Rc<dyn Clock>,
+    /// The disk, for the registration file.
+    pub disk: Rc<dyn Disk>,
+    /// Randomness, for the chain of audit secrets.
+    pub randomness: Rc<dyn Randomness>,
 }
 
 /// To whom it speaks.
@@ -229,6 +242,10 @@ fn routes(config: &mut ServiceConfig) {
         .route(
             "/withdraw",
             web::post().to(|door, body: Json<Request>| ask(door, Order::Withdraw { request: body.request })),
+        )
+        .route(
+            "/register",
+            web::post().to(|door, body: Json<Request>| ask(door, Order::Register { request: body.request })),
         )
         .route(
             "/intents/{key}",

@@ -4,14 +4,16 @@ use std::path::Path;
 
 use scatter_actors::domain::cids;
 use scatter_actors::domain::market::{BidKey, BidState, Market, MarketCall, MarketEvent, Version};
+use scatter_actors::domain::registration::{compose, Host, Registration};
 use scatter_actors::domain::units::{Address, BidId, ByteSize, FileHash, Wei};
 use scatter_actors::ports::chain::{self, Chain};
 use scatter_actors::ports::ipfs;
 use scatter_actors::ports::store::{self, Batch, Order as Direction};
+use scatter_actors::records::audit::AuditSecrets;
 use scatter_actors::records::decision;
 use scatter_actors::records::intent::{want, Intent, IntentKey, IntentState};
 use scatter_actors::records::journal::{Fact, Outcome};
-use scatter_actors::records::meta::ChainStatus;
+use scatter_actors::records::meta::{chain_now, ChainStatus};
 use scatter_actors::records::wallet::{attempts, Counters};
 use scatter_actors::wallet_signer::{Submit, Wallet};
 use serde_json::{json, Value};
@@ -39,6 +41,10 @@ fn no_store(error: store::Error) -> Fault {
     Fault::new(Code::DataDir, error)
 }
 
+fn no_ipfs(error: &ipfs::Error) -> Fault {
+    Fault::new(Code::Unreachable, error)
+}
+
 fn no_chain(error: chain::Error) -> Fault {
     Fault::new(Code::Unreachable, error)
 }
@@ -50,6 +56,7 @@ impl Desk {
             Order::Quote(offer) => self.quote(&offer).await,
             Order::Bid(offer) => self.bid(&offer).await,
             Order::Withdraw { request } => self.withdraw(request).await,
+            Order::Register { request } => self.register(request).await,
             Order::Intent(key) => self.intent(&key).await,
             Order::Bids => self.bids().await,
             Order::Show(bid) => self.show(bid).await,
@@ -175,6 +182,39 @@ impl Desk {
             }
         }
         self.want(key, status.market, MarketCall::Withdraw)
+    }
+
+    /// Composes the registration file, adds it to IPFS, and wants it registered. The chain of audit secrets is
+    /// durable before its anchor can be known.
+    async fn register(&self, request: u32) -> Result<Value, Fault> {
+        let (status, me) = (self.status()?, self.account()?);
+        let store = &*self.ports.store;
+        let now = chain_now(store).map_err(no_store)?;
+        let secrets = AuditSecrets::ensure(store, &*self.ports.randomness, now).map_err(no_store)?;
+        let identity = self.ports.ipfs.identity().await.map_err(|error| no_ipfs(&error))?;
+        let file = compose(&Registration {
+            address: me,
+            alias: String::new(),
+            host: Host {
+                multiaddr: identity.addrs.into_iter().next(),
+                endpoint: self.config.endpoint.clone(),
+                audit: Some(secrets.anchor()),
+            },
+        });
+        let path = self
+            .ports
+            .disk
+            .write("registration.json", &file)
+            .map_err(|error| Fault::new(Code::DataDir, error).about("node.data_dir"))?;
+        let added = self.ports.ipfs.add(Path::new(&path)).await.map_err(|error| no_ipfs(&error))?;
+        let hash = cids::file_hash(&added.cid)
+            .ok_or_else(|| Fault::new(Code::Bug, "the registration file is not named by sha2-256"))?;
+        let key = IntentKey::of_account("register", status.market, me, request.into());
+        let mut answer = self.want(key, status.market, MarketCall::Register(hash))?;
+        answer["cid"] = json!(added.cid.to_string());
+        answer["file"] = json!(path);
+        answer["endpoint"] = json!(self.config.endpoint);
+        Ok(answer)
     }
 
     /// Writes an intent down, unless it stands there already, and tells the wallet.

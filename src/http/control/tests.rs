@@ -53,8 +53,12 @@ fn world_of(version: Version) -> World {
         ipfs: ipfs.clone(),
         store: store.clone(),
         clock: Rc::new(ManualClock::at(WallTime(5))),
+        disk: Rc::new(MemoryDisk::with_free(ByteSize(1 << 30))),
+        randomness: Rc::new(SeededRandomness::new(1)),
     };
-    let control = Control::new(Config { me: Some(ME) }, ports, Outbox::default(), Guard::none()).start();
+    let control =
+        Control::new(Config { me: Some(ME), endpoint: None }, ports, Outbox::default(), Guard::none())
+            .start();
     World { chain, store, ipfs, control }
 }
 
@@ -245,7 +249,9 @@ async fn own_bids_are_listed_newest_first_without_what_a_reorg_removed() {
 async fn a_node_without_chain_or_account_says_which_key_is_missing() {
     let World { ipfs, store, .. } = world();
     let clock = Rc::new(ManualClock::at(WallTime(5)));
-    let ports = Ports { chain: None, ipfs, store, clock };
+    let disk = Rc::new(MemoryDisk::with_free(ByteSize(1 << 30)));
+    let randomness = Rc::new(SeededRandomness::new(1));
+    let ports = Ports { chain: None, ipfs, store, clock, disk, randomness };
     let control = Control::new(Config::default(), ports, Outbox::default(), Guard::none()).start();
     let fault = control.send(Order::Bid(offer(1))).await.unwrap().unwrap_err();
     assert_eq!(fault.key.as_deref(), Some("chain.urls"));
