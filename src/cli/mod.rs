@@ -13,6 +13,7 @@ mod account;
 mod bid;
 mod check;
 mod client;
+pub mod devnet;
 mod follow;
 mod output;
 mod run;
@@ -48,7 +49,11 @@ struct Common {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the node until a signal ends it.
-    Run,
+    Run(run::Run),
+    /// Run a whole market on this machine: chain, contracts, hoster, validators, a bid carried to its payout.
+    Devnet(devnet::Devnet),
+    #[command(hide = true)]
+    DevnetGuard(devnet::guard::DevnetGuard),
     /// Try everything that the node needs, and tell a verdict on each.
     Check,
     /// Make, import and list accounts.
@@ -117,7 +122,9 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command, context: &Context) -> Result<(), Fault> {
     match command {
-        Command::Run => run::execute(&context.config()?),
+        Command::Run(run) => run::execute(&run, &context.config()?),
+        Command::Devnet(devnet) => devnet::execute(&devnet, context),
+        Command::DevnetGuard(guard) => devnet::guard::execute(&guard),
         Command::Check => check::execute(context),
         Command::Account(account) => account::execute(&account, context),
         Command::Bid(bid) => bid::execute(&bid, context),
