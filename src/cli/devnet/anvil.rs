@@ -112,7 +112,7 @@ impl Anvil {
     }
 
     /// Ends it.
-    pub async fn end(self, within: Duration) {
+    pub async fn end(&mut self, within: Duration) {
         self.child.end(within).await;
     }
 

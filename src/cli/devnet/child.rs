@@ -16,6 +16,9 @@ use crate::exit::{Code, Fault};
 /// Between two looks at a child that is ending.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// A child that is dropped gets so long to end by itself.
+const LAST_WAIT: Duration = Duration::from_secs(5);
+
 /// A running child.
 #[derive(Debug)]
 pub struct Child {
@@ -81,7 +84,7 @@ impl Child {
     }
 
     /// Ends it, and kills it if it takes longer than that.
-    pub async fn end(mut self, within: Duration) {
+    pub async fn end(&mut self, within: Duration) {
         self.ask_to_end();
         for _ in 0..=within.as_millis() / PAUSE.as_millis() {
             if self.ended().is_some() {
@@ -95,9 +98,17 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         self.ask_to_end();
-        if self.ended().is_none() {
-            let _ended = kill_process_group(self.pid(), Signal::KILL);
-            let _status = self.process.wait();
+        for _ in 0..=LAST_WAIT.as_millis() / PAUSE.as_millis() {
+            if self.ended().is_some() {
+                return;
+            }
+            #[allow(
+                clippy::disallowed_methods,
+                reason = "whoever drops a child has nothing else to do any more"
+            )]
+            std::thread::sleep(PAUSE);
         }
+        let _ended = kill_process_group(self.pid(), Signal::KILL);
+        let _status = self.process.wait();
     }
 }

@@ -284,6 +284,15 @@ impl Market {
     }
 }
 
+impl Drop for Market {
+    fn drop(&mut self) {
+        // All at once; each is then waited for as it is dropped.
+        for node in self.nodes_mut() {
+            node.ask_to_end();
+        }
+    }
+}
+
 fn detour(detour: Option<Detour>, url: &str) -> String {
     detour.map_or_else(|| url.to_owned(), |detour| detour(url))
 }

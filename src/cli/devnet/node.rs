@@ -335,7 +335,7 @@ drain = "3s"
 
     /// Ends its process, and kills it if that takes longer than `within`.
     pub async fn end(&mut self, within: Duration) {
-        if let Some(child) = self.child.take() {
+        if let Some(mut child) = self.child.take() {
             child.end(within).await;
         }
     }

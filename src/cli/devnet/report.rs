@@ -163,7 +163,8 @@ impl Report {
                 Err(fault) => format!("the evidence of {name} verifies: {}", fault.message),
             };
             self.check(verified.is_ok(), what);
-            let same = verified.is_ok_and(|verified| verified["digest"].as_str() == digest.as_deref());
+            let same =
+                verified.is_ok_and(|verified| verified["report"]["digest"].as_str() == digest.as_deref());
             self.check(same && digest.is_some(), format!("its digest stands on chain behind {name}'s vote"));
             self.votes.push(Vote { validator: vote.validator, valid: vote.valid, evidence });
         }
