@@ -337,7 +337,11 @@ impl Config {
 
     /// Where `scatter account` puts a new key and looks for keys: beside the configured one.
     pub fn keystore_dir(&self) -> PathBuf {
-        let beside = self.wallet.as_ref().and_then(|wallet| wallet.keystore.parent());
-        beside.map_or_else(|| self.node.data_dir.join("keystore"), Path::to_path_buf)
+        match self.wallet.as_ref().and_then(|wallet| wallet.keystore.parent()) {
+            // A bare file name lies in the working directory.
+            Some(dir) if dir.as_os_str().is_empty() => ".".into(),
+            Some(dir) => dir.to_owned(),
+            None => self.node.data_dir.join("keystore"),
+        }
     }
 }

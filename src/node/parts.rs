@@ -197,9 +197,7 @@ impl Parts {
             store: self.world.store.clone(),
             clock: self.world.clock.clone(),
         };
-        let make = move |guard| {
-            WalletSigner::new(config.clone(), ports.clone(), wallet_signer::Outbox::default(), guard)
-        };
+        let make = move |guard| WalletSigner::new(config.clone(), ports.clone(), guard);
         let (submit, wallet) = (self.submit.clone(), self.wallet.clone());
         self.specs.push(Spec::new("wallet_signer", make, move |addr| {
             submit.point(addr);
