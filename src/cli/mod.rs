@@ -14,6 +14,7 @@ mod bid;
 mod check;
 mod client;
 mod evidence;
+pub mod devnet;
 mod follow;
 mod output;
 mod register;
@@ -50,7 +51,11 @@ struct Common {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the node until a signal ends it.
-    Run,
+    Run(run::Run),
+    /// Run a whole market on this machine: chain, contracts, hoster, validators, a bid carried to its payout.
+    Devnet(devnet::Devnet),
+    #[command(hide = true)]
+    DevnetGuard(devnet::guard::DevnetGuard),
     /// Try everything that the node needs, and tell a verdict on each.
     Check,
     /// Make, import and list accounts.
@@ -133,7 +138,9 @@ fn first_paragraph(error: &clap::Error) -> String {
 
 fn dispatch(command: Command, context: &Context) -> Result<(), Fault> {
     match command {
-        Command::Run => run::execute(&context.config()?),
+        Command::Run(run) => run::execute(&run, &context.config()?),
+        Command::Devnet(devnet) => devnet::execute(&devnet, context),
+        Command::DevnetGuard(guard) => devnet::guard::execute(&guard),
         Command::Check => check::execute(context),
         Command::Account(account) => account::execute(&account, context),
         Command::Bid(bid) => bid::execute(&bid, context),
