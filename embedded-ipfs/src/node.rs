@@ -2,6 +2,7 @@
 
 mod start;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -25,6 +26,12 @@ use crate::{AddOptions, Added, Config, Error, Peer, PinLimits, PinReport, Progre
 #[derive(Clone)]
 pub struct Node {
     inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Node").field(&self.inner.id).finish()
+    }
 }
 
 struct Inner {
@@ -310,7 +317,8 @@ impl Node {
         let mut stats = Stats {
             blocks: totals.blocks,
             bytes: totals.bytes,
-            disk_bytes: file.len(),
+            // What it takes, not its length: the database grows its file ahead of use, as a hole.
+            disk_bytes: file.blocks() * 512,
             pins: totals.pins,
             peers: self.peers().len() as u64,
             ..Stats::default()

@@ -1,5 +1,7 @@
 //! Beside a real Kubo, both ways. Without one the tests say "not run" and nothing else.
 
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
 mod support;
 
 use std::time::Duration;
@@ -98,7 +100,10 @@ async fn a_pin_goes_on_when_kubo_was_killed_and_comes_back() {
         let (half, mut halfway) = tokio::sync::watch::channel(0);
         let pinning = tokio::spawn({
             let node = node.clone();
-            async move { node.pin(&cid, PinLimits::default(), move |now| drop(half.send(now.blocks))).await }
+            let report = move |now: embedded_ipfs::Progress| {
+                half.send_replace(now.blocks);
+            };
+            async move { node.pin(&cid, PinLimits::default(), report).await }
         });
         halfway.wait_for(|blocks| *blocks >= 20).await.unwrap();
         kubo.kill().await;

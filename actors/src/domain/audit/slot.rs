@@ -203,6 +203,15 @@ impl Try {
         }
     }
 
+    /// Blocks that were asked for again.
+    pub fn rechecked(&self) -> Vec<Cid> {
+        let again = self.asked.iter().filter(|asked| asked.purpose == Purpose::Recheck);
+        let mut cids: Vec<Cid> = again.map(|asked| asked.cid).collect();
+        cids.sort();
+        cids.dedup();
+        cids
+    }
+
     /// Whether the probe was answered.
     pub fn found_somebody(&self) -> bool {
         self.asked.iter().any(|q| q.purpose == Purpose::Probe && q.answer.is_right())

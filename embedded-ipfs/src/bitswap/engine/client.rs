@@ -196,17 +196,18 @@ impl Engine {
     pub(super) fn received_presences(&mut self, id: PeerId, presences: Vec<(Cid, bool)>) {
         for (cid, has) in presences {
             let key = Key::of(&cid);
-            let (Some(want), Some(peer)) = (self.wants.get_mut(&key), self.peers.get_mut(&id)) else {
-                continue;
-            };
-            let Some(ask) = want.asks.get_mut(&id) else {
+            let Some(peer) = self.peers.get_mut(&id) else { return };
+            if has {
+                // Also if another peer's block was here before this answer: what follows is shared between both.
+                peer.warm_until = self.now + WARM;
+            }
+            let Some(ask) = self.wants.get_mut(&key).and_then(|want| want.asks.get_mut(&id)) else {
                 continue;
             };
             match (*ask, has) {
                 (Ask::Asked(Kind::Have, _), true) => {
                     // Kubo forgets a WANT_HAVE that it has answered so.
                     peer.settled(&key);
-                    peer.warm_until = self.now + WARM;
                     *ask = Ask::Has;
                 }
                 (Ask::Asked(kind, _), false) => {

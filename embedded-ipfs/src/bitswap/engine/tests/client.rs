@@ -96,8 +96,8 @@ fn peers_that_have_a_block_are_asked_outright_and_take_turns() {
     let [a, b] = peers();
     let mut rig = Rig::new(&[a, b]);
     rig.want(0);
-    rig.presence(b, 0, true);
     rig.block(a, 0);
+    rig.presence(b, 0, true);
     rig.sent.clear();
     for n in 1..=10 {
         rig.want(n);
