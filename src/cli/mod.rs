@@ -15,6 +15,7 @@ mod check;
 mod client;
 mod follow;
 mod output;
+mod register;
 mod run;
 mod status;
 mod terminal;
@@ -54,6 +55,8 @@ enum Command {
     /// Make, import and list accounts.
     #[command(subcommand)]
     Account(account::Account),
+    /// Publish this node's registration file and register its account with the market.
+    Register(register::Register),
     /// Place and look at bids.
     #[command(subcommand)]
     Bid(bid::Bid),
@@ -129,6 +132,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Fault> {
         Command::Run => run::execute(&context.config()?),
         Command::Check => check::execute(context),
         Command::Account(account) => account::execute(&account, context),
+        Command::Register(register) => register::execute(&register, context),
         Command::Bid(bid) => bid::execute(&bid, context),
         Command::Withdraw(waiting) => withdraw::execute(&waiting, context),
         Command::Status => status::execute(context),

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::adapters::hoster_probe::HttpProbe;
+use crate::adapters::randomness::OsRandomness;
 use actix_web::dev::ServerHandle;
 use actix_web::web::ServiceConfig;
 use scatter_actors::bid_filter::{self, BidFilter};
@@ -290,12 +291,18 @@ impl Parts {
             ipfs: self.world.ipfs.clone(),
             store: self.world.store.clone(),
             clock: self.world.clock.clone(),
+            randomness: Rc::new(OsRandomness),
+        };
+        let config = control::Config {
+            me,
+            hoster: self.config.roles.hoster,
+            validator: self.config.roles.validator,
+            endpoint: self.config.hoster.endpoint(),
         };
         let outbox = control::Outbox { submit: self.submit.clone(), wallet: self.wallet.clone() };
         let door = Door::new();
         let behind = door.clone();
-        let make =
-            move |guard| control::Control::new(control::Config { me }, ports.clone(), outbox.clone(), guard);
+        let make = move |guard| control::Control::new(config.clone(), ports.clone(), outbox.clone(), guard);
         self.specs.push(Spec::new("control", make, move |addr| behind.point(addr)));
 
         let socket = self.config.node.control_socket();
