@@ -76,6 +76,30 @@ fn aligned(rows: &[Vec<String>]) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// Any document for people: its single values as aligned lines, each with the way to it.
+pub(super) fn plain(document: &Value) -> String {
+    let mut lines = Vec::new();
+    flatten("", document, &mut lines);
+    let rows: Vec<_> = lines.iter().map(|(label, value)| (label.as_str(), value.clone())).collect();
+    pairs(&rows)
+}
+
+fn flatten(prefix: &str, value: &Value, lines: &mut Vec<(String, String)>) {
+    let label = |key: &str| match prefix {
+        "" => key.to_owned(),
+        _ => format!("{prefix}.{key}"),
+    };
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(key, value)| flatten(&label(key), value, lines)),
+        Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
+            let indexed = items.iter().enumerate();
+            indexed.for_each(|(index, item)| flatten(&label(&index.to_string()), item, lines));
+        }
+        Value::Null => {}
+        value => lines.push((prefix.to_owned(), cell(value))),
+    }
+}
+
 /// One value as it stands in a cell. A stranger's control characters do not reach the terminal.
 pub(super) fn cell(value: &Value) -> String {
     match value {
@@ -212,6 +236,8 @@ mod tests {
     #[test]
     fn a_strangers_control_characters_do_not_reach_the_terminal() {
         assert_eq!(cell(&json!("\u{1b}[31m")), "\\u{1b}[31m");
+        let document = json!({"a": {"b": 1, "c": null}, "list": [{"x": "y\n"}], "flat": [1, 2]});
+        assert_eq!(plain(&document), "a.b       1\nflat      1, 2\nlist.0.x  y\\n");
         assert_eq!((cell(&json!(null)), cell(&json!([1, "a"]))), ("-".to_owned(), "1, a".to_owned()));
     }
 }

@@ -33,6 +33,8 @@ pub(super) enum Trouble {
     OwnFile,
     #[error("no block is final yet to which the slot could be bound")]
     NotFinal,
+    #[error("the slot's time ran out before it began")]
+    TooLate,
     #[error("the chain has no block {0}")]
     NoBlock(u64),
 }

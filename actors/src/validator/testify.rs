@@ -72,6 +72,7 @@ impl Validator {
             slots: slots.collect(),
             elsewhere: known.elsewhere.clone(),
             verdict,
+            nodes_kept: known.nodes_kept,
             car,
             written: self.ports.clock.wall(),
         })

@@ -1,5 +1,6 @@
 //! Checks evidence without asking anybody: hashes again, derives again, judges again.
 
+use serde::Serialize;
 use std::collections::BTreeSet;
 
 use cid::Cid;
@@ -69,7 +70,7 @@ pub enum Doubt {
 }
 
 /// What a slot amounts to, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SlotReport {
     /// Its number.
     pub slot: u32,
@@ -84,7 +85,7 @@ pub struct SlotReport {
 }
 
 /// What was found to be right.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// The digest that should stand behind the vote's calldata.
     pub digest: Digest,
@@ -221,8 +222,10 @@ impl<'a> Checked<'a> {
         let anchor = anchor.ok_or(Doubt::Registration("none carries the validator's anchor".into()))?;
         let caps = Caps::for_size(evidence.terms.size);
         let index = match &car {
-            Some(car) => car.index(evidence.terms.file, caps).map_err(|e| Doubt::Car(e.to_string()))?,
-            None => None,
+            Some(car) if evidence.nodes_kept => {
+                car.index(evidence.terms.file, caps).map_err(|e| Doubt::Car(e.to_string()))?
+            }
+            _ => None,
         };
         let plan = Plan::new(evidence.pinned_at, evidence.terms.duration);
         Ok(Self { evidence, plan, anchor, endpoints, car, index })
@@ -316,7 +319,9 @@ impl<'a> Checked<'a> {
         let numbers = drawn.blocks.iter().map(|block| block.number);
         let same = numbers.eq(draw(found, drawn.index.blocks, k));
         ensure(same, "other blocks are drawn by the seed")?;
-        let Some(index) = &self.index else { return Ok(()) };
+        let Some(index) = &self.index else {
+            return ensure(!self.evidence.nodes_kept, "the CAR lacks the content's inner nodes");
+        };
         ensure(index.note() == drawn.index, "the content has another index")?;
         let hidden = self.car.as_ref().and_then(Car::missing_node);
         ensure(hidden.is_none(), "the CAR lacks a node that has links")?;
@@ -358,8 +363,8 @@ impl<'a> Checked<'a> {
         if outcomes().any(|outcome| matches!(outcome, Outcome::Late | Outcome::Fail)) {
             said.push("that a block was missing");
         }
-        if self.car.is_some() && self.index.is_none() {
-            said.push("the index: the content has too many inner nodes to keep them");
+        if !self.evidence.nodes_kept {
+            said.push("which blocks the content has: there are too many inner nodes to keep them");
         } else if self.index.is_some() {
             said.push("that nodes which are not in the CAR have no links");
         }
