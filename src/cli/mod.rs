@@ -13,8 +13,8 @@ mod account;
 mod bid;
 mod check;
 mod client;
-mod evidence;
 pub mod devnet;
+mod evidence;
 mod follow;
 mod output;
 mod register;
@@ -52,29 +52,29 @@ struct Common {
 enum Command {
     /// Run the node until a signal ends it.
     Run(run::Run),
-    /// Run a whole market on this machine: chain, contracts, hoster, validators, a bid carried to its payout.
-    Devnet(devnet::Devnet),
-    #[command(hide = true)]
-    DevnetGuard(devnet::guard::DevnetGuard),
     /// Try everything that the node needs, and tell a verdict on each.
     Check,
-    /// Make, import and list accounts.
-    #[command(subcommand)]
-    Account(account::Account),
-    /// Place and look at bids.
-    #[command(subcommand)]
-    Bid(bid::Bid),
-    /// Register this node's account: where it is found, and the anchor of its audits.
-    Register(follow::Waiting),
-    /// Check evidence of audits.
-    #[command(subcommand)]
-    Evidence(evidence::Evidence),
-    /// Withdraw what the market owes to this node's account.
-    Withdraw(follow::Waiting),
     /// How the running node is doing.
     Status,
     /// Why the node did what it did with a bid or a CID.
     Why(why::Why),
+    /// Make, import and list accounts.
+    #[command(subcommand)]
+    Account(account::Account),
+    /// Publish where this node's account is found, and register it with the market.
+    Register(register::Register),
+    /// Place and look at bids.
+    #[command(subcommand)]
+    Bid(bid::Bid),
+    /// Withdraw what the market owes to this node's account.
+    Withdraw(follow::Waiting),
+    /// Check evidence of audits.
+    #[command(subcommand)]
+    Evidence(evidence::Evidence),
+    /// Run a whole market on this machine: chain, contracts, hoster, validators, a bid carried to its payout.
+    Devnet(devnet::Devnet),
+    #[command(hide = true)]
+    DevnetGuard(devnet::guard::DevnetGuard),
 }
 
 /// What the commands work with.
@@ -143,8 +143,8 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Fault> {
         Command::DevnetGuard(guard) => devnet::guard::execute(&guard),
         Command::Check => check::execute(context),
         Command::Account(account) => account::execute(&account, context),
+        Command::Register(register) => register::execute(&register, context),
         Command::Bid(bid) => bid::execute(&bid, context),
-        Command::Register(waiting) => register::execute(&waiting, context),
         Command::Evidence(evidence) => evidence::execute(&evidence, context),
         Command::Withdraw(waiting) => withdraw::execute(&waiting, context),
         Command::Status => status::execute(context),

@@ -273,6 +273,13 @@ pub struct Hoster {
     pub announce_url: Option<Url>,
 }
 
+impl Hoster {
+    /// The announced URL as a registration file names it: without the slash that URLs end in.
+    pub fn endpoint(&self) -> Option<String> {
+        self.announce_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned())
+    }
+}
+
 /// `[validator]`
 #[derive(Debug, Clone)]
 pub struct Validator {

@@ -20,7 +20,6 @@ use scatter_actors::domain::units::{Address, BidId, ByteSize, Wei};
 use scatter_actors::line::Line;
 use scatter_actors::ports::chain::Chain;
 use scatter_actors::ports::clock::Clock;
-use scatter_actors::ports::disk::Disk;
 use scatter_actors::ports::ipfs::Ipfs;
 use scatter_actors::ports::randomness::Randomness;
 use scatter_actors::ports::store::Store;
@@ -67,6 +66,20 @@ pub struct Offer {
     pub min_validations: u32,
 }
 
+/// What the operator wants others to know of this node's account.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registration {
+    /// Makes the request one.
+    pub request: u32,
+    /// The URL of its firewall, instead of the configured one.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// A name for people.
+    #[serde(default)]
+    pub alias: String,
+}
+
 /// What the operator wants.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "Result<Value, Fault>")]
@@ -82,11 +95,8 @@ pub enum Order {
         /// Makes the request one.
         request: u32,
     },
-    /// Register this node's account, with where it is found.
-    Register {
-        /// Makes the request one.
-        request: u32,
-    },
+    /// Publish a registration file and register it.
+    Register(Registration),
     /// How far a transaction is.
     Intent(IntentKey),
     /// The bids of this node's account, newest first.
@@ -100,7 +110,11 @@ pub enum Order {
 pub struct Config {
     /// Its account, if it has one.
     pub me: Option<Address>,
-    /// Where validators find its firewall.
+    /// Whether it hosts: then others should know where.
+    pub hoster: bool,
+    /// Whether it validates: then its registration holds the anchor of its secrets.
+    pub validator: bool,
+    /// The URL of its firewall as others reach it.
     pub endpoint: Option<String>,
 }
 
@@ -115,9 +129,7 @@ pub struct Ports {
     pub store: Rc<dyn Store>,
     /// The clock.
     pub clock: Rc<dyn Clock>,
-    /// The disk, for the registration file.
-    pub disk: Rc<dyn Disk>,
-    /// Randomness, for the chain of audit secrets.
+    /// Where secrets come from.
     pub randomness: Rc<dyn Randomness>,
 }
 
@@ -240,12 +252,12 @@ fn routes(config: &mut ServiceConfig) {
         )
         .route("/bid", web::post().to(|door, body: Json<Offer>| ask(door, Order::Bid(body.into_inner()))))
         .route(
-            "/withdraw",
-            web::post().to(|door, body: Json<Request>| ask(door, Order::Withdraw { request: body.request })),
+            "/register",
+            web::post().to(|door, body: Json<Registration>| ask(door, Order::Register(body.into_inner()))),
         )
         .route(
-            "/register",
-            web::post().to(|door, body: Json<Request>| ask(door, Order::Register { request: body.request })),
+            "/withdraw",
+            web::post().to(|door, body: Json<Request>| ask(door, Order::Withdraw { request: body.request })),
         )
         .route(
             "/intents/{key}",

@@ -292,17 +292,18 @@ impl Parts {
             ipfs: self.world.ipfs.clone(),
             store: self.world.store.clone(),
             clock: self.world.clock.clone(),
-            disk: self.world.disk.clone(),
             randomness: Rc::new(OsRandomness),
         };
-        let endpoint = self.config.hoster.announce_url.as_ref();
-        // As it is registered: a bare origin, without the slash that the type adds.
-        let endpoint = endpoint.map(|url| url.as_str().trim_end_matches('/').to_owned());
-        let settings = control::Config { me, endpoint };
+        let config = control::Config {
+            me,
+            hoster: self.config.roles.hoster,
+            validator: self.config.roles.validator,
+            endpoint: self.config.hoster.endpoint(),
+        };
         let outbox = control::Outbox { submit: self.submit.clone(), wallet: self.wallet.clone() };
         let door = Door::new();
         let behind = door.clone();
-        let make = move |guard| control::Control::new(settings.clone(), ports.clone(), outbox.clone(), guard);
+        let make = move |guard| control::Control::new(config.clone(), ports.clone(), outbox.clone(), guard);
         self.specs.push(Spec::new("control", make, move |addr| behind.point(addr)));
 
         let socket = self.config.node.control_socket();
