@@ -1,4 +1,10 @@
 //! The node: adapters behind the ports, HTTP surfaces, and what puts them together.
-//! The Scatter node: adapters to the world around the actors.
 
 pub mod adapters;
+pub mod cli;
+pub mod config;
+pub mod exit;
+pub mod http;
+pub mod node;
+pub mod preflight;
+pub mod telemetry;

@@ -14,8 +14,8 @@ use actix::prelude::*;
 use actix::WeakAddr;
 use cid::Cid;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
+use crate::domain::dag::{self, Unauditable};
 use crate::domain::limits::{Limited, Limiter, Limits, Source};
 use crate::domain::market::BidKey;
 use crate::domain::requests::{Question, Request};
@@ -30,8 +30,6 @@ use crate::supervisor::Guard;
 #[cfg(test)]
 mod tests;
 
-/// The largest block that is served, in bytes: the largest that bitswap carries.
-pub const MAX_BLOCK: usize = 2 << 20;
 /// A block is looked for below at most so many roots.
 const MAX_ROOTS: usize = 64;
 /// Questions waiting here; more wait in the workers, which the limits keep few.
@@ -133,7 +131,7 @@ enum Refusal {
     Limited(Limited),
     NotOurs,
     NotHere,
-    TooLarge,
+    Unauditable,
     Corrupt(Cid),
     Store(store::Error),
     Backend(ipfs::Error),
@@ -219,12 +217,10 @@ async fn fetch(ipfs: Rc<dyn Ipfs>, question: Question) -> Result<Content, Refusa
 /// A block of this node's own disk, hashed here: no backend is trusted with that.
 async fn checked(ipfs: &dyn Ipfs, cid: Cid) -> Result<Vec<u8>, Refusal> {
     let block = ipfs.block(cid, Reach::Local).await.map_err(Refusal::Backend)?.ok_or(Refusal::NotHere)?;
-    if block.len() > MAX_BLOCK {
-        return Err(Refusal::TooLarge);
-    }
-    match Sha256::digest(&block).as_slice() == cid.hash().digest() {
-        true => Ok(block),
-        false => Err(Refusal::Corrupt(cid)),
+    match dag::verify_block(&cid, &block) {
+        Ok(()) => Ok(block),
+        Err(Unauditable::WrongBytes(_)) => Err(Refusal::Corrupt(cid)),
+        Err(_) => Err(Refusal::Unauditable),
     }
 }
 
@@ -234,7 +230,7 @@ impl From<Refusal> for Reply {
             Refusal::Limited(limited) => (429, "too_many_requests", Some(limited.retry_after)),
             Refusal::NotOurs => (421, "not_ours", None),
             Refusal::NotHere => (404, "not_found", None),
-            Refusal::TooLarge => (404, "too_large", None),
+            Refusal::Unauditable => (404, "not_auditable", None),
             Refusal::Corrupt(cid) => {
                 tracing::error!(%cid, "a block does not have its hash");
                 (500, "corrupt", None)

@@ -2,7 +2,7 @@
 //!
 //! Owns: the key, every nonce, the states of intents, attempts, spending, the outcomes' journal.
 //! Hears: [`Submit`], [`VoteRecorded`] and [`Settled`] (the credit may have grown), [`Withdraw`], [`Wallet`].
-//! Says: [`Executed`].
+//! Says: nothing; who waits for an outcome reads it in the store when the head moves.
 //! On restart: everything derives from the store. An attempt is durable before it is sent (I2), so whatever
 //! the last life may have sent is known to this one, by its hash; a nonce goes to one intent for ever (I1, I3).
 //!
@@ -17,15 +17,14 @@ use actix::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::chain_listener::{Settled, VoteRecorded};
-use crate::domain::market::Market;
 use crate::domain::units::{Address, TxHash, WallTime, Wei};
 use crate::domain::wallet::spend::Caps;
-use crate::line::Lines;
 use crate::ports::chain::Chain;
 use crate::ports::clock::Clock;
 use crate::ports::keys::Keys;
 use crate::ports::store::Store;
 use crate::records::intent::IntentKey;
+use crate::records::meta::ChainStatus;
 use crate::supervisor::Guard;
 
 mod book;
@@ -56,14 +55,6 @@ pub struct Withdraw;
 #[rtype(result = "WalletStatus")]
 pub struct Wallet;
 
-/// A new outcome stands in the journal.
-#[derive(Debug, Clone, PartialEq, Eq, Message)]
-#[rtype(result = "()")]
-pub struct Executed {
-    /// Of which intent.
-    pub key: IntentKey,
-}
-
 /// How the wallet is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct WalletStatus {
@@ -85,8 +76,25 @@ pub struct WalletStatus {
     pub counted_today: Wei,
     /// Wei that may be spent in any 24 hours.
     pub spend_cap: Wei,
+    /// What happened since this wallet started.
+    pub counts: Counts,
     /// What somebody should know.
     pub alerts: Vec<Alert>,
+}
+
+/// What happened to transactions since the wallet started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Handed over, repeats included.
+    pub handed_over: u64,
+    /// Handed over, and not taken or not answered.
+    pub refused: u64,
+    /// Replaced by a dearer one at the same nonce.
+    pub replaced: u64,
+    /// Mined and deep.
+    pub confirmed: u64,
+    /// Taken back by a reorg after that.
+    pub taken_back: u64,
 }
 
 /// A nonce that is not final.
@@ -178,19 +186,6 @@ pub struct Ports {
     pub clock: Rc<dyn Clock>,
 }
 
-/// Whom the wallet tells.
-#[derive(Clone, Default)]
-pub struct Outbox {
-    /// Those who wait for outcomes.
-    pub executed: Lines<Executed>,
-}
-
-impl Outbox {
-    fn executed(&self, key: &IntentKey) {
-        self.executed.tell(&Executed { key: key.clone() });
-    }
-}
-
 /// What the next round should do about the market's credit, besides its own timer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Asked {
@@ -206,9 +201,7 @@ const LONGEST_ROUND: Duration = Duration::from_secs(300);
 /// The wallet of one account on one market's chain.
 pub struct WalletSigner {
     config: Rc<Config>,
-    market: Market,
     ports: Ports,
-    outbox: Outbox,
     memory: Memory,
     /// Keys told since the last round began.
     submitted: BTreeSet<IntentKey>,
@@ -220,13 +213,11 @@ pub struct WalletSigner {
 }
 
 impl WalletSigner {
-    /// A wallet for `market`; its account is the key's.
-    pub fn new(config: Config, market: Market, ports: Ports, outbox: Outbox, guard: Guard) -> Self {
+    /// A wallet for the market that the store is about; its account is the key's.
+    pub fn new(config: Config, ports: Ports, guard: Guard) -> Self {
         Self {
             config: Rc::new(config),
-            market,
             ports,
-            outbox,
             memory: Memory::default(),
             submitted: BTreeSet::new(),
             asked: Asked::Nothing,
@@ -242,15 +233,16 @@ impl WalletSigner {
             self.again = true;
             return;
         }
+        // Until the listener has seen the chain there is no market to send to.
+        let Ok(Some(ChainStatus { market, .. })) = ChainStatus::read(&*self.ports.store) else { return };
         self.busy = true;
         let mut memory = self.memory.clone();
         std::mem::take(&mut self.submitted).into_iter().for_each(|key| memory.enqueue(key));
         let round = Round {
             config: Rc::clone(&self.config),
-            market: self.market,
+            market,
             me: self.ports.keys.address(),
             ports: self.ports.clone(),
-            outbox: self.outbox.clone(),
             asked: std::mem::take(&mut self.asked),
             memory,
         };
@@ -281,6 +273,7 @@ impl WalletSigner {
             spent_today: Wei::ZERO,
             counted_today: Wei::ZERO,
             spend_cap: self.config.max_spend_per_day,
+            counts: self.memory.counts,
             alerts: vec![],
         };
         match book {

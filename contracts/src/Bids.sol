@@ -190,7 +190,7 @@ abstract contract Bids {
     /// was paid: that is `settledOutcome`.
     function satisfied(int256 bidId) external view returns (bool) {
         Bid storage b = bids[bidId];
-        return b.bidder != address(0) && _voteCount(b) >= b.quorum && b.valid > b.invalid;
+        return _voteCount(b) >= b.quorum && b.valid > b.invalid;
     }
 
     /// @notice How it ended: 0 not yet, 1 Paid, 2 Failed, 3 Undecided, 4 Expired.

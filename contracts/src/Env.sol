@@ -17,6 +17,9 @@ contract Env is Owned {
         uint256 voteDuration;
     }
 
+    /// @notice Bids placed from now on have `value` for `key`.
+    event TermChanged(bytes32 indexed key, uint256 value);
+
     bytes32 private constant ACCEPT_HOLD_DURATION = keccak256("acceptHoldDuration");
     bytes32 private constant DEFAULT_MIN_VALIDATIONS = keccak256("defaultMinValidations");
     bytes32 private constant MIN_DURATION = keccak256("minDuration");
@@ -38,12 +41,15 @@ contract Env is Owned {
         values[MIN_BID] = 1 gwei;
         values[OFFER_DURATION] = 7 days;
         values[VOTE_DURATION] = 1 days;
-        for (uint256 k = 0; k < keys.length; k++) values[keys[k]] = replacements[k];
+        for (uint256 k = 0; k < keys.length; k++) {
+            values[keys[k]] = replacements[k];
+        }
     }
 
     /// @notice Sets what `key` is for bids placed from now on.
     function setuint(bytes32 key, uint256 value) external onlyOwner {
         values[key] = value;
+        emit TermChanged(key, value);
     }
 
     /// @notice The value of `key`, or zero.

@@ -3,6 +3,9 @@ pragma solidity ^0.8.30;
 
 /// @title A contract with one owner, who may hand it over.
 abstract contract Owned {
+    /// @notice `owner` owns the contract from now on.
+    event OwnerChanged(address indexed owner);
+
     /// @notice The only address that may change entries.
     address public owner;
 
@@ -13,10 +16,12 @@ abstract contract Owned {
 
     constructor() {
         owner = msg.sender;
+        emit OwnerChanged(msg.sender);
     }
 
     /// @notice Hands the contract over; address(0) freezes it for ever.
     function setOwner(address next) external onlyOwner {
         owner = next;
+        emit OwnerChanged(next);
     }
 }

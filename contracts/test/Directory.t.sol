@@ -10,6 +10,9 @@ import {Test} from "./support/Test.sol";
 /// @dev Router, Env, Register and VoterList: who may write what, and what is remembered.
 contract DirectoryTest is Test {
     event Registered(address indexed who, bytes32 fileHash);
+    event OwnerChanged(address indexed owner);
+    event TermChanged(bytes32 indexed key, uint256 value);
+    event EntryChanged(bytes32 indexed key, address target);
 
     address private stranger = named("stranger");
 
@@ -33,6 +36,20 @@ contract DirectoryTest is Test {
         vm.assertEq(router.get(keccak256("Scatter")), address(2));
         vm.expectRevert("denied");
         router.setOwner(address(this));
+    }
+
+    function test_whatever_an_owner_does_is_seen() public {
+        Router router = new Router();
+        vm.expectEmit(address(router));
+        emit EntryChanged("key", address(1));
+        router.set("key", address(1));
+        vm.expectEmit(address(router));
+        emit OwnerChanged(stranger);
+        router.setOwner(stranger);
+        Env env = new Env(new bytes32[](0), new uint256[](0));
+        vm.expectEmit(address(env));
+        emit TermChanged("key", 5);
+        env.setuint("key", 5);
     }
 
     function test_env_has_the_documented_defaults() public {
@@ -72,7 +89,9 @@ contract DirectoryTest is Test {
             "offerDuration",
             "voteDuration"
         ];
-        for (uint256 i = 0; i < names.length; i++) env.setuint(keccak256(bytes(names[i])), 1_000 + i);
+        for (uint256 i = 0; i < names.length; i++) {
+            env.setuint(keccak256(bytes(names[i])), 1_000 + i);
+        }
         Env.Terms memory t = env.terms();
         vm.assertEq(t.acceptHoldDuration, 1_000);
         vm.assertEq(t.defaultMinValidations, 1_001);

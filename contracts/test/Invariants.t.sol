@@ -74,9 +74,8 @@ contract Crowd is Test {
         uint256 held = _held(bidId);
         (bool wasSettled, uint256 votes) = (_settled(bidId), market.getValidationCount(bidId));
         vm.prank(_person(who));
-        (bool ok,) = address(market).call(
-            side % 3 != 0 ? abi.encodeCall(market.validate, (bidId)) : abi.encodeCall(market.invalidate, (bidId))
-        );
+        (bool ok,) = address(market)
+            .call(side % 3 != 0 ? abi.encodeCall(market.validate, (bidId)) : abi.encodeCall(market.invalidate, (bidId)));
         if (ok && market.getValidationCount(bidId) > votes) {
             done["vote"]++;
             if (_owed() != before) broken = "a vote that counts moved money";
@@ -163,7 +162,9 @@ contract Crowd is Test {
     }
 
     function _owed() private view returns (uint256 sum) {
-        for (uint256 i = 0; i < people.length; i++) sum += market.balance(people[i]);
+        for (uint256 i = 0; i < people.length; i++) {
+            sum += market.balance(people[i]);
+        }
     }
 }
 
@@ -182,7 +183,9 @@ contract InvariantsTest is MarketTest {
     function setUp() public override {
         super.setUp();
         address[] memory people = new address[](9);
-        for (uint256 i = 0; i < 6; i++) people[i] = voter[i];
+        for (uint256 i = 0; i < 6; i++) {
+            people[i] = voter[i];
+        }
         (people[6], people[7], people[8]) = (hoster, rival, address(new Refuser()));
         crowd = new Crowd(market, env, people);
         env.setOwner(address(crowd));
@@ -209,7 +212,9 @@ contract InvariantsTest is MarketTest {
             Crowd.force.selector,
             Crowd.setEnv.selector
         ];
-        for (uint256 i = 0; i < 9; i++) calls[i] = each[i];
+        for (uint256 i = 0; i < 9; i++) {
+            calls[i] = each[i];
+        }
         // What carries a bid on comes more often, so that many bids reach their end.
         (calls[9], calls[10], calls[11]) = (Crowd.vote.selector, Crowd.poll.selector, Crowd.wait_.selector);
         (calls[12], calls[13]) = (Crowd.pinned.selector, Crowd.accept.selector);
@@ -228,7 +233,9 @@ contract InvariantsTest is MarketTest {
 
     function _creditsAndEscrowAreExactlyWhatTheContractHolds() private view {
         uint256 owed;
-        for (uint256 i = 0; i < crowd.peopleCount(); i++) owed += market.balance(crowd.people(i));
+        for (uint256 i = 0; i < crowd.peopleCount(); i++) {
+            owed += market.balance(crowd.people(i));
+        }
         uint256 escrow;
         for (int256 id = 0; id < market.getBidCount(); id++) {
             if (market.settledOutcome(id) != Outcome.None) continue;
@@ -267,14 +274,18 @@ contract InvariantsTest is MarketTest {
         for (uint256 step = 0; step < 8_000; step++) {
             uint256 dice = uint256(keccak256(abi.encode(step)));
             bytes memory arguments;
-            for (uint256 i = 0; i < 5; i++) arguments = bytes.concat(arguments, keccak256(abi.encode(dice, i)));
+            for (uint256 i = 0; i < 5; i++) {
+                arguments = bytes.concat(arguments, keccak256(abi.encode(dice, i)));
+            }
             bytes4 call = calls[dice % calls.length];
             (bool ok,) = address(crowd).call(bytes.concat(call, arguments));
             vm.assertTrue(ok);
         }
         string[9] memory things =
             ["bid", "accept", "pinned", "vote", "withdraw", "paid", "failed", "undecided", "expired"];
-        for (uint256 i = 0; i < things.length; i++) vm.assertGt(crowd.done(things[i]), 5, things[i]);
+        for (uint256 i = 0; i < things.length; i++) {
+            vm.assertGt(crowd.done(things[i]), 5, things[i]);
+        }
         invariant_the_market_is_solvent_final_and_fair_after_any_history();
     }
 }

@@ -209,9 +209,13 @@ contract SettlingTest is MarketTest {
         }
     }
 
-    function testFuzz_a_whole_bid_credits_what_the_division_says(uint128 amount, uint128 pool, uint8 m, uint8 v, uint8 i)
-        public
-    {
+    function testFuzz_a_whole_bid_credits_what_the_division_says(
+        uint128 amount,
+        uint128 pool,
+        uint8 m,
+        uint8 v,
+        uint8 i
+    ) public {
         uint256 quorum = within(m, 1, 15);
         uint256 valid = within(v, 0, 6);
         uint256 invalid = within(i, 0, 6 - valid);
@@ -227,7 +231,9 @@ contract SettlingTest is MarketTest {
         assertOutcome(bidId, s.outcome);
         assertOwed(hoster, s.hoster);
         assertOwed(bidder, s.bidder);
-        for (uint256 k = 0; k < valid + invalid; k++) assertOwed(voter[k], k < valid ? s.perValid : s.perInvalid);
+        for (uint256 k = 0; k < valid + invalid; k++) {
+            assertOwed(voter[k], k < valid ? s.perValid : s.perInvalid);
+        }
         vm.assertEq(address(market).balance, uint256(amount) + pool);
     }
 }

@@ -146,7 +146,9 @@ contract ViewsTest is MarketTest {
     }
 
     function test_a_job_is_sought_in_256_bids_at_a_time() public {
-        for (uint256 i = 0; i < 257; i++) place(2);
+        for (uint256 i = 0; i < 257; i++) {
+            place(2);
+        }
         _assertJob(1);
         vm.startPrank(hoster);
         (int256 bidId,,) = market.getJobFrom(0);
@@ -155,7 +157,9 @@ contract ViewsTest is MarketTest {
         vm.assertEq(bidId, 256);
         (bidId,,) = market.getJobFrom(257);
         vm.assertEq(bidId, -1);
-        for (int256 id = 0; id < 256; id++) market.accept(id);
+        for (int256 id = 0; id < 256; id++) {
+            market.accept(id);
+        }
         (bidId,,) = market.getJobFrom(0);
         vm.assertEq(bidId, -1);
         vm.stopPrank();

@@ -63,7 +63,9 @@ contract VotingTest is MarketTest {
         vm.expectRevert("too early");
         market.settle(bidId);
         vm.warp(endOf(bidId));
-        for (uint256 i = 2; i < 5; i++) _validate(voter[i]);
+        for (uint256 i = 2; i < 5; i++) {
+            _validate(voter[i]);
+        }
         vm.warp(closeOf(bidId));
         market.settle(bidId);
         assertOutcome(bidId, Outcome.Paid);

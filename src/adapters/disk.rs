@@ -97,7 +97,7 @@ fn make_durable_dirs(root: &Path, dir: &Path) -> io::Result<()> {
     let parent = dir.parent().unwrap_or(root);
     make_durable_dirs(root, parent)?;
     match fs::create_dir(dir) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
         _ => File::open(parent)?.sync_all(),
     }
 }

@@ -1,29 +1,23 @@
-//! JSON-RPC 2.0 over HTTP, asked of one provider.
+//! JSON-RPC 2.0 over HTTP, asked of one provider, and of the next where that one fails.
 //!
 //! Distrustful by design. Every wait has an end; HTTP status and id are checked; a body that was cut short is found
 //! because its JSON does not parse, since the HTTP client calls that a clean end. What a provider says of a failure is
 //! kept, because its words tell how to ask less, while a URL's credentials never reach an error or a log.
-//!
-//! A [`Client`] is the place where several providers can stand behind one later: every error names its own URL.
 
 use std::cell::Cell;
 use std::fmt;
 use std::time::Duration;
 
-use awc::http::StatusCode;
-use futures::StreamExt;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{json, Value};
-use tokio::time::timeout;
 
 mod endpoint;
+mod provider;
 
-pub use endpoint::{BadUrl, Endpoint};
+pub use self::endpoint::{BadUrl, Endpoint};
+use self::provider::{excerpt, Provider};
 
-/// Longest excerpt of a stranger's text in an error, in characters.
-const EXCERPT: usize = 300;
 /// Most questions in one HTTP request: providers' own limits start at about this number.
 const MAX_BATCH: usize = 50;
 
@@ -38,6 +32,8 @@ pub struct Config {
     pub total: Duration,
     /// Bytes of an answer's body at most.
     pub max_body: usize,
+    /// The chain's id: a provider that takes over must be on it. `None`: nobody is asked.
+    pub chain: Option<u64>,
 }
 
 impl Default for Config {
@@ -47,6 +43,7 @@ impl Default for Config {
             idle: Duration::from_secs(30),
             total: Duration::from_secs(60),
             max_body: 64 << 20,
+            chain: None,
         }
     }
 }
@@ -61,6 +58,24 @@ pub enum Error {
         url: Endpoint,
         /// What went wrong.
         what: String,
+    },
+    /// No whole answer in time. Less may be answered sooner.
+    #[error("{url}: {what}")]
+    TimedOut {
+        /// The provider.
+        url: Endpoint,
+        /// What was waited for, and how long.
+        what: String,
+    },
+    /// An answer larger than is read. Less must be asked for.
+    #[error("{url}: {method}: an answer of more than {max_body} bytes")]
+    TooLarge {
+        /// The provider.
+        url: Endpoint,
+        /// The method asked.
+        method: &'static str,
+        /// Bytes that are read.
+        max_body: usize,
     },
     /// The provider answered with an error.
     #[error("{url}: {method} answered {code}: {message}")]
@@ -86,6 +101,23 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether another provider may do better.
+    fn is_failure(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Untrustworthy { .. } => true,
+            Self::TooLarge { .. } | Self::Refused { .. } => false,
+        }
+    }
+}
+
+/// Whether a refusal says "not so fast", which tells nothing about what was asked. One of its codes also stands for
+/// too large an answer, and only the words tell which.
+pub fn is_about_rate(code: i64, message: &str) -> bool {
+    let of_size = ["result", "range", "response size"].iter().any(|word| message.contains(word));
+    matches!(code, -32005 | -32029 | 429) && !of_size
+}
+
 /// One question of a batch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
@@ -105,53 +137,23 @@ impl Request {
 /// A result that has not been read yet.
 pub type Raw = Box<RawValue>;
 
-/// A client of one provider. Not `Send`: it lives on the actors' arbiter.
+/// A client of one provider, or of several that stand in for each other. Not `Send`: it lives on the actors' arbiter.
+///
+/// All questions go to one provider until it fails; then the same question goes to the next, which is kept if it does
+/// better. Every question may be asked twice: reads are, and a signed transaction is the same transaction anywhere.
 pub struct Client {
-    endpoint: Endpoint,
-    http: awc::Client,
-    config: Config,
-    next_id: Cell<u64>,
-    /// Whether the provider has refused a batch: from then on it is asked one question at a time.
-    one_by_one: Cell<bool>,
+    first: Provider,
+    others: Vec<Provider>,
+    /// Which is asked: 0 for the first.
+    current: Cell<usize>,
+    chain: Option<u64>,
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("endpoint", &self.endpoint).field("config", &self.config).finish()
+        let all = std::iter::once(&self.first).chain(&self.others).map(|provider| &provider.endpoint);
+        f.debug_list().entries(all).finish()
     }
-}
-
-#[derive(Serialize)]
-struct Question<'a> {
-    jsonrpc: &'static str,
-    id: u64,
-    method: &'static str,
-    params: &'a Value,
-}
-
-#[derive(Deserialize)]
-struct Reply {
-    #[serde(default)]
-    id: Value,
-    /// `None` if it is missing, `null` being an answer.
-    #[serde(default, deserialize_with = "present")]
-    result: Option<Raw>,
-    #[serde(default)]
-    error: Option<Complaint>,
-}
-
-#[derive(Deserialize)]
-struct Complaint {
-    #[serde(default)]
-    code: i64,
-    #[serde(default)]
-    message: String,
-    #[serde(default)]
-    data: Option<Value>,
-}
-
-fn present<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Raw>, D::Error> {
-    Raw::deserialize(d).map(Some)
 }
 
 impl Client {
@@ -160,7 +162,14 @@ impl Client {
     /// # Errors
     /// If that is no such URL.
     pub fn new(url: &str, config: Config) -> Result<Self, BadUrl> {
-        let endpoint: Endpoint = url.parse()?;
+        Self::of_several(url, &[], config)
+    }
+
+    /// A client of the provider at `url`, for which those at `others` stand in.
+    ///
+    /// # Errors
+    /// If one is no such URL.
+    pub fn of_several(url: &str, others: &[String], config: Config) -> Result<Self, BadUrl> {
         // The HTTP client panics without one. It fails if there is one already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let connector = awc::Connector::new().timeout(config.connect).handshake_timeout(config.connect);
@@ -170,12 +179,15 @@ impl Client {
             .disable_redirects()
             .disable_timeout()
             .finish();
-        Ok(Self { endpoint, http, config, next_id: Cell::new(1), one_by_one: Cell::new(false) })
+        let chain = config.chain;
+        let provider = |url: &str| Ok::<_, BadUrl>(Provider::new(url.parse()?, http.clone(), config.clone()));
+        let others = others.iter().map(|url| provider(url)).collect::<Result<_, _>>()?;
+        Ok(Self { first: provider(url)?, others, current: Cell::new(0), chain })
     }
 
-    /// The provider, as it may be shown.
+    /// The provider that is asked, as it may be shown.
     pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+        &self.provider().endpoint
     }
 
     /// Asks for something that must be there.
@@ -195,7 +207,8 @@ impl Client {
         method: &'static str,
         params: Value,
     ) -> Result<Option<T>, Error> {
-        let raw = self.ask(&Request::new(method, params)).await?;
+        let request = Request::new(method, params);
+        let raw = self.ask_any(async |provider| provider.single(&request).await).await?;
         self.read(method, &raw)
     }
 
@@ -206,26 +219,21 @@ impl Client {
     pub async fn batch(&self, requests: &[Request]) -> Result<Vec<Result<Raw, Error>>, Error> {
         let mut answers = Vec::with_capacity(requests.len());
         for part in requests.chunks(MAX_BATCH) {
-            if part.len() > 1 && !self.one_by_one.get() {
-                match self.ask_all(part).await {
-                    Err(Error::Refused { code, message, .. }) => {
-                        tracing::info!(url = %self.endpoint, code, message, "provider refuses batches");
-                        self.one_by_one.set(true);
-                    }
-                    other => {
-                        answers.extend(other?);
-                        continue;
-                    }
-                }
-            }
-            for request in part {
-                answers.push(match self.ask(request).await {
-                    Err(refused @ Error::Refused { .. }) => Err(refused),
-                    other => Ok(other?),
-                });
-            }
+            answers.extend(self.ask_any(async |provider| ask_part(provider, part).await).await?);
         }
         Ok(answers)
+    }
+
+    /// Asks a fixed number of questions, as [`Client::batch`] does.
+    ///
+    /// # Errors
+    /// As for a batch.
+    pub async fn ask<const N: usize>(
+        &self,
+        requests: [Request; N],
+    ) -> Result<[Result<Raw, Error>; N], Error> {
+        let answers = self.batch(&requests).await?;
+        answers.try_into().map_err(|_| self.distrust("a batch got too few answers"))
     }
 
     /// Reads a result; `null` is `None`.
@@ -238,140 +246,84 @@ impl Client {
         raw: &RawValue,
     ) -> Result<Option<T>, Error> {
         serde_json::from_str(raw.get())
-            .map_err(|e| self.unreachable(format!("{method}: {e}: {}", excerpt(raw.get()))))
+            .map_err(|e| self.provider().unreachable(format!("{method}: {e}: {}", excerpt(raw.get()))))
     }
 
-    /// An [`Error::Untrustworthy`] of this provider.
-    pub fn distrust(&self, what: impl Into<String>) -> Error {
-        Error::Untrustworthy { url: self.endpoint.clone(), what: what.into() }
+    /// An [`Error::Untrustworthy`] of the provider that is asked. Its answers being well-formed, only who asked can
+    /// tell; the next question goes to another provider, if there is one.
+    pub fn distrust(&self, what: impl AsRef<str>) -> Error {
+        let error = self.provider().distrust(what);
+        self.current.set(self.after(self.current.get()));
+        error
     }
 
-    fn unreachable(&self, what: impl AsRef<str>) -> Error {
-        Error::Unreachable { url: self.endpoint.clone(), what: self.endpoint.redact(what.as_ref()) }
+    fn provider(&self) -> &Provider {
+        self.at(self.current.get())
     }
 
-    fn refused(&self, method: &'static str, complaint: Complaint) -> Error {
-        Error::Refused {
-            url: self.endpoint.clone(),
-            method,
-            code: complaint.code,
-            message: self.endpoint.redact(&complaint.message),
-            data: complaint.data,
-        }
+    fn at(&self, place: usize) -> &Provider {
+        place.checked_sub(1).and_then(|place| self.others.get(place)).unwrap_or(&self.first)
     }
 
-    fn question<'a>(&self, request: &'a Request) -> Question<'a> {
-        let id = self.next_id.get();
-        self.next_id.set(id + 1);
-        Question { jsonrpc: "2.0", id, method: request.method, params: &request.params }
+    fn after(&self, place: usize) -> usize {
+        (place + 1) % (1 + self.others.len())
     }
 
-    async fn ask(&self, request: &Request) -> Result<Raw, Error> {
-        let question = self.question(request);
-        let body = self.exchange(question.method, &json!(question)).await?;
-        let reply: Reply = self.parse(question.method, &body)?;
-        if reply.id != question.id {
-            let words = reply.error.map(|e| format!(": {}", e.message)).unwrap_or_default();
-            let what = format!("{} got the answer to {}{words}", question.method, reply.id);
-            return Err(self.distrust(self.endpoint.redact(&what)));
-        }
-        self.settle(question.method, reply)
-    }
-
-    async fn ask_all(&self, requests: &[Request]) -> Result<Vec<Result<Raw, Error>>, Error> {
-        let questions: Vec<_> = requests.iter().map(|request| self.question(request)).collect();
-        let body = self.exchange("batch", &json!(questions)).await?;
-        if body.iter().find(|b| !b.is_ascii_whitespace()) != Some(&b'[') {
-            let reply: Reply = self.parse("batch", &body)?;
-            return Err(match reply.error {
-                Some(complaint) => self.refused("batch", complaint),
-                None => self.distrust("a batch got a single answer"),
-            });
-        }
-        let mut replies: Vec<Reply> = self.parse("batch", &body)?;
-        if replies.len() < questions.len() {
-            // Some clients refuse a batch by one error in place of all answers.
-            if let Some(complaint) = replies.iter_mut().find_map(|reply| reply.error.take()) {
-                return Err(self.refused("batch", complaint));
+    /// Asks the provider in use, and the others in turn as long as they fail.
+    async fn ask_any<T>(&self, ask: impl AsyncFn(&Provider) -> Result<T, Error>) -> Result<T, Error> {
+        let mut place = self.current.get();
+        let mut answer = ask(self.at(place)).await;
+        for _ in &self.others {
+            let Err(error) = &answer else { break };
+            if !error.is_failure() {
+                break;
+            }
+            place = self.after(place);
+            let next = self.at(place);
+            if self.is_ours(next).await {
+                tracing::warn!(%error, next = %next.endpoint, "a provider failed, another takes over");
+                answer = ask(next).await;
+                self.current.set(place);
             }
         }
-        let mut answers: Vec<Option<Result<Raw, Error>>> = questions.iter().map(|_| None).collect();
-        for reply in replies {
-            let place = questions.iter().position(|question| reply.id == question.id);
-            match place.and_then(|place| Some((questions.get(place)?, answers.get_mut(place)?))) {
-                Some((question, slot @ None)) => *slot = Some(self.settle(question.method, reply)),
-                _ => return Err(self.distrust(format!("a batch got the answer to {}", reply.id))),
-            }
-        }
-        answers.into_iter().collect::<Option<_>>().ok_or_else(|| self.distrust("a batch got too few answers"))
+        answer
     }
 
-    fn settle(&self, method: &'static str, reply: Reply) -> Result<Raw, Error> {
-        match (reply.error, reply.result) {
-            (Some(complaint), _) => Err(self.refused(method, complaint)),
-            (None, Some(result)) => Ok(result),
-            (None, None) => Err(self.distrust(format!("{method} answered neither result nor error"))),
+    /// Whether a provider that takes over is on our chain; asked once.
+    async fn is_ours(&self, provider: &Provider) -> bool {
+        let Some(chain) = self.chain else { return true };
+        if let Some(known) = provider.is_ours.get() {
+            return known;
         }
-    }
-
-    fn parse<T: DeserializeOwned>(&self, method: &str, body: &[u8]) -> Result<T, Error> {
-        serde_json::from_slice(body).map_err(|e| {
-            let words = excerpt(&String::from_utf8_lossy(body));
-            self.unreachable(format!("{method}: {e} in {} bytes: {words}", body.len()))
-        })
-    }
-
-    /// Sends one body and gives the whole answer of a success.
-    async fn exchange(&self, method: &'static str, body: &Value) -> Result<Vec<u8>, Error> {
-        let exchange = timeout(self.config.total, self.send(method, body));
-        let (status, body) = exchange.await.map_err(|_| {
-            self.unreachable(format!("{method}: no whole answer in {:?}", self.config.total))
-        })??;
-        if status.is_success() {
-            return Ok(body);
+        let Ok(told) = provider.single(&Request::new("eth_chainId", json!([]))).await else { return false };
+        let ours = serde_json::from_str::<String>(told.get()).is_ok_and(|told| told == format!("{chain:#x}"));
+        if !ours {
+            tracing::error!(url = %provider.endpoint, chain, told = %told, "a provider is on another chain: left out");
         }
-        // Providers put their errors, and the limits that they tell of, under various statuses.
-        if let Ok(Reply { error: Some(complaint), .. }) = serde_json::from_slice(&body) {
-            if status != StatusCode::TOO_MANY_REQUESTS {
-                return Err(self.refused(method, complaint));
-            }
-        }
-        let words = excerpt(&String::from_utf8_lossy(&body));
-        Err(self.unreachable(format!("{method}: HTTP {status}: {words}")))
-    }
-
-    async fn send(&self, method: &'static str, body: &Value) -> Result<(StatusCode, Vec<u8>), Error> {
-        let idle = || self.unreachable(format!("{method}: silent for {:?}", self.config.idle));
-        let mut request = self
-            .http
-            .post(self.endpoint.request_url())
-            .insert_header(("content-type", "application/json"))
-            .insert_header(("user-agent", concat!("scatter/", env!("CARGO_PKG_VERSION"))));
-        if let Some((user, password)) = self.endpoint.login() {
-            request = request.basic_auth(user, password);
-        }
-        let mut response = timeout(self.config.idle, request.send_body(body.to_string()))
-            .await
-            .map_err(|_| idle())?
-            .map_err(|e| self.unreachable(format!("{method}: {e}")))?;
-        let mut whole = Vec::new();
-        while let Some(piece) = timeout(self.config.idle, response.next()).await.map_err(|_| idle())? {
-            let piece = piece.map_err(|e| self.unreachable(format!("{method}: {e}")))?;
-            if whole.len() + piece.len() > self.config.max_body {
-                return Err(self.unreachable(format!(
-                    "{method}: an answer of more than {} bytes",
-                    self.config.max_body
-                )));
-            }
-            whole.extend_from_slice(&piece);
-        }
-        Ok((response.status(), whole))
+        provider.is_ours.set(Some(ours));
+        ours
     }
 }
 
-/// The start of a stranger's text, on one line.
-fn excerpt(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(EXCERPT).collect()
+/// Asks at most [`MAX_BATCH`] questions: in one exchange, or one by one where a provider wants that.
+async fn ask_part(provider: &Provider, part: &[Request]) -> Result<Vec<Result<Raw, Error>>, Error> {
+    if part.len() > 1 && !provider.one_by_one.get() {
+        match provider.several(part).await {
+            Err(Error::Refused { code, message, .. }) if !is_about_rate(code, &message) => {
+                tracing::info!(url = %provider.endpoint, code, message, "a provider refuses batches");
+                provider.one_by_one.set(true);
+            }
+            other => return other,
+        }
+    }
+    let mut answers = Vec::with_capacity(part.len());
+    for request in part {
+        answers.push(match provider.single(request).await {
+            Err(refused @ Error::Refused { .. }) => Err(refused),
+            other => Ok(other?),
+        });
+    }
+    Ok(answers)
 }
 
 #[cfg(test)]

@@ -11,11 +11,13 @@ use std::path::{Path, PathBuf};
 use aes::cipher::{KeyIvInit, StreamCipher};
 use ethers::core::k256::ecdsa::SigningKey;
 use ethers::signers::coins_bip39::{English, Mnemonic};
+use hmac::Hmac;
 use rand::rngs::OsRng;
 use rand::RngCore;
 use scatter_actors::domain::units::Address;
 use scatter_actors::ports::keys::Keys;
 use serde::{Deserialize, Serialize};
+use sha2::Sha256;
 use sha3::{Digest, Keccak256};
 use zeroize::Zeroizing;
 
@@ -29,6 +31,8 @@ const FIRST_ACCOUNT: &str = "m/44'/60'/0'/0/0";
 const MAX_FILE: u64 = 64 << 10;
 /// Most memory that a file may make scrypt take, in bytes: geth's standard takes a quarter of it.
 const MAX_MEMORY: u128 = 1 << 30;
+/// Most rounds that a file may make PBKDF2 take; some seconds.
+const MAX_ROUNDS: u32 = 10_000_000;
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
@@ -129,8 +133,8 @@ struct Crypto {
     cipher: String,
     cipherparams: CipherParams,
     ciphertext: Hex,
-    kdf: String,
-    kdfparams: KdfParams,
+    #[serde(flatten)]
+    kdf: Kdf,
     mac: Hex,
 }
 
@@ -139,16 +143,12 @@ struct CipherParams {
     iv: Hex,
 }
 
+/// How the password turns into a key of `dklen` bytes.
 #[derive(Serialize, Deserialize)]
-struct KdfParams {
-    dklen: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    n: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    r: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    p: Option<u32>,
-    salt: Hex,
+#[serde(tag = "kdf", content = "kdfparams", rename_all = "lowercase")]
+enum Kdf {
+    Scrypt { dklen: u32, n: u64, r: u32, p: u32, salt: Hex },
+    Pbkdf2 { dklen: u32, c: u32, prf: String, salt: Hex },
 }
 
 /// Makes a new key and writes its file.
@@ -201,18 +201,19 @@ pub fn open(path: &Path, password: &str) -> Result<Signer, Error> {
     if crypto.cipher != "aes-128-ctr" {
         return Err(malformed("its cipher is not aes-128-ctr"));
     }
-    let derived = derive(&crypto, password).map_err(malformed)?;
+    let derived = derive(&crypto.kdf, password).map_err(malformed)?;
     if mac(&derived, &crypto.ciphertext.0) != crypto.mac.0 {
         return Err(Error::WrongPassword { path: path.to_owned() });
     }
     let mut key = Zeroizing::new([0; 32]);
-    if crypto.ciphertext.0.len() != key.len() {
-        return Err(malformed("its key has not 32 bytes"));
-    }
-    key.copy_from_slice(&crypto.ciphertext.0);
+    // Some clients left leading zeros out.
+    let missing = key.len().checked_sub(crypto.ciphertext.0.len());
+    let place = missing.and_then(|missing| key.get_mut(missing..));
+    let place = place.ok_or_else(|| malformed("its key has more than 32 bytes"))?;
+    place.copy_from_slice(&crypto.ciphertext.0);
     Aes128Ctr::new_from_slices(&derived[..16], &crypto.cipherparams.iv.0)
         .map_err(|_| malformed("its iv has not 16 bytes"))?
-        .apply_keystream(key.as_mut());
+        .apply_keystream(place);
     let signer = Signer::from_key(&key).map_err(|_| malformed("it holds no secp256k1 key"))?;
     match file.address.as_deref().map(str::parse::<Address>) {
         None => Ok(signer),
@@ -264,23 +265,24 @@ fn read(path: &Path, guarded: bool) -> Result<KeyFile, Error> {
 }
 
 /// The 32 bytes that the password gives with the file's parameters.
-fn derive(crypto: &Crypto, password: &str) -> Result<Zeroizing<[u8; 32]>, &'static str> {
-    let KdfParams { dklen, n, r, p, salt } = &crypto.kdfparams;
-    if crypto.kdf != "scrypt" {
-        return Err("its key derivation is not scrypt");
-    }
-    let (Some(n), Some(r), Some(p), 32) = (*n, *r, *p, *dklen) else {
-        return Err("its scrypt parameters are odd");
-    };
-    let memory = 128 * u128::from(n) * u128::from(r);
-    if !n.is_power_of_two() || n < 2 || memory > MAX_MEMORY || !(1..=16).contains(&p) {
-        return Err("its scrypt parameters are out of bounds");
-    }
-    let log_n = u8::try_from(n.ilog2()).map_err(|_| "its scrypt parameters are out of bounds")?;
-    let params = scrypt::Params::new(log_n, r, p).map_err(|_| "its scrypt parameters are out of bounds")?;
+fn derive(kdf: &Kdf, password: &str) -> Result<Zeroizing<[u8; 32]>, &'static str> {
     let mut derived = Zeroizing::new([0; 32]);
-    scrypt::scrypt(password.as_bytes(), &salt.0, &params, derived.as_mut())
-        .map_err(|_| "its scrypt parameters are out of bounds")?;
+    match kdf {
+        Kdf::Scrypt { dklen: 32, n, r, p, salt } => {
+            let beyond = "its scrypt parameters are out of bounds";
+            let memory = 128 * u128::from(*n) * u128::from(*r);
+            if !n.is_power_of_two() || memory > MAX_MEMORY || !(1..=16).contains(p) {
+                return Err(beyond);
+            }
+            let log_n = u8::try_from(n.ilog2()).map_err(|_| beyond)?;
+            let params = scrypt::Params::new(log_n, *r, *p).map_err(|_| beyond)?;
+            scrypt::scrypt(password.as_bytes(), &salt.0, &params, derived.as_mut()).map_err(|_| beyond)?;
+        }
+        Kdf::Pbkdf2 { dklen: 32, c: rounds @ 1..=MAX_ROUNDS, prf, salt } if prf == "hmac-sha256" => {
+            pbkdf2::pbkdf2::<Hmac<Sha256>>(password.as_bytes(), &salt.0, *rounds, derived.as_mut());
+        }
+        _ => return Err("its key derivation has odd parameters"),
+    }
     Ok(derived)
 }
 
@@ -300,18 +302,17 @@ fn write(path: &Path, key: &[u8; 32], password: &str, cost: Cost) -> Result<Sign
         cipher: "aes-128-ctr".to_owned(),
         cipherparams: CipherParams { iv: Hex(iv.to_vec()) },
         ciphertext: Hex(key.to_vec()),
-        kdf: "scrypt".to_owned(),
-        kdfparams: KdfParams {
+        kdf: Kdf::Scrypt {
             dklen: 32,
-            n: Some(1_u64.checked_shl(cost.log_n.into()).unwrap_or_default()),
-            r: Some(8),
-            p: Some(1),
+            n: 1_u64.checked_shl(cost.log_n.into()).unwrap_or_default(),
+            r: 8,
+            p: 1,
             salt: Hex(salt.to_vec()),
         },
         mac: Hex(Vec::new()),
     };
     let malformed = |what: &str| Error::Malformed { path: path.to_owned(), what: what.to_owned() };
-    let derived = derive(&crypto, password).map_err(malformed)?;
+    let derived = derive(&crypto.kdf, password).map_err(malformed)?;
     Aes128Ctr::new_from_slices(&derived[..16], &iv)
         .map_err(|_| malformed("its iv has not 16 bytes"))?
         .apply_keystream(&mut crypto.ciphertext.0);

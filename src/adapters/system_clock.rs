@@ -1,5 +1,4 @@
 //! The machine's clocks.
-#![allow(clippy::disallowed_methods)] // This is the adapter that the ban sends people to.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

@@ -12,7 +12,7 @@ use crate::support::http::Message;
 use crate::support::json_rpc::JsonRpc;
 
 /// Changes the answer to a method with these parameters.
-type Lie = Box<dyn Fn(&str, &Value, &mut Value) + Send>;
+type Lie = Arc<dyn Fn(&str, &Value, &mut Value) + Send + Sync>;
 
 struct State {
     upstream: JsonRpc,
@@ -28,11 +28,11 @@ pub struct Liar {
 
 impl Liar {
     /// A provider in front of `upstream`.
-    pub fn start(upstream: JsonRpc, lie: impl Fn(&str, &Value, &mut Value) + Send + 'static) -> Self {
+    pub fn start(upstream: JsonRpc, lie: impl Fn(&str, &Value, &mut Value) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let refuses_batches = AtomicBool::new(false);
-        let state = Arc::new(State { upstream, lie: Mutex::new(Box::new(lie)), refuses_batches });
+        let state = Arc::new(State { upstream, lie: Mutex::new(Arc::new(lie)), refuses_batches });
         let shared = state.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -49,8 +49,8 @@ impl Liar {
     }
 
     /// Tells another lie from now on.
-    pub fn lie(&self, lie: impl Fn(&str, &Value, &mut Value) + Send + 'static) {
-        *self.state.lie.lock().unwrap() = Box::new(lie);
+    pub fn lie(&self, lie: impl Fn(&str, &Value, &mut Value) + Send + Sync + 'static) {
+        *self.state.lie.lock().unwrap() = Arc::new(lie);
     }
 
     /// Answers batches with one error from now on.
@@ -80,7 +80,9 @@ impl State {
         let mut answer: Value =
             serde_json::from_slice(&self.upstream.post(question.to_string().into_bytes()).body).unwrap();
         let method = question["method"].as_str().unwrap_or_default();
-        (self.lie.lock().unwrap())(method, &question["params"], &mut answer);
+        // A lie may take its time, and must not hold up those of other connections.
+        let lie = self.lie.lock().unwrap().clone();
+        lie(method, &question["params"], &mut answer);
         answer["id"] = question["id"].clone();
         answer
     }

@@ -11,6 +11,8 @@ use sha2::{Digest as _, Sha256};
 use super::cids::{self, DAG_CBOR, DAG_PB, RAW, SHA2_256};
 use super::units::FileHash;
 
+#[cfg(any(test, feature = "testkit"))]
+pub mod made;
 mod wire;
 
 use wire::{Field, Fields};

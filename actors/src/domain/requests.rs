@@ -4,9 +4,9 @@
 
 use std::str::FromStr;
 
-use cid::{Cid, Version};
+use cid::Cid;
 
-use super::cids::{DAG_CBOR, DAG_PB, RAW, SHA2_256};
+use super::dag;
 use super::market::{BidKey, Market};
 use super::units::{Address, BidId};
 
@@ -159,17 +159,13 @@ fn route(path: &str) -> Option<Route<'_>> {
     }))
 }
 
-/// Reads a CID of the kinds that a validator can check: raw, dag-pb or dag-cbor under a full sha2-256.
+/// Reads a CID of the kinds that a validator can check, and that names a block.
 fn bare_cid(text: &str) -> Result<Cid, Rejection> {
     if text.len() > MAX_CID || !text.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Err(Rejection::Malformed("not a bare CID"));
     }
     let cid = Cid::from_str(text).map_err(|_| Rejection::Malformed("not a CID"))?;
-    let codec = match cid.version() {
-        Version::V0 => cid.codec() == DAG_PB,
-        Version::V1 => [RAW, DAG_PB, DAG_CBOR].contains(&cid.codec()),
-    };
-    match codec && cid.hash().code() == SHA2_256 && cid.hash().digest().len() == 32 {
+    match dag::supported(&cid).is_ok() && !dag::is_identity(&cid) {
         true => Ok(cid),
         false => Err(Rejection::Malformed("a CID of a kind that is not served")),
     }
@@ -318,12 +314,13 @@ mod tests {
 
     #[test]
     fn only_cids_that_a_validator_can_check_pass() {
+        use crate::domain::cids::{DAG_CBOR, DAG_PB, RAW, SHA2_256};
         use cid::multihash::Multihash;
         let digest = [7; 64];
         for (codec, hash, length, fine) in [
             (RAW, SHA2_256, 32, true),
             (DAG_PB, SHA2_256, 32, true),
-            (DAG_CBOR, SHA2_256, 32, true),
+            (DAG_CBOR, SHA2_256, 32, false),
             (0x72, SHA2_256, 32, false),   // libp2p-key
             (0x0129, SHA2_256, 32, false), // dag-json
             (RAW, SHA2_256, 20, false),    // truncated
@@ -364,6 +361,44 @@ mod tests {
             &format!("1337:{market}:+42"),
         ] {
             assert!(read(Received { bids: &[wrong], ..base }).is_err(), "{wrong}");
+        }
+    }
+
+    /// The one target of a question with that CID text.
+    fn target_of(question: Question, text: &str) -> String {
+        match question {
+            Question::Probe | Question::Raw(_) | Question::RawHead(_) => format!("/ipfs/{text}?format=raw"),
+            Question::Block(_) => format!("/api/v0/block/get?arg={text}"),
+            Question::Stat(_) => format!("/api/v0/block/stat?arg={text}"),
+            Question::Pinned(_) => format!("/api/v0/pin/ls?arg={text}"),
+            Question::Identity => "/api/v0/id".into(),
+            Question::Agent => "/api/v0/version".into(),
+        }
+    }
+
+    proptest::proptest! {
+        /// I10: what is let through is, byte for byte, a route with a CID in it; any change to it is not.
+        #[test]
+        fn whatever_is_let_through_is_exactly_a_route_and_a_cid(
+            route in proptest::sample::select(vec![
+                "/ipfs/V1?format=raw", "/ipfs/V0?format=raw", "/ipfs/bafkqaaa?format=raw", "/api/v0/id",
+                "/api/v0/block/get?arg=V1", "/api/v0/block/stat?arg=V0", "/api/v0/pin/ls?arg=V1",
+                "/api/v0/version",
+            ]),
+            post in proptest::bool::ANY,
+            at in 0..200usize,
+            cut in 0..4usize,
+            put in "(\\PC{0,3}|[/?&=%.;#A-Za-z0-9]{0,6}|%2[fFeE]|\\.\\./|&arg=x|\r\n|\x00)",
+        ) {
+            let target = route.replace("V1", V1).replace("V0", V0);
+            let (at, mut target) = (at.min(target.len()), target);
+            target.replace_range(at..(at + cut).min(target.len()), &put);
+            if let Ok(question) = ask(if post { "POST" } else { "GET" }, &target) {
+                let text = target.strip_prefix("/ipfs/").and_then(|t| t.split('?').next());
+                let text = text.or_else(|| target.split("arg=").nth(1)).unwrap_or_default().to_owned();
+                proptest::prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric()));
+                proptest::prop_assert_eq!(target_of(question, &text), target);
+            }
         }
     }
 }

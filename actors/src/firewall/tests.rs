@@ -168,11 +168,11 @@ async fn a_rotten_block_never_leaves() {
 #[actix::test]
 async fn a_missing_block_a_large_one_and_a_broken_backend_are_told_apart() {
     let w = world(Limits::default());
-    let large = w.ipfs.hold(RAW, &vec![0; MAX_BLOCK + 1]);
+    let large = w.ipfs.hold(RAW, &vec![0; dag::MAX_BLOCK + 1]);
     let missing: Cid = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy".parse().unwrap();
     w.host(7, large, hosting(), &[missing]);
     assert_eq!(w.ask(Question::Raw(missing)).await, (404, Content::Refusal("not_found")));
-    assert_eq!(w.ask(Question::Raw(large)).await, (404, Content::Refusal("too_large")));
+    assert_eq!(w.ask(Question::Raw(large)).await, (404, Content::Refusal("not_auditable")));
     w.ipfs.set_broken(true);
     assert_eq!(w.ask(Question::Raw(missing)).await, (503, Content::Refusal("unavailable")));
     w.store.fuse().blow();

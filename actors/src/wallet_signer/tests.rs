@@ -1,10 +1,8 @@
 //! The wallet on a chain in memory, on paused time.
 
-use std::cell::RefCell;
-
 use super::*;
-use crate::domain::market::{Abandonment, Execution, MarketCall, MarketEvent};
-use crate::domain::units::{BidId, ChainTime};
+use crate::domain::market::{Abandonment, Execution, Market, MarketCall, MarketEvent, MarketRules, Version};
+use crate::domain::units::{BidId, BlockHeight, ChainTime};
 use crate::ports::store::{self, Batch};
 use crate::records::intent::{want, Intent, IntentState};
 use crate::records::journal::Outcome;
@@ -33,21 +31,6 @@ impl Clock for RuntimeClock {
     }
 }
 
-/// Hears of outcomes.
-#[derive(Clone, Default)]
-struct Listener(Rc<RefCell<Vec<String>>>);
-
-impl Actor for Listener {
-    type Context = Context<Self>;
-}
-
-impl Handler<Executed> for Listener {
-    type Result = ();
-    fn handle(&mut self, executed: Executed, _: &mut Self::Context) {
-        self.0.borrow_mut().push(executed.key.0);
-    }
-}
-
 /// The market of these tests: bid 13 always reverts, a bid can be accepted once, a withdrawal pays all.
 fn rule(
     history: &[&Mined],
@@ -59,7 +42,7 @@ fn rule(
         MarketCall::Accept(BidId(13)) => Err("unlucky".into()),
         MarketCall::Accept(bid) => {
             let taken = |mined: &&Mined| mined.receipt.succeeded && mined.tx.call == MarketCall::Accept(*bid);
-            match history.iter().any(|mined| taken(mined)) {
+            match history.iter().any(taken) {
                 true => Err("accepted before".into()),
                 false => Ok(vec![MarketEvent::Accepted { bid: *bid, when: ChainTime(0), hoster: from }]),
             }
@@ -67,6 +50,22 @@ fn rule(
         MarketCall::Withdraw => Ok(vec![MarketEvent::Withdrawn { amount: Wei::from(OWED), to: from }]),
         _ => Ok(vec![]),
     }
+}
+
+/// What the listener wrote down of the chain.
+fn chain_status(halted: Option<&str>) -> Batch {
+    let mut batch = Batch::new();
+    batch.put(&ChainStatus {
+        market: MARKET,
+        rules: MarketRules { version: Version::V2, accept_hold: 900, vote_duration: 86_400 },
+        head: BlockHeight(1),
+        head_time: ChainTime(1),
+        finalized: BlockHeight(1),
+        head_changed: WallTime(1),
+        poison: 0,
+        halted: halted.map(str::to_owned),
+    });
+    batch
 }
 
 /// What a withdrawal pays.
@@ -78,8 +77,6 @@ struct Rig {
     store: Rc<MemoryStore>,
     clock: Rc<RuntimeClock>,
     config: Config,
-    listener: Listener,
-    outbox: Outbox,
     wallet: Option<Addr<WalletSigner>>,
 }
 
@@ -91,16 +88,14 @@ impl Rig {
     }
     /// The same, where time is paused already.
     fn another() -> Self {
-        let (listener, mut outbox) = (Listener::default(), Outbox::default());
-        outbox.executed.add().point(&listener.clone().start());
         let config = Config { auto_withdraw: false, bump_after_seconds: 60, ..Config::default() };
+        let store = Rc::new(MemoryStore::new());
+        store.commit(chain_status(None)).unwrap();
         Self {
             chain: Rc::new(FakeChain::new(CHAIN, Box::new(rule))),
-            store: Rc::new(MemoryStore::new()),
+            store,
             clock: Rc::new(RuntimeClock(tokio::time::Instant::now())),
             config,
-            listener,
-            outbox,
             wallet: None,
         }
     }
@@ -120,8 +115,7 @@ impl Rig {
         self.start_with(ports);
     }
     fn start_with(&mut self, ports: Ports) {
-        let wallet =
-            WalletSigner::new(self.config.clone(), MARKET, ports, self.outbox.clone(), Guard::none());
+        let wallet = WalletSigner::new(self.config.clone(), ports, Guard::none());
         self.wallet = Some(wallet.start());
     }
     /// Ends the wallet as it stands, in the middle of whatever it does.

@@ -7,19 +7,26 @@ use serde_json::json;
 
 use super::wire::{quantity_of, RawFeeHistory};
 use super::Ethereum;
+use crate::adapters::json_rpc::Request;
 
 /// How many recent blocks are looked at.
 const BLOCKS: u64 = 20;
+const FEE_HISTORY: &str = "eth_feeHistory";
 
 impl Ethereum {
     pub(super) async fn read_fees(&self) -> Result<FeeMarket, Error> {
-        let head = self.tagged("latest").await?.ok_or_else(|| self.distrust("there is no head"))?;
+        let params = json!([quantity_of(BLOCKS), "latest", [self.config.tip_percentile]]);
+        let requests = [
+            Request::new("eth_getBlockByNumber", json!(["latest", false])),
+            Request::new(FEE_HISTORY, params),
+        ];
+        let [head, history] = self.rpc.ask(requests).await?;
+        let head = self.read_header(&head?, None)?.ok_or_else(|| self.distrust("there is no head"))?;
         if head.base_fee.is_none() {
             let price = self.wei("eth_gasPrice", json!([])).await?;
             return Ok(FeeMarket { base_fee: None, tip: price.max(self.config.min_tip) });
         }
-        let params = json!([quantity_of(BLOCKS), "latest", [self.config.tip_percentile]]);
-        let history: RawFeeHistory = self.rpc.call("eth_feeHistory", params).await?;
+        let history: RawFeeHistory = self.read(FEE_HISTORY, &history?)?;
         // The last one is that of the block to come.
         let next =
             history.base_fee_per_gas.last().ok_or_else(|| self.distrust("a fee history without base fee"))?;

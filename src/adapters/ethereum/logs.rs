@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::wire::{quantity_of, RawHeader, RawLog};
 use super::Ethereum;
-use crate::adapters::json_rpc::Request;
+use crate::adapters::json_rpc::{self, is_about_rate, Request};
 
 const GET_LOGS: &str = "eth_getLogs";
 
@@ -54,20 +54,64 @@ impl Ethereum {
         Ok(events)
     }
 
+    /// Reads a range in as many pieces as the provider's limits demand. Each provider words them in its own way, so
+    /// whatever it refuses is asked for by halves, down to one block.
     async fn range(
         &self,
         ours: &[Address],
         first: BlockHeight,
         last: BlockHeight,
     ) -> Result<Vec<RawLog>, Error> {
+        let (mut logs, mut next) = (Vec::new(), first);
+        while next <= last {
+            let size = self.reach.get().min(last.0 - next.0 + 1);
+            let end = BlockHeight(next.0 + (size - 1));
+            let halved = (size / 2).max(1);
+            match self.piece(ours, next, end).await {
+                Ok(more) => {
+                    logs.extend(more);
+                    next = BlockHeight(end.0 + 1);
+                    if size == self.reach.get() {
+                        self.reach.set(size.saturating_add(size / 8 + 1));
+                    }
+                }
+                Err(json_rpc::Error::TimedOut { url, what }) => {
+                    // Asking at once again would pile work up at a slow provider: the next read asks for less.
+                    self.reach.set(halved);
+                    return Err(Error::Unreachable { url: url.to_string(), what });
+                }
+                Err(json_rpc::Error::Refused { code, ref message, .. })
+                    if size > 1 && !is_about_rate(code, message) =>
+                {
+                    self.reach.set(halved);
+                }
+                Err(json_rpc::Error::TooLarge { .. }) if size > 1 => self.reach.set(halved),
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Ok(logs)
+    }
+
+    async fn piece(
+        &self,
+        ours: &[Address],
+        first: BlockHeight,
+        last: BlockHeight,
+    ) -> Result<Vec<RawLog>, json_rpc::Error> {
         let filter =
             json!({ "address": ours, "fromBlock": quantity_of(first.0), "toBlock": quantity_of(last.0) });
         let requests = [self.header_request(last), Request::new(GET_LOGS, json!([filter]))];
-        let [end, logs] = self.ask(requests).await?;
-        if self.read_header(&end?, Some(last))?.is_none() {
-            return Err(self.distrust(format!("block {last} is not known where its logs were asked for")));
+        let [end, logs] = self.rpc.ask(requests).await?;
+        let (end, logs) = (end?, logs?);
+        match self.rpc.read::<RawHeader>("eth_getBlockByNumber", &end)?.and_then(|raw| raw.header()) {
+            Some(header) if header.number == last => {}
+            _ => {
+                let what = format!("block {last} is not known where its logs were asked for");
+                return Err(self.rpc.distrust(what));
+            }
         }
-        self.read(GET_LOGS, &logs?)
+        let logs = self.rpc.read(GET_LOGS, &logs)?;
+        logs.ok_or_else(|| self.rpc.distrust(format!("{GET_LOGS} answered null")))
     }
 
     async fn block(
@@ -80,7 +124,7 @@ impl Ethereum {
             let filter = json!([{ "address": ours, "blockHash": hash }]);
             let requests =
                 [Request::new("eth_getBlockByHash", json!([hash, false])), Request::new(GET_LOGS, filter)];
-            let [raw, logs] = self.ask(requests).await?;
+            let [raw, logs] = self.rpc.ask(requests).await?;
             let raw: Option<RawHeader> = self.rpc.read("eth_getBlockByHash", &raw?)?;
             let header = raw.as_ref().and_then(RawHeader::header);
             match (raw, header) {

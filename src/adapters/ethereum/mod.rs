@@ -18,7 +18,7 @@ use serde_json::json;
 
 use self::events::Topics;
 use self::wire::{hex_of, Bytes, Number, Quantity, RawHeader, RawReceipt, RawTransaction};
-use super::json_rpc::{self, Client, Raw, Request};
+use super::json_rpc::{is_about_rate, Client, Raw, Request};
 
 mod abi;
 pub mod calls;
@@ -106,13 +106,15 @@ pub struct Ethereum {
     topics: Topics,
     /// Whether the provider has ever told a finalized block: then an error is a failure, not a lack of finality.
     tells_finality: Cell<bool>,
+    /// How many blocks the provider lets a ranged read have, as far as it is known.
+    reach: Cell<u64>,
 }
 
 impl Ethereum {
     /// The chain behind `rpc`. Nothing is asked before the first question.
     pub fn new(rpc: Rc<Client>, config: Config) -> Self {
         let (directory, topics) = (Directory::default(), Topics::default());
-        Self { rpc, config, directory, topics, tells_finality: Cell::new(false) }
+        Self { rpc, config, directory, topics, tells_finality: Cell::new(false), reach: Cell::new(u64::MAX) }
     }
 
     /// Where the contracts' addresses will stand once found, for the signer.
@@ -143,14 +145,6 @@ impl Ethereum {
         };
         let Some(contracts) = contracts else { return Ok(None) };
         Ok(Some((contracts.market, self.rules(&contracts).await?)))
-    }
-
-    async fn ask<const N: usize>(
-        &self,
-        requests: [Request; N],
-    ) -> Result<[Result<Raw, json_rpc::Error>; N], Error> {
-        let answers = self.rpc.batch(&requests).await?;
-        answers.try_into().map_err(|_| self.distrust("a batch got too few answers"))
     }
 
     fn read<T: DeserializeOwned>(&self, method: &'static str, raw: &Raw) -> Result<T, Error> {
@@ -189,7 +183,9 @@ impl Ethereum {
                 self.tells_finality.set(true);
                 Ok(Some(header))
             }
-            Err(Error::Refused { code, .. }) if !self.tells_finality.get() && !is_about_rate(code) => {
+            Err(Error::Refused { code, ref message, .. })
+                if !self.tells_finality.get() && !is_about_rate(code, message) =>
+            {
                 Ok(None)
             }
             other => other,
@@ -203,7 +199,7 @@ impl Ethereum {
         let tx = json!({ "from": from, "to": call.to, "value": wire::quantity_of(call.value.0), "data": hex_of(&call.data) });
         let requests =
             [Request::new("eth_call", json!([tx, "latest"])), Request::new("eth_estimateGas", json!([tx]))];
-        let [answer, gas] = self.ask(requests).await?;
+        let [answer, gas] = self.rpc.ask(requests).await?;
         let answer: Bytes = self.read("eth_call", &answer.map_err(revert::of_a_call)?)?;
         // Ours says no without reverting: the transaction would be mined, paid for, and change nothing.
         if contracts.version == Version::V2 && abi::word(&answer.0).is_some_and(|word| word.is_zero()) {
@@ -218,8 +214,7 @@ impl Ethereum {
         match sent.map_err(Error::from) {
             Ok(hash) if hash == expected => Ok(hash),
             Ok(hash) => Err(self.distrust(format!("transaction {expected} was called {hash}"))),
-            Err(Error::Refused { message, .. }) if is_known_already(&message) => Ok(expected),
-            Err(other) => Err(other),
+            Err(error) => Err(error),
         }
     }
 
@@ -264,19 +259,6 @@ impl Ethereum {
     }
 }
 
-/// Codes by which providers say "not so fast", which tells nothing about what was asked.
-fn is_about_rate(code: i64) -> bool {
-    matches!(code, -32005 | -32029 | 429)
-}
-
-/// Whether a refusal of a transaction means that it is in the mempool: no client gives it a code of its own.
-fn is_known_already(message: &str) -> bool {
-    let words = message.to_lowercase();
-    ["already known", "alreadyknown", "known transaction", "already imported"]
-        .iter()
-        .any(|known| words.contains(known))
-}
-
 impl Chain for Ethereum {
     fn chain_id(&self) -> Answer<'_, u64, Error> {
         async { Ok(self.rpc.call::<Number>("eth_chainId", json!([])).await?.0) }.boxed_local()
@@ -296,7 +278,7 @@ impl Chain for Ethereum {
 
     fn header(&self, number: BlockHeight) -> Answer<'_, Option<Header>, Error> {
         async move {
-            let [answer] = self.ask([self.header_request(number)]).await?;
+            let [answer] = self.rpc.ask([self.header_request(number)]).await?;
             self.read_header(&answer?, Some(number))
         }
         .boxed_local()

@@ -19,7 +19,13 @@ const EXECUTION_CODE: i64 = -32015;
 impl From<json_rpc::Error> for Error {
     fn from(error: json_rpc::Error) -> Self {
         match error {
-            json_rpc::Error::Unreachable { url, what } => Self::Unreachable { url: url.to_string(), what },
+            json_rpc::Error::Unreachable { url, what } | json_rpc::Error::TimedOut { url, what } => {
+                Self::Unreachable { url: url.to_string(), what }
+            }
+            json_rpc::Error::TooLarge { url, method, max_body } => {
+                let what = format!("{method}: an answer of more than {max_body} bytes");
+                Self::Unreachable { url: url.to_string(), what }
+            }
             json_rpc::Error::Untrustworthy { url, what } => {
                 Self::Untrustworthy { url: url.to_string(), what }
             }

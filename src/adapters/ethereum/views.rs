@@ -208,8 +208,8 @@ impl Ethereum {
         answer.as_deref().and_then(word).map(Wei).ok_or_else(|| self.distrust("a balance does not decode"))
     }
 
-    pub(super) fn distrust(&self, what: impl Into<String>) -> Error {
-        Error::Untrustworthy { url: self.rpc.endpoint().to_string(), what: what.into() }
+    pub(super) fn distrust(&self, what: impl AsRef<str>) -> Error {
+        self.rpc.distrust(what).into()
     }
 
     pub(super) fn known_block(number: BlockHeight) -> String {

@@ -20,7 +20,15 @@ async fn faulty(
     config: Config,
     script: impl Fn(&Value) -> Act + 'static,
 ) -> (Client, Rc<RefCell<Vec<String>>>) {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    faulty_at("127.0.0.1", config, script).await
+}
+
+async fn faulty_at(
+    host: &str,
+    config: Config,
+    script: impl Fn(&Value) -> Act + 'static,
+) -> (Client, Rc<RefCell<Vec<String>>>) {
+    let listener = TcpListener::bind((host, 0)).await.unwrap();
     let url = format!("http://alice:hunter22@{}/v3/0123456789abcdef", listener.local_addr().unwrap());
     let heads = Rc::new(RefCell::new(Vec::new()));
     let (script, seen): (Rc<Script>, _) = (Rc::new(Box::new(script)), heads.clone());
@@ -82,6 +90,13 @@ async fn a_good_answer_is_read_and_the_question_is_well_formed() {
     assert!(head.starts_with("post /v3/0123456789abcdef http/1.1"), "{head}");
     assert!(head.contains("content-type: application/json"), "{head}");
     assert!(head.contains("authorization: basic ywxpy2u6ahvudgvymji="), "{head}");
+}
+
+#[actix_rt::test]
+async fn a_provider_may_have_an_ipv6_address() {
+    let answer = |request: &Value| ok(json!({ "id": request["id"], "result": "0x2a" }));
+    let (client, _) = faulty_at("::1", Config::default(), answer).await;
+    assert_eq!(client.call::<String>("eth_test", json!([])).await.unwrap(), "0x2a");
 }
 
 #[actix_rt::test]
@@ -278,4 +293,91 @@ async fn a_provider_that_refuses_batches_is_asked_one_by_one_from_then_on() {
         assert_eq!(echoed(&client, 3).await.unwrap(), [0, 1, 2]);
         assert_eq!(heads.borrow().len(), 1 + 3 + 3);
     }
+}
+
+/// A provider of chain 5 that says its name.
+fn named(name: &'static str) -> impl Fn(&Value) -> Act {
+    move |request| match request["method"].as_str() {
+        Some("eth_chainId") => ok(json!({ "id": request["id"], "result": "0x5" })),
+        _ => ok(json!({ "id": request["id"], "result": name })),
+    }
+}
+
+async fn url_of(script: impl Fn(&Value) -> Act + 'static) -> String {
+    faulty(Config::default(), script).await.0.endpoint().to_string().trim_end_matches("/…").to_owned()
+}
+
+async fn who(client: &Client) -> Result<String, Error> {
+    client.call("eth_test", json!([])).await
+}
+
+#[actix_rt::test]
+async fn another_provider_takes_over_where_one_fails_and_is_kept() {
+    let failing: [fn(&Value) -> Act; 4] = [
+        |_| Act::Say(String::new()),
+        |_| Act::Say(http("503 Service Unavailable", "")),
+        |_| ok(json!({ "id": 77, "result": "a" })),
+        |_| Act::Hang(String::new()),
+    ];
+    for fail in failing {
+        let asked = Rc::new(Cell::new(0));
+        let count = asked.clone();
+        let a = url_of(move |request| {
+            count.set(count.get() + 1);
+            fail(request)
+        })
+        .await;
+        let b = url_of(named("b")).await;
+        let config = Config { idle: Duration::from_secs(1), chain: Some(5), ..Config::default() };
+        let client = Client::of_several(&a, &[b], config).unwrap();
+        assert_eq!((who(&client).await.unwrap(), who(&client).await.unwrap()), ("b".into(), "b".into()));
+        assert_eq!(asked.get(), 1, "one that failed is left alone");
+    }
+}
+
+#[actix_rt::test]
+async fn a_refusal_is_an_answer_and_no_reason_to_ask_another() {
+    let a =
+        url_of(|request| ok(json!({ "id": request["id"], "error": { "code": 3, "message": "no" } }))).await;
+    let b = url_of(named("b")).await;
+    let client = Client::of_several(&a, &[b], Config::default()).unwrap();
+    assert!(matches!(who(&client).await.unwrap_err(), Error::Refused { code: 3, .. }));
+}
+
+#[actix_rt::test]
+async fn a_provider_of_another_chain_never_takes_over() {
+    let a = url_of(|_| Act::Say(String::new())).await;
+    let (b, c) = (
+        url_of(named("b")).await,
+        url_of(|request| ok(json!({ "id": request["id"], "result": "0x1" }))).await,
+    );
+    let config = Config { chain: Some(5), ..Config::default() };
+    let client = Client::of_several(&a, &[c.clone(), b], config.clone()).unwrap();
+    assert_eq!(who(&client).await.unwrap(), "b");
+    let client = Client::of_several(&a, &[c], config).unwrap();
+    assert!(
+        who(&client).await.unwrap_err().to_string().starts_with(&a),
+        "the error is that of the one provider"
+    );
+}
+
+#[actix_rt::test]
+async fn when_all_fail_the_next_question_begins_with_another() {
+    let up = Rc::new(Cell::new(false));
+    let (open, name) = (up.clone(), named("a"));
+    let a = url_of(move |request| if open.get() { name(request) } else { Act::Say(String::new()) }).await;
+    let b = url_of(|_| Act::Say(String::new())).await;
+    let client = Client::of_several(&a, &[b], Config::default()).unwrap();
+    assert!(who(&client).await.is_err());
+    up.set(true);
+    assert_eq!(who(&client).await.unwrap(), "a");
+}
+
+#[actix_rt::test]
+async fn a_provider_whose_answer_the_asker_distrusts_is_left() {
+    let (a, b) = (url_of(named("a")).await, url_of(named("b")).await);
+    let client = Client::of_several(&a, &[b], Config::default()).unwrap();
+    assert_eq!(who(&client).await.unwrap(), "a");
+    assert!(client.distrust("it lags behind").to_string().starts_with(&a));
+    assert_eq!(who(&client).await.unwrap(), "b");
 }

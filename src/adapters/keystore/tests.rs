@@ -1,23 +1,43 @@
 use super::*;
 use std::fs::Permissions;
 
-/// The vector of the Web3 Secret Storage definition.
-const VECTOR: &str = r#"{
-    "crypto": {
-        "cipher": "aes-128-ctr",
-        "cipherparams": { "iv": "83dbcc02d8ccb40e466191a123791e0e" },
-        "ciphertext": "d172bf743a674da9cdad04534d56926ef8358534d458fffccd4e6ad2fbde479c",
-        "kdf": "scrypt",
-        "kdfparams": {
-            "dklen": 32, "n": 262144, "p": 8, "r": 1,
-            "salt": "ab0c7876052600dd703518d6fc3fe8984592145b591fc8fb5c6d43190334ba19"
-        },
-        "mac": "2103ac29920d71da29f15d75b4a16dbe95cfd7ff8faea1056c33131d846e3097"
-    },
-    "id": "3198bc9c-6672-5ab3-d995-4942343ae5b6",
-    "version": 3
-}"#;
-const VECTOR_KEY: &str = "7a28b5ba57c53603b0b07b56bba752f7784bf506fa95edc395f5cf6c7514fe9d";
+/// Key files of other clients: crypto part, password, key. The first is that of the format's definition, the others
+/// left out the key's leading zeros.
+const VECTORS: [(&str, &str, &str); 3] = [
+    (
+        r#"{"cipher":"aes-128-ctr","cipherparams":{"iv":"6087dab2f9fdbbfaddc31a909735c1e6"},
+        "ciphertext":"5318b4d5bcd28de64ee5559e671353e16f075ecae9f99c7a79a38af5f869aa46","kdf":"pbkdf2",
+        "kdfparams":{"c":262144,"dklen":32,"prf":"hmac-sha256",
+        "salt":"ae3cd4e7013836a3df6bd7241b12db061dbe2c6785853cce422d148a624ce0bd"},
+        "mac":"517ead924a9d0dc3124507e3393d175ce3ff7c1e96529c6c555ce9e51205e9b2"}"#,
+        "testpassword",
+        "7a28b5ba57c53603b0b07b56bba752f7784bf506fa95edc395f5cf6c7514fe9d",
+    ),
+    (
+        r#"{"cipher":"aes-128-ctr","cipherparams":{"iv":"e0c41130a323adc1446fc82f724bca2f"},
+        "ciphertext":"9517cd5bdbe69076f9bf5057248c6c050141e970efa36ce53692d5d59a3984","kdf":"scrypt",
+        "kdfparams":{"dklen":32,"n":2,"r":8,"p":1,
+        "salt":"711f816911c92d649fb4c84b047915679933555030b3552c1212609b38208c63"},
+        "mac":"d5e116151c6aa71470e67a7d42c9620c75c4d23229847dcc127794f0732b0db5"}"#,
+        "foo",
+        "00fa7b3db73dc7dfdf8c5fbdb796d741e4488628c41fc4febd9160a866ba0f35",
+    ),
+    (
+        r#"{"cipher":"aes-128-ctr","cipherparams":{"iv":"3ca92af36ad7c2cd92454c59cea5ef00"},
+        "ciphertext":"108b7d34f3442fc26ab1ab90ca91476ba6bfa8c00975a49ef9051dc675aa","kdf":"scrypt",
+        "kdfparams":{"dklen":32,"n":2,"r":8,"p":1,
+        "salt":"d0769e608fb86cda848065642a9c6fa046845c928175662b8e356c77f914cd3b"},
+        "mac":"75d0e6759f7b3cefa319c3be41680ab6beea7d8328653474bd06706d4cc67420"}"#,
+        "foo",
+        "000081c29e8142bb6a81bef5a92bda7a8328a5c85bb2f9542e76f9b0f94fc018",
+    ),
+];
+
+/// A whole file around a vector's crypto part.
+fn key_file(crypto: &str) -> String {
+    format!(r#"{{"crypto":{crypto},"id":"3198bc9c-6672-5ab3-d995-4942343ae5b6","version":3}}"#)
+}
+
 /// The phrase that every development chain funds, and its first account.
 const PHRASE: &str = "test test test test test test test test test test test junk";
 const FIRST: &str = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266";
@@ -40,9 +60,11 @@ fn put(dir: &Path, name: &str, text: &str) -> PathBuf {
 #[test]
 fn a_file_of_another_client_opens() {
     let dir = folder();
-    let signer = open(&put(dir.path(), "vector", VECTOR), "testpassword").unwrap();
-    let imported = import_raw(&dir.path().join("same"), VECTOR_KEY, "other", Cost::LIGHT).unwrap();
-    assert_eq!(signer.address(), imported.address());
+    for (n, (crypto, password, key)) in VECTORS.into_iter().enumerate() {
+        let signer = open(&put(dir.path(), &format!("theirs{n}"), &key_file(crypto)), password).unwrap();
+        let imported = import_raw(&dir.path().join(format!("ours{n}")), key, "pw", Cost::LIGHT).unwrap();
+        assert_eq!(signer.address(), imported.address());
+    }
 }
 
 #[test]
@@ -112,16 +134,20 @@ fn a_file_that_others_can_touch_is_refused_before_anything_is_decrypted() {
 #[test]
 fn every_failure_names_the_file() {
     let dir = folder();
-    let big = VECTOR.replace("262144", "1073741824");
-    let odd = VECTOR.replace("262144", "262143");
-    let cipher = VECTOR.replace("aes-128-ctr", "aes-128-cbc");
-    let kdf = VECTOR.replace("\"scrypt\"", "\"argon2id\"");
-    let version = VECTOR.replace("\"version\": 3", "\"version\": 1");
-    let cases = [("big", &big), ("odd", &odd), ("cipher", &cipher), ("kdf", &kdf), ("version", &version)];
-    for (name, text) in cases {
-        let error = open(&put(dir.path(), name, text), "testpassword").unwrap_err();
+    let file = key_file(VECTORS[1].0);
+    for (name, found, instead) in [
+        ("huge", r#""n":2,"#, r#""n":1073741824,"#),
+        ("odd", r#""n":2,"#, r#""n":3,"#),
+        ("none", r#""n":2,"#, r#""n":0,"#),
+        ("short", r#""dklen":32"#, r#""dklen":16"#),
+        ("cipher", "aes-128-ctr", "aes-128-cbc"),
+        ("derivation", r#""scrypt""#, r#""argon2id""#),
+        ("version", r#""version":3"#, r#""version":1"#),
+    ] {
+        assert!(file.contains(found));
+        let error = open(&put(dir.path(), name, &file.replace(found, instead)), "foo").unwrap_err();
         assert!(matches!(error, Error::Malformed { .. }), "{name}: {error}");
-        assert!(error.to_string().contains(name), "{error}");
+        assert!(error.to_string().contains(&format!("/{name}: ")), "{error}");
     }
     assert!(matches!(open(&put(dir.path(), "text", "not json"), "pw").unwrap_err(), Error::Malformed { .. }));
     assert!(matches!(open(dir.path(), "pw").unwrap_err(), Error::Malformed { .. }));
@@ -157,7 +183,7 @@ fn a_folder_lists_its_keys_and_passes_over_the_rest() {
 #[test]
 fn a_key_is_not_shown() {
     let dir = folder();
-    let signer = import_raw(&dir.path().join("key"), VECTOR_KEY, "pw", Cost::LIGHT).unwrap();
+    let signer = import_raw(&dir.path().join("key"), VECTORS[0].2, "pw", Cost::LIGHT).unwrap();
     let shown = format!("{signer:?}");
-    assert!(shown.contains(&signer.address().to_string()) && !shown.contains(&VECTOR_KEY[..8]), "{shown}");
+    assert!(shown.contains(&signer.address().to_string()) && !shown.contains(&VECTORS[0].2[..8]), "{shown}");
 }

@@ -2,8 +2,7 @@
 
 use super::*;
 use crate::domain::market::BidKey;
-use crate::domain::units::BlockHeight;
-use crate::records::meta::{Account, ChainStatus};
+use crate::records::meta::Account;
 
 /// What one accept may cost at most at these tests' prices: 150,000 gas at 2.1 gwei.
 const WORST: u128 = 150_000 * 2_100_000_000;
@@ -135,25 +134,7 @@ async fn an_operator_may_withdraw_less_than_the_least_but_never_nothing() {
 
 #[actix_rt::test]
 async fn a_wallet_sends_nothing_for_another_chain_another_account_or_a_rewritten_chain() {
-    let halted = |rig: &Rig| {
-        let status = ChainStatus {
-            market: MARKET,
-            rules: crate::domain::market::MarketRules {
-                version: crate::domain::market::Version::V2,
-                accept_hold: 900,
-                vote_duration: 86_400,
-            },
-            head: BlockHeight(1),
-            head_time: ChainTime(1),
-            finalized: BlockHeight(1),
-            head_changed: WallTime(1),
-            poison: 0,
-            halted: Some("block 7".into()),
-        };
-        let mut batch = Batch::new();
-        batch.put(&status);
-        rig.store.commit(batch).unwrap();
-    };
+    let halted = |rig: &Rig| rig.store.commit(chain_status(Some("block 7"))).unwrap();
     let stranger = |rig: &Rig| {
         let mut batch = Batch::new();
         batch.put(&Account { address: Address([0x22; 20]) });

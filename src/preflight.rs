@@ -1,0 +1,112 @@
+//! What must be right before anything starts: the key, the data directory, the chain and the market on it.
+//!
+//! `run` refuses to start on these faults, `check` tells them one by one.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use scatter_actors::domain::market::MarketRules;
+use scatter_actors::domain::units::{Address, Wei};
+use scatter_actors::ports::chain::{self, Chain as _, Header};
+use secrecy::ExposeSecret;
+
+use crate::adapters::data_dir::{self, DataDir};
+use crate::adapters::ethereum::signing::Signer;
+use crate::adapters::ethereum::Ethereum;
+use crate::adapters::json_rpc::Client;
+use crate::adapters::keystore;
+use crate::config::{Chain, Node, Wallet};
+use crate::exit::{told, Code, Fault};
+
+/// How long a provider has for all questions of a preflight together.
+const CHAIN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Decrypts the account's key. Takes a second and a quarter of a gigabyte: not on the actors' arbiter.
+///
+/// # Errors
+/// [`Code::Key`] or [`Code::Config`], about `wallet.keystore` or `wallet.password_file`.
+pub fn key(wallet: &Wallet) -> Result<Signer, Fault> {
+    // The key file first: a password for nothing is not worth asking for.
+    if !wallet.keystore.exists() {
+        return Err(key_fault(&keystore::Error::Missing { path: wallet.keystore.clone() }));
+    }
+    let password = wallet.password.read()?;
+    keystore::open(&wallet.keystore, password.expose_secret()).map_err(|error| key_fault(&error))
+}
+
+/// A key file's fault as ours.
+pub fn key_fault(error: &keystore::Error) -> Fault {
+    let key = match error {
+        keystore::Error::WrongPassword { .. } => "wallet.password_file",
+        _ => "wallet.keystore",
+    };
+    Fault::new(Code::Key, told(error)).about(key)
+}
+
+/// Makes the data directory if need be and locks it.
+///
+/// # Errors
+/// [`Code::Locked`] or [`Code::DataDir`], about `node.data_dir`.
+pub fn data_dir(node: &Node) -> Result<DataDir, Fault> {
+    DataDir::lock(&node.data_dir).map_err(|error| {
+        let code = match error {
+            data_dir::Error::Held { .. } => Code::Locked,
+            data_dir::Error::Refused { .. } => Code::DataDir,
+        };
+        Fault::new(code, told(&error)).about("node.data_dir")
+    })
+}
+
+/// The chain as its provider shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The market's address.
+    pub market: Address,
+    /// Its rules.
+    pub rules: MarketRules,
+    /// The newest block.
+    pub head: Header,
+    /// The account's ether, where an account was asked about.
+    pub balance: Option<Wei>,
+}
+
+/// Asks whether this is the right chain and whether the market is there, and what the account has.
+///
+/// # Errors
+/// [`Code::WrongChain`] and [`Code::NoMarket`] as the provider's answers; [`Code::Unreachable`] where it gives
+/// none, with which a node may start all the same: a provider may come up later.
+pub async fn chain(config: &Chain, account: Option<Address>) -> Result<Found, Fault> {
+    let client = Client::new(config.url.expose(), config.client())
+        .map_err(|error| Fault::new(Code::Config, error).about("chain.urls"))?;
+    let ethereum = Ethereum::new(Rc::new(client), config.contracts());
+    match tokio::time::timeout(CHAIN_PATIENCE, look(config, &ethereum, account)).await {
+        Ok(result) => result,
+        Err(_) => {
+            let text = format!("{}: no answer within {} s", config.url, CHAIN_PATIENCE.as_secs());
+            Err(Fault::new(Code::Unreachable, text).about("chain.urls"))
+        }
+    }
+}
+
+async fn look(config: &Chain, chain: &Ethereum, account: Option<Address>) -> Result<Found, Fault> {
+    let unreachable = |error: chain::Error| Fault::new(Code::Unreachable, told(&error)).about("chain.urls");
+    let id = chain.chain_id().await.map_err(unreachable)?;
+    if id != config.chain_id {
+        let text = format!("{}: this is chain {id}, not {} as configured", config.url, config.chain_id);
+        return Err(Fault::new(Code::WrongChain, text).about("chain.chain_id"));
+    }
+    let Some((market, rules)) = chain.market().await.map_err(unreachable)? else {
+        let (key, address) = match (config.market, config.router) {
+            (Some(market), _) => ("chain.market", market.to_string()),
+            (None, router) => ("chain.router", router.unwrap_or_default().to_string()),
+        };
+        let text = format!("{}: there is no market at {address} ({key})", config.url);
+        return Err(Fault::new(Code::NoMarket, text).about(key));
+    };
+    let head = chain.head().await.map_err(unreachable)?;
+    let balance = match account {
+        Some(account) => Some(chain.balance(account).await.map_err(unreachable)?),
+        None => None,
+    };
+    Ok(Found { market, rules, head, balance })
+}
