@@ -36,6 +36,7 @@ pub struct MemoryIpfs {
     net: MemoryNet,
     asked: Cell<u64>,
     down: Cell<bool>,
+    hop_ms: Cell<u64>,
 }
 
 /// The CIDv1 of a block named by sha2-256.
@@ -95,6 +96,7 @@ impl MemoryIpfs {
             net: net.clone(),
             asked: Cell::new(0),
             down: Cell::new(false),
+            hop_ms: Cell::new(HOP_MS),
         }
     }
     /// Puts blocks onto the node's disk.
@@ -125,6 +127,10 @@ impl MemoryIpfs {
     pub fn set_broken(&self, broken: bool) {
         self.down.set(broken);
     }
+    /// Lets every block that comes over the network take so many milliseconds.
+    pub fn set_hop(&self, ms: u64) {
+        self.hop_ms.set(ms);
+    }
     /// What is pinned, for a test to look at.
     pub fn pinned(&self) -> Vec<Cid> {
         self.pins.borrow().iter().copied().collect()
@@ -151,7 +157,7 @@ impl MemoryIpfs {
             let key = cid.hash().to_bytes();
             let found = self.net.0.borrow().iter().find_map(|peer| peer.borrow().get(&key).cloned());
             if let Some(block) = found {
-                tokio::time::sleep(Duration::from_millis(HOP_MS)).await;
+                tokio::time::sleep(Duration::from_millis(self.hop_ms.get())).await;
                 self.blocks.borrow_mut().insert(key, block.clone());
                 return block;
             }
