@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{json, Value};
 
 use crate::config::{Mistake, Mistakes};
 
@@ -82,12 +83,14 @@ pub struct Fault {
     pub message: String,
     /// The configuration's key that it is about, if it is about one.
     pub key: Option<String>,
+    /// What programs may want to know besides: the fields of an object, told beside the error.
+    pub details: Value,
 }
 
 impl Fault {
     /// A fault without a key.
     pub fn new(code: Code, message: impl fmt::Display) -> Self {
-        Self { code, message: message.to_string(), key: None }
+        Self { code, message: message.to_string(), key: None, details: Value::Null }
     }
 
     /// The same fault, about this key of the configuration.
@@ -97,9 +100,20 @@ impl Fault {
         self
     }
 
-    /// The fault as a document: `{"error":{"code","message","key"}}`.
-    pub fn document(&self) -> serde_json::Value {
-        serde_json::json!({"error": {"code": self.code, "message": self.message, "key": self.key}})
+    /// The same fault, with these fields beside it for programs.
+    #[must_use]
+    pub fn with(mut self, details: Value) -> Self {
+        self.details = details;
+        self
+    }
+
+    /// The fault as a document: `{"error":{"code","message","key"}}` and the details.
+    pub fn document(&self) -> Value {
+        let mut document = json!({"error": {"code": self.code, "message": self.message, "key": self.key}});
+        if let (Value::Object(all), Value::Object(details)) = (&mut document, &self.details) {
+            all.extend(details.clone());
+        }
+        document
     }
 }
 
@@ -114,7 +128,8 @@ impl std::error::Error for Fault {}
 impl From<Mistakes> for Fault {
     fn from(mistakes: Mistakes) -> Self {
         let key = mistakes.0.first().map(|mistake| mistake.key.clone()).filter(|key| !key.is_empty());
-        Self { code: Code::Config, message: mistakes.to_string(), key }
+        let fault = Self::new(Code::Config, &mistakes).with(json!({"mistakes": mistakes.0}));
+        Self { key, ..fault }
     }
 }
 

@@ -5,5 +5,6 @@ pub mod cli;
 pub mod config;
 pub mod exit;
 pub mod http;
+pub mod node;
 pub mod preflight;
 pub mod telemetry;

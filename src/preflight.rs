@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use scatter_actors::domain::market::MarketRules;
-use scatter_actors::domain::units::Address;
+use scatter_actors::domain::units::{Address, Wei};
 use scatter_actors::ports::chain::{self, Chain as _, Header};
 use secrecy::ExposeSecret;
 
@@ -66,18 +66,20 @@ pub struct Found {
     pub rules: MarketRules,
     /// The newest block.
     pub head: Header,
+    /// The account's ether, where an account was asked about.
+    pub balance: Option<Wei>,
 }
 
-/// Asks whether this is the right chain and whether the market is there.
+/// Asks whether this is the right chain and whether the market is there, and what the account has.
 ///
 /// # Errors
 /// [`Code::WrongChain`] and [`Code::NoMarket`] as the provider's answers; [`Code::Unreachable`] where it gives
 /// none, with which a node may start all the same: a provider may come up later.
-pub async fn chain(config: &Chain) -> Result<Found, Fault> {
+pub async fn chain(config: &Chain, account: Option<Address>) -> Result<Found, Fault> {
     let client = Client::new(config.url.expose(), config.client())
         .map_err(|error| Fault::new(Code::Config, error).about("chain.urls"))?;
     let ethereum = Ethereum::new(Rc::new(client), config.contracts());
-    match tokio::time::timeout(CHAIN_PATIENCE, look(config, &ethereum)).await {
+    match tokio::time::timeout(CHAIN_PATIENCE, look(config, &ethereum, account)).await {
         Ok(result) => result,
         Err(_) => {
             let text = format!("{}: no answer within {} s", config.url, CHAIN_PATIENCE.as_secs());
@@ -86,7 +88,7 @@ pub async fn chain(config: &Chain) -> Result<Found, Fault> {
     }
 }
 
-async fn look(config: &Chain, chain: &Ethereum) -> Result<Found, Fault> {
+async fn look(config: &Chain, chain: &Ethereum, account: Option<Address>) -> Result<Found, Fault> {
     let unreachable = |error: chain::Error| Fault::new(Code::Unreachable, told(&error)).about("chain.urls");
     let id = chain.chain_id().await.map_err(unreachable)?;
     if id != config.chain_id {
@@ -101,5 +103,10 @@ async fn look(config: &Chain, chain: &Ethereum) -> Result<Found, Fault> {
         let text = format!("{}: there is no market at {address} ({key})", config.url);
         return Err(Fault::new(Code::NoMarket, text).about(key));
     };
-    Ok(Found { market, rules, head: chain.head().await.map_err(unreachable)? })
+    let head = chain.head().await.map_err(unreachable)?;
+    let balance = match account {
+        Some(account) => Some(chain.balance(account).await.map_err(unreachable)?),
+        None => None,
+    };
+    Ok(Found { market, rules, head, balance })
 }

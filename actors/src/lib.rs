@@ -11,5 +11,6 @@ pub mod records;
 pub mod supervisor;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+pub mod validator;
 pub mod wake;
 pub mod wallet_signer;

@@ -85,8 +85,25 @@ pub struct WalletStatus {
     pub counted_today: Wei,
     /// Wei that may be spent in any 24 hours.
     pub spend_cap: Wei,
+    /// What happened since this wallet started.
+    pub counts: Counts,
     /// What somebody should know.
     pub alerts: Vec<Alert>,
+}
+
+/// What happened to transactions since the wallet started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Handed over, repeats included.
+    pub handed_over: u64,
+    /// Handed over, and not taken or not answered.
+    pub refused: u64,
+    /// Replaced by a dearer one at the same nonce.
+    pub replaced: u64,
+    /// Mined and deep.
+    pub confirmed: u64,
+    /// Taken back by a reorg after that.
+    pub taken_back: u64,
 }
 
 /// A nonce that is not final.
@@ -281,6 +298,7 @@ impl WalletSigner {
             spent_today: Wei::ZERO,
             counted_today: Wei::ZERO,
             spend_cap: self.config.max_spend_per_day,
+            counts: self.memory.counts,
             alerts: vec![],
         };
         match book {

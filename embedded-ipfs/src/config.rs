@@ -81,7 +81,7 @@ impl Default for PinLimits {
 /// How a file is cut into blocks. The default gives the CID of a plain `ipfs add`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddOptions {
-    /// Bytes of the file in a leaf, 1 to 1 MiB.
+    /// Bytes of the file in a leaf, 1 to [`AddOptions::MAX_CHUNK`].
     pub chunk_bytes: usize,
     /// Leaves are raw blocks rather than dag-pb nodes (`ipfs add --raw-leaves`).
     pub raw_leaves: bool,
@@ -98,6 +98,9 @@ impl Default for AddOptions {
 }
 
 impl AddOptions {
+    /// The largest chunk, in bytes.
+    pub const MAX_CHUNK: usize = 1 << 20;
+
     /// The layout of `ipfs add --cid-version=1`: raw leaves, version 1 throughout.
     pub fn v1() -> Self {
         AddOptions { raw_leaves: true, cid_v1: true, ..Self::default() }

@@ -1,6 +1,7 @@
 //! What can go wrong, and whether asking again later may help.
 
 use std::io;
+use std::sync::Arc;
 
 use cid::Cid;
 
@@ -19,7 +20,10 @@ pub enum Error {
     Locked,
     /// The database failed; the write, if it was one, did not happen.
     #[error("the block store failed")]
-    Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Store(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// The block store was written by another version of this crate.
+    #[error("unknown format {0} of the block store")]
+    Format(u64),
     /// The store would exceed its limit, in bytes.
     #[error("the block store is full: {limit} bytes")]
     Full {
@@ -92,6 +96,7 @@ impl Error {
             | Error::NotHere(_) => true,
             Error::Stopped
             | Error::Key
+            | Error::Format(_)
             | Error::Address(_)
             | Error::Listen(_)
             | Error::TooManyBytes { .. }

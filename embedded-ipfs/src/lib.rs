@@ -5,17 +5,32 @@
 //!
 //! Blocks are keyed by multihash: a CIDv0, its CIDv1 and a raw CID of one digest are one block.
 
+mod bitswap;
+mod block;
 mod config;
+mod core;
+mod dag;
 mod error;
+mod fetch;
+mod identity;
 mod node;
+mod pin;
+mod proto;
+mod redial;
 mod report;
+mod store;
+mod swarm;
+mod unixfs;
 
+pub use block::verify;
 pub use bytes::Bytes;
 pub use cid::Cid;
 pub use config::{AddOptions, Config, Limits, PinLimits};
+pub use dag::links;
 pub use error::Error;
+pub use fetch::fetch_from;
 pub use libp2p::{Multiaddr, PeerId};
-pub use node::{fetch_from, Node};
+pub use node::Node;
 pub use report::{Added, Answer, Fetched, Peer, PinReport, Progress, Stats, Swept, Walked};
 
 /// The largest block that a message can carry, in bytes (a message has at most 4 MiB).

@@ -1,191 +1,346 @@
-//! The handle.
+//! The handle of a running node.
 
-use std::time::Duration;
+mod start;
 
-use bytes::Bytes;
-use cid::Cid;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use cid::{Cid, Version};
 use futures::stream::BoxStream;
+use futures::StreamExt;
 use libp2p::{Multiaddr, PeerId};
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::{
-    AddOptions, Added, Config, Error, Fetched, Peer, PinLimits, PinReport, Progress, Stats, Swept, Walked,
-};
+use crate::bitswap::service::Traffic;
+use crate::block::{check_size, cid_of, inline, Key};
+use crate::core::{reachable, walk_local, Core, Task};
+use crate::store::{lock, Store};
+use crate::swarm::{peer_of, Command, View};
+use crate::{AddOptions, Added, Config, Error, Peer, PinLimits, PinReport, Progress, Stats, Swept, Walked};
 
-/// A running node. Clones are the same node; it stops when the last clone is dropped or at [`Node::stop`].
+/// A running node. Clones are the same node; it stops at [`Node::stop`], or when the last clone is dropped.
 #[derive(Clone)]
-pub struct Node {}
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Node").field(&self.inner.id).finish()
+    }
+}
+
+struct Inner {
+    id: PeerId,
+    core: Core,
+    runtime: Handle,
+    swarm: mpsc::Sender<Command>,
+    view: Arc<Mutex<View>>,
+    traffic: Traffic,
+    database: PathBuf,
+    /// Dropping it stops the node.
+    stop: Mutex<Option<oneshot::Sender<()>>>,
+    ended: watch::Receiver<bool>,
+}
 
 impl Node {
     /// Opens the store, loads or makes the key, and starts listening and dialling, on threads of its own.
     ///
     /// # Errors
-    /// [`Error::Locked`], [`Error::Key`], [`Error::Listen`], [`Error::Address`], [`Error::Io`], [`Error::Store`].
-    pub async fn start(_config: Config) -> Result<Node, Error> {
-        Err(Error::Stopped)
+    /// [`Error::Locked`], [`Error::Key`], [`Error::Listen`], [`Error::Address`], [`Error::Io`], [`Error::Store`],
+    /// [`Error::Format`].
+    pub async fn start(config: Config) -> Result<Node, Error> {
+        Ok(Node { inner: Arc::new(start::start(config).await?) })
     }
+
+    /// Stops the node: requests in flight end with [`Error::Stopped`], what was acknowledged is on disk, and the data
+    /// directory is free when this returns. A second call waits for the first.
+    pub async fn stop(&self) {
+        drop(lock(&self.inner.stop).take());
+        let mut ended = self.inner.ended.clone();
+        let _ = ended.wait_for(|ended| *ended).await; // an error: the thread is gone, too
+    }
+
     /// This node's identity.
     pub fn peer_id(&self) -> PeerId {
-        PeerId::random()
+        self.inner.id
     }
+
     /// Addresses listened on, and those announced, each with this node's `/p2p/` part.
     pub fn addrs(&self) -> Vec<Multiaddr> {
-        Vec::new()
+        lock(&self.inner.view).addresses.clone()
     }
+
+    /// Connected peers, in the order of their ids.
+    pub fn peers(&self) -> Vec<Peer> {
+        lock(&self.inner.view).peers.clone()
+    }
+
     /// Dials a peer once, unless it is connected. The address has a `/p2p/` part.
     ///
     /// # Errors
     /// [`Error::Address`], [`Error::Unreachable`].
-    pub async fn connect(&self, _peer: Multiaddr) -> Result<PeerId, Error> {
-        Err(Error::Stopped)
+    pub async fn connect(&self, peer: Multiaddr) -> Result<PeerId, Error> {
+        let id = peer_of(&peer)?;
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::Dial { peer: id, address: peer, reply }).await?;
+        answer.await.map_err(|_| Error::Stopped)??;
+        Ok(id)
     }
-    /// Adds a peer to those that the node stays connected with, until it stops.
+
+    /// Stays connected with a peer until the node stops: dials it now, and again whenever it is lost, with growing pauses
+    /// of at most 75 s.
     ///
     /// # Errors
     /// [`Error::Address`].
-    pub async fn keep(&self, _peer: Multiaddr) -> Result<PeerId, Error> {
-        Err(Error::Stopped)
+    pub async fn keep(&self, peer: Multiaddr) -> Result<PeerId, Error> {
+        let id = peer_of(&peer)?;
+        self.command(Command::Keep { peer: id, address: peer }).await?;
+        Ok(id)
     }
-    /// Connected peers.
-    pub fn peers(&self) -> Vec<Peer> {
-        Vec::new()
+
+    async fn command(&self, command: Command) -> Result<(), Error> {
+        self.inner.swarm.send(command).await.map_err(|_| Error::Stopped)
     }
-    /// A block, from the store or else from connected peers. Waits as long as it takes: put a timeout around it;
-    /// dropping the future takes the want back.
+
+    /// A block, from the store or else from connected peers. Waits as long as it takes: put a timeout around it; dropping
+    /// the future takes the want back.
     ///
     /// # Errors
-    /// [`Error::Store`], [`Error::Full`], [`Error::Stopped`].
-    pub async fn get(&self, _cid: &Cid) -> Result<Bytes, Error> {
-        Err(Error::Stopped)
+    /// [`Error::Hash`], [`Error::Store`], [`Error::Full`].
+    pub async fn get(&self, cid: &Cid) -> Result<Bytes, Error> {
+        self.inner.core.get(*cid).await
     }
+
     /// A block, if it is in the store.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn local(&self, _cid: &Cid) -> Result<Option<Bytes>, Error> {
-        Err(Error::Stopped)
+    pub async fn local(&self, cid: &Cid) -> Result<Option<Bytes>, Error> {
+        if let Some(bytes) = inline(cid) {
+            return Ok(Some(Bytes::copy_from_slice(bytes)));
+        }
+        let key = Key::of(cid);
+        self.blocking(move |store| store.get(&key)).await
     }
+
     /// Whether a block is in the store.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn has(&self, _cid: &Cid) -> Result<bool, Error> {
-        Err(Error::Stopped)
+    pub async fn has(&self, cid: &Cid) -> Result<bool, Error> {
+        Ok(self.size(cid).await?.is_some())
     }
-    /// The bytes of a block in the store.
+
+    /// The bytes of a block in the store, by the index alone.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn size(&self, _cid: &Cid) -> Result<Option<u64>, Error> {
-        Err(Error::Stopped)
+    pub async fn size(&self, cid: &Cid) -> Result<Option<u64>, Error> {
+        if let Some(bytes) = inline(cid) {
+            return Ok(Some(bytes.len() as u64));
+        }
+        let key = Key::of(cid);
+        Ok(self.blocking(move |store| store.meta(&key)).await?.map(|meta| meta.size))
     }
+
     /// Stores a block under its sha2-256 CID of version 1. Durable on return; unpinned, so the next [`Node::gc`] removes it.
     ///
     /// # Errors
     /// [`Error::BlockTooLarge`], [`Error::Full`], [`Error::Store`].
-    pub async fn put(&self, _codec: u64, _bytes: impl Into<Bytes>) -> Result<Cid, Error> {
-        Err(Error::Stopped)
+    pub async fn put(&self, codec: u64, bytes: impl Into<Bytes>) -> Result<Cid, Error> {
+        let (core, bytes) = (self.inner.core.clone(), bytes.into());
+        check_size(&bytes)?;
+        let work = async move {
+            let cid = cid_of(Version::V1, codec, &bytes);
+            core.put(vec![(cid, bytes)]).await?;
+            Ok(cid)
+        };
+        Task::spawn(&self.inner.runtime, work).join().await?
     }
-    /// Fetches what is missing of a DAG and pins it. `progress` is called on the caller's task whenever the counts grew.
-    /// The pin is recorded, durably, once every block is here. Dropping the future ends the work; what came stays until
-    /// the next [`Node::gc`], so a second call resumes. A DAG that is pinned already answers from its record.
+
+    /// Fetches what is missing of a DAG and pins it. `progress` is called on the caller's task when the counts grew; a DAG
+    /// whose blocks cannot be found makes no progress and no end, so watch it. The pin is recorded, durably, once every
+    /// block is here. Dropping the future ends the work; what came stays until the next [`Node::gc`], so a second call
+    /// resumes. A root that is pinned already answers from its record.
     ///
     /// # Errors
-    /// [`Error::TooManyBytes`], [`Error::TooManyBlocks`], [`Error::Codec`], [`Error::Malformed`], [`Error::Store`], [`Error::Full`].
+    /// [`Error::TooManyBytes`], [`Error::TooManyBlocks`], [`Error::Codec`], [`Error::Hash`], [`Error::Malformed`],
+    /// [`Error::Store`], [`Error::Full`].
     pub async fn pin(
         &self,
-        _cid: &Cid,
-        _limits: PinLimits,
-        _progress: impl FnMut(Progress),
+        cid: &Cid,
+        limits: PinLimits,
+        mut progress: impl FnMut(Progress),
     ) -> Result<PinReport, Error> {
-        Err(Error::Stopped)
+        let (tell, mut told) = watch::channel(Progress::default());
+        let task =
+            Task::spawn(&self.inner.runtime, crate::pin::pin(self.inner.core.clone(), *cid, limits, tell));
+        let mut outcome = std::pin::pin!(task.join());
+        loop {
+            tokio::select! {
+                biased;
+                Ok(()) = told.changed() => {
+                    let now = *told.borrow_and_update();
+                    progress(now);
+                }
+                outcome = &mut outcome => return outcome?,
+            }
+        }
     }
+
     /// Forgets a pin; says whether there was one. Its blocks stay until [`Node::gc`].
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn unpin(&self, _cid: &Cid) -> Result<bool, Error> {
-        Err(Error::Stopped)
+    pub async fn unpin(&self, cid: &Cid) -> Result<bool, Error> {
+        self.inner.core.store.remove_pin(*cid).await
     }
+
     /// All pins, in the order of their CIDs' bytes.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub async fn pins(&self) -> Result<Vec<PinReport>, Error> {
-        Err(Error::Stopped)
+        self.blocking(Store::pins).await
     }
-    /// The pin of this root, if it is pinned, whatever the version of the CID.
+
+    /// The pin of a root, whatever the version of the CID.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn pinned(&self, _cid: &Cid) -> Result<Option<PinReport>, Error> {
-        Err(Error::Stopped)
+    pub async fn pinned(&self, cid: &Cid) -> Result<Option<PinReport>, Error> {
+        let cid = *cid;
+        self.blocking(move |store| store.pin(&cid)).await
     }
-    /// Whether this root is pinned, whatever the version of the CID.
+
+    /// Whether a root is pinned, whatever the version of the CID.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub async fn is_pinned(&self, _cid: &Cid) -> Result<bool, Error> {
-        Err(Error::Stopped)
+    pub async fn is_pinned(&self, cid: &Cid) -> Result<bool, Error> {
+        Ok(self.pinned(cid).await?.is_some())
     }
-    /// Adds a file as UnixFS. The reader is polled on the caller's task; hashing and storing are not done there.
+
+    /// Adds a file as UnixFS. The reader is polled on the caller's task; hashing and storing are not done there. Dropping
+    /// the future leaves nothing pinned.
     ///
     /// # Errors
-    /// [`Error::Io`] from the reader, [`Error::Store`], [`Error::Full`].
-    pub async fn add(&self, _reader: impl AsyncRead + Unpin, _options: AddOptions) -> Result<Added, Error> {
-        Err(Error::Stopped)
+    /// [`Error::Io`] from the reader or for a chunk size out of range, [`Error::Store`], [`Error::Full`].
+    pub async fn add(&self, mut reader: impl AsyncRead + Unpin, options: AddOptions) -> Result<Added, Error> {
+        let size = options.chunk_bytes;
+        if !(1..=AddOptions::MAX_CHUNK).contains(&size) {
+            return Err(std::io::Error::from(std::io::ErrorKind::InvalidInput).into());
+        }
+        let (chunks, queue) = mpsc::channel(8);
+        let adding = Task::spawn(
+            &self.inner.runtime,
+            crate::unixfs::add::add(self.inner.core.clone(), options, queue),
+        );
+        loop {
+            let mut room = BytesMut::with_capacity(size).limit(size);
+            while room.has_remaining_mut() && reader.read_buf(&mut room).await? > 0 {}
+            let last = room.has_remaining_mut();
+            let chunk = room.into_inner();
+            // A queue that is closed: the outcome below says why.
+            if !chunk.is_empty() && chunks.send(Some(chunk.freeze())).await.is_err() {
+                break;
+            }
+            if last {
+                let _ = chunks.send(None).await;
+                break;
+            }
+        }
+        adding.join().await?
     }
-    /// The bytes of a UnixFS file (or of a raw block) in order, fetching what is missing with some read-ahead.
-    pub fn cat(&self, _cid: &Cid) -> BoxStream<'static, Result<Bytes, Error>> {
-        Box::pin(futures::stream::empty())
+
+    /// The bytes of a UnixFS file (or of a raw block) in order, fetching what is missing with some read-ahead. Ends after
+    /// an error.
+    pub fn cat(&self, cid: &Cid) -> BoxStream<'static, Result<Bytes, Error>> {
+        let (pieces, queue) = mpsc::channel(4);
+        let task =
+            Task::spawn(&self.inner.runtime, crate::unixfs::cat::cat(self.inner.core.clone(), *cid, pieces));
+        stream(queue, task)
     }
+
     /// A whole file of at most `max_bytes`.
     ///
     /// # Errors
-    /// [`Error::TooManyBytes`], and those of [`Node::cat`].
-    pub async fn read(&self, _cid: &Cid, _max_bytes: u64) -> Result<Bytes, Error> {
-        Err(Error::Stopped)
+    /// [`Error::TooManyBytes`], [`Error::NotAFile`], [`Error::Malformed`], and those of [`Node::get`].
+    pub async fn read(&self, cid: &Cid, max_bytes: u64) -> Result<Bytes, Error> {
+        let mut pieces = self.cat(cid);
+        let mut file = BytesMut::new();
+        while let Some(piece) = pieces.next().await {
+            file.extend_from_slice(&piece?);
+            if file.len() as u64 > max_bytes {
+                return Err(Error::TooManyBytes { limit: max_bytes });
+            }
+        }
+        Ok(file.freeze())
     }
+
     /// Each distinct block of a DAG in the store, once, depth first in the order of the links, identity CIDs excluded.
     /// Asks nobody: a missing block ends the walk with [`Error::NotHere`].
-    pub fn walk(&self, _cid: &Cid) -> BoxStream<'static, Result<Walked, Error>> {
-        Box::pin(futures::stream::empty())
+    pub fn walk(&self, cid: &Cid) -> BoxStream<'static, Result<Walked, Error>> {
+        let (blocks, queue) = mpsc::channel(256);
+        let (store, root) = (self.inner.core.store.clone(), *cid);
+        let walk = self.inner.runtime.spawn_blocking(move || {
+            for walked in walk_local(&store, vec![root]) {
+                if blocks.blocking_send(walked).is_err() {
+                    break;
+                }
+            }
+        });
+        stream(queue, walk)
     }
+
     /// Removes every block that no pin reaches. Blocks of pins and adds in flight are safe.
     ///
     /// # Errors
-    /// [`Error::Store`]; [`Error::NotHere`] if a pinned block is missing (then nothing was removed).
+    /// [`Error::Store`]; [`Error::NotHere`] if a block of a pin is missing (then nothing was removed).
     pub async fn gc(&self) -> Result<Swept, Error> {
-        Err(Error::Stopped)
+        self.blocking(|store| store.sweep(reachable)).await
     }
+
     /// Counters.
     ///
     /// # Errors
-    /// [`Error::Store`].
+    /// [`Error::Io`] if the size of the database file cannot be had.
     pub async fn stats(&self) -> Result<Stats, Error> {
-        Err(Error::Stopped)
+        let database = self.inner.database.clone();
+        let (totals, file) =
+            self.blocking(move |store| Ok((store.totals(), std::fs::metadata(database)?))).await?;
+        let mut stats = Stats {
+            blocks: totals.blocks,
+            bytes: totals.bytes,
+            disk_bytes: file.len(),
+            pins: totals.pins,
+            peers: self.peers().len() as u64,
+            ..Stats::default()
+        };
+        self.inner.traffic.report(&mut stats);
+        Ok(stats)
     }
-    /// Stops the node and joins its threads. Requests in flight end with [`Error::Stopped`].
-    ///
-    /// # Errors
-    /// None today.
-    pub async fn stop(&self) -> Result<(), Error> {
-        Ok(())
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let store = self.inner.core.store.clone();
+        self.inner.runtime.spawn_blocking(move || work(&store)).await.map_err(|_| Error::Stopped)?
     }
 }
 
-/// Asks one peer, and nobody else, for blocks, over a fresh connection under a fresh identity; nothing is stored or served.
-/// Answers come in the order of `cids`. `deadline` bounds all of it; `max_bytes` bounds the blocks together.
-/// Works on any runtime (it uses a thread of its own); dropping the future ends it.
-///
-/// # Errors
-/// [`Error::Address`], [`Error::Unreachable`] if the peer could not be dialled or broke off, [`Error::Deadline`] if it was
-/// not even connected by then, [`Error::TooManyBytes`], [`Error::Hash`].
-pub async fn fetch_from(
-    _peer: Multiaddr,
-    _cids: Vec<Cid>,
-    _deadline: Duration,
-    _max_bytes: u64,
-) -> Result<Vec<Fetched>, Error> {
-    Err(Error::Stopped)
+/// What a task sends, for as long as the stream is wanted. `owner` is dropped with the stream.
+fn stream<T: Send + 'static>(
+    queue: mpsc::Receiver<Result<T, Error>>,
+    owner: impl Send + 'static,
+) -> BoxStream<'static, Result<T, Error>> {
+    let next = |(mut queue, owner): (mpsc::Receiver<_>, _)| async move {
+        queue.recv().await.map(|item| (item, (queue, owner)))
+    };
+    futures::stream::unfold((queue, owner), next).boxed()
 }

@@ -53,9 +53,9 @@ pub(super) struct Import {
 
 pub(super) fn execute(account: &Account, context: &Context) -> Result<(), Fault> {
     match account {
-        Account::New(place) => make(place, context, |path, password| {
-            keystore::create(path, password, Cost::STANDARD)
-        }),
+        Account::New(place) => {
+            make(place, context, |path, password| keystore::create(path, password, Cost::STANDARD))
+        }
         Account::Import(import) => {
             let secret = read_key(&import.from)?;
             make(&import.place, context, |path, password| {
@@ -141,8 +141,10 @@ fn list(dir: Option<&Path>, context: &Context) -> Result<(), Fault> {
     let items: Vec<_> =
         found.iter().map(|(path, address)| json!({"address": address, "keystore": path})).collect();
     context.output.answer(&json!({"items": items, "next": null}), || {
-        let rows: Vec<_> =
-            found.iter().map(|(path, address)| vec![address.to_string(), path.display().to_string()]).collect();
+        let rows: Vec<_> = found
+            .iter()
+            .map(|(path, address)| vec![address.to_string(), path.display().to_string()])
+            .collect();
         output::table(&["address", "key file"], &rows, &format!("no key files in {}", dir.display()))
     });
     Ok(())

@@ -47,7 +47,10 @@ impl Client {
     fn ask(&self, method: &str, path: &str, body: &str, patience: Duration) -> Result<Value, Fault> {
         let stream = UnixStream::connect(&self.socket).map_err(|error| self.absent(&error))?;
         let lost = |error: io::Error| {
-            Fault::new(Code::Unreachable, format!("{}: the node did not answer: {error}", self.socket.display()))
+            Fault::new(
+                Code::Unreachable,
+                format!("{}: the node did not answer: {error}", self.socket.display()),
+            )
         };
         let (status, body) = exchange(stream, method, path, body, patience).map_err(lost)?;
         let document: Value = serde_json::from_slice(&body)
@@ -63,10 +66,13 @@ impl Client {
         let dir = self.data_dir.display();
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                let text = format!("{dir}: no node is running on this data directory: start one with scatter run");
+                let text =
+                    format!("{dir}: no node is running on this data directory: start one with scatter run");
                 Fault::new(Code::NoNode, text).about("node.data_dir")
             }
-            _ => Fault::new(Code::NoNode, format!("{}: {error}", self.socket.display())).about("node.data_dir"),
+            _ => {
+                Fault::new(Code::NoNode, format!("{}: {error}", self.socket.display())).about("node.data_dir")
+            }
         }
     }
 }
@@ -79,8 +85,9 @@ fn fault(status: u16, document: &Value) -> Fault {
         500..=599 => Code::Unreachable,
         _ => Code::Refused,
     });
-    let message = error["message"].as_str().map_or_else(|| format!("the node answered {status}"), str::to_owned);
-    Fault { code, message, key: error["key"].as_str().map(str::to_owned) }
+    let message =
+        error["message"].as_str().map_or_else(|| format!("the node answered {status}"), str::to_owned);
+    Fault { key: error["key"].as_str().map(str::to_owned), ..Fault::new(code, message) }
 }
 
 /// One question and its answer: status and body. HTTP/1.0, so that the answer ends with the connection.
@@ -134,7 +141,10 @@ mod tests {
         assert_eq!(answered("HTTP/1.0 200 OK\r\na: b\r\n\r\n{\"x\":1}").unwrap()["x"], 1);
         let text = "HTTP/1.0 409 Conflict\r\n\r\n{\"error\":{\"code\":\"refused\",\"message\":\"no\",\"key\":\"a.b\"}}";
         let fault = answered(text).unwrap_err();
-        assert_eq!((fault.code, fault.message.as_str(), fault.key.as_deref()), (Code::Refused, "no", Some("a.b")));
+        assert_eq!(
+            (fault.code, fault.message.as_str(), fault.key.as_deref()),
+            (Code::Refused, "no", Some("a.b"))
+        );
         assert_eq!(answered("HTTP/1.0 404 Not Found\r\n\r\n{}").unwrap_err().code, Code::NotFound);
         assert_eq!(answered("nonsense").unwrap_err().code, Code::Unreachable);
     }

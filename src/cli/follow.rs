@@ -90,8 +90,11 @@ fn finished(result: &Value) -> Result<Value, Fault> {
     match result["result"].as_str() {
         Some("mined") => Ok(result.clone()),
         Some("reverted") => {
-            let text = format!("the transaction {} was reverted; it cost {}", output::cell(&result["tx"]),
-                output::money(&result["cost"]));
+            let text = format!(
+                "the transaction {} was reverted; it cost {}",
+                output::cell(&result["tx"]),
+                output::money(&result["cost"])
+            );
             Err(Fault::new(Code::Refused, text))
         }
         _ => {

@@ -15,7 +15,6 @@ mod check;
 mod client;
 mod follow;
 mod output;
-mod register;
 mod run;
 mod status;
 mod terminal;
@@ -55,8 +54,6 @@ enum Command {
     /// Make, import and list accounts.
     #[command(subcommand)]
     Account(account::Account),
-    /// Register this node's account with the market.
-    Register(register::Register),
     /// Place and look at bids.
     #[command(subcommand)]
     Bid(bid::Bid),
@@ -77,7 +74,8 @@ struct Context {
 impl Context {
     /// The configuration, file and environment together.
     fn config(&self) -> Result<Config, Fault> {
-        let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        let text =
+            |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
         Ok(Config::load(self.common.config.as_deref(), std::env::vars_os().filter_map(text))?)
     }
 
@@ -122,7 +120,6 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Fault> {
         Command::Run => run::execute(&context.config()?),
         Command::Check => check::execute(context),
         Command::Account(account) => account::execute(&account, context),
-        Command::Register(register) => register::execute(&register, context),
         Command::Bid(bid) => bid::execute(&bid, context),
         Command::Withdraw(waiting) => withdraw::execute(&waiting, context),
         Command::Status => status::execute(context),

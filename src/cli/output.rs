@@ -187,7 +187,9 @@ mod tests {
 
     #[test]
     fn spans_and_sizes_read_easily() {
-        for (seconds, text) in [(0, "0 s"), (59, "59 s"), (3_661, "1 h 1 m"), (604_800, "7 d"), (90_061, "1 d 1 h")] {
+        for (seconds, text) in
+            [(0, "0 s"), (59, "59 s"), (3_661, "1 h 1 m"), (604_800, "7 d"), (90_061, "1 d 1 h")]
+        {
             assert_eq!(span(seconds), text);
         }
         for (bytes, text) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (20 << 30, "20.0 GiB")] {

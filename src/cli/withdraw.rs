@@ -14,7 +14,8 @@ pub(super) fn execute(waiting: &Waiting, context: &Context) -> Result<(), Fault>
     if let Some(result) = &result {
         if follow::event(result, "withdrawn").is_none() {
             let reason = follow::event(result, "withdraw_failed").map(|event| output::cell(&event["reason"]));
-            let text = format!("the market paid nothing out: {}", reason.unwrap_or_else(|| "no reason told".into()));
+            let text =
+                format!("the market paid nothing out: {}", reason.unwrap_or_else(|| "no reason told".into()));
             return Err(Fault::new(Code::Refused, text));
         }
     }

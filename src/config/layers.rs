@@ -8,6 +8,7 @@ use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use secrecy::SecretString;
+use serde::Serialize;
 
 /// Every key with its default.
 pub(super) const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -21,7 +22,7 @@ const SEPARATOR: &str = "__";
 const PASSWORD: &str = "wallet.password";
 
 /// One mistake in a configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mistake {
     /// Which key, such as `chain.poll`; empty where the file as a whole is wrong.
     pub key: String,

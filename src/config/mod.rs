@@ -23,6 +23,7 @@ mod layers;
 mod read;
 mod secrets;
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests write the files that are read")]
 mod tests;
 mod values;
 

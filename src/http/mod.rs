@@ -2,7 +2,10 @@
 //!
 //! The workers run on threads of their own and hold only [`Door`]s to the actors' arbiter.
 
+pub mod control;
 pub mod firewall;
+pub mod metrics;
+pub mod status;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;

@@ -7,6 +7,7 @@ pub mod bid;
 pub mod cids;
 pub mod dag;
 pub mod egress;
+pub mod evidence;
 pub mod limits;
 pub mod listening;
 pub mod market;

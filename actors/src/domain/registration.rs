@@ -100,7 +100,10 @@ mod tests {
         let address = me().to_string();
         for (host, endpoint) in [
             (r#"{"multiaddr": "/ip4/1.2.3.4/tcp/4001/p2p/12D3"}"#, None),
-            (r#"{"multiaddr": "/x", "endpoint": "https://h.example", "other": [1]}"#, Some("https://h.example")),
+            (
+                r#"{"multiaddr": "/x", "endpoint": "https://h.example", "other": [1]}"#,
+                Some("https://h.example"),
+            ),
             ("{}", None),
         ] {
             for address in [&address, &address.to_uppercase().replace("0X", "0x"), &address[2..].to_owned()] {

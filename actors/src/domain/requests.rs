@@ -363,4 +363,42 @@ mod tests {
             assert!(read(Received { bids: &[wrong], ..base }).is_err(), "{wrong}");
         }
     }
+
+    /// The one target of a question with that CID text.
+    fn target_of(question: Question, text: &str) -> String {
+        match question {
+            Question::Probe | Question::Raw(_) | Question::RawHead(_) => format!("/ipfs/{text}?format=raw"),
+            Question::Block(_) => format!("/api/v0/block/get?arg={text}"),
+            Question::Stat(_) => format!("/api/v0/block/stat?arg={text}"),
+            Question::Pinned(_) => format!("/api/v0/pin/ls?arg={text}"),
+            Question::Identity => "/api/v0/id".into(),
+            Question::Agent => "/api/v0/version".into(),
+        }
+    }
+
+    proptest::proptest! {
+        /// I10: what is let through is, byte for byte, a route with a CID in it; any change to it is not.
+        #[test]
+        fn whatever_is_let_through_is_exactly_a_route_and_a_cid(
+            route in proptest::sample::select(vec![
+                "/ipfs/V1?format=raw", "/ipfs/V0?format=raw", "/ipfs/bafkqaaa?format=raw", "/api/v0/id",
+                "/api/v0/block/get?arg=V1", "/api/v0/block/stat?arg=V0", "/api/v0/pin/ls?arg=V1",
+                "/api/v0/version",
+            ]),
+            post in proptest::bool::ANY,
+            at in 0..200usize,
+            cut in 0..4usize,
+            put in "(\\PC{0,3}|[/?&=%.;#A-Za-z0-9]{0,6}|%2[fFeE]|\\.\\./|&arg=x|\r\n|\x00)",
+        ) {
+            let target = route.replace("V1", V1).replace("V0", V0);
+            let (at, mut target) = (at.min(target.len()), target);
+            target.replace_range(at..(at + cut).min(target.len()), &put);
+            if let Ok(question) = ask(if post { "POST" } else { "GET" }, &target) {
+                let text = target.strip_prefix("/ipfs/").and_then(|t| t.split('?').next());
+                let text = text.or_else(|| target.split("arg=").nth(1)).unwrap_or_default().to_owned();
+                proptest::prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric()));
+                proptest::prop_assert_eq!(target_of(question, &text), target);
+            }
+        }
+    }
 }

@@ -80,6 +80,9 @@ struct Block {
     mined: Vec<Mined>,
 }
 
+/// Blocks that a reorg removed.
+pub struct Branch(Vec<Block>);
+
 /// The chain.
 pub struct FakeChain {
     id: u64,
@@ -95,6 +98,8 @@ pub struct FakeChain {
     forks: Cell<u64>,
     broke: Cell<bool>,
     owed: Cell<u128>,
+    orphans: RefCell<Vec<Receipt>>,
+    tells_orphans: Cell<bool>,
     skip: Cell<u64>,
     /// Whether the rule is the market's, so that the views tell of it.
     has_market: bool,
@@ -133,6 +138,8 @@ impl FakeChain {
             forks: Cell::new(0),
             broke: Cell::new(false),
             owed: Cell::new(0),
+            orphans: RefCell::default(),
+            tells_orphans: Cell::new(false),
             skip: Cell::new(0),
             has_market: false,
         }
@@ -245,14 +252,29 @@ impl FakeChain {
         }
     }
     /// Removes the newest blocks; what was mined in them waits again. The next blocks differ.
-    pub fn reorg(&self, depth: u64) {
+    pub fn reorg(&self, depth: u64) -> Branch {
         self.forks.set(self.forks.get() + 1);
-        for _ in 0..depth {
-            let block = self.blocks.borrow_mut().pop().unwrap();
-            for mined in block.mined {
-                self.pool.borrow_mut().entry((mined.tx.from, mined.tx.nonce)).or_insert(mined.tx);
-            }
+        let height = self.blocks.borrow().len() - usize::try_from(depth).unwrap();
+        let removed = self.blocks.borrow_mut().split_off(height);
+        for mined in removed.iter().flat_map(|block| &block.mined) {
+            let mut pool = self.pool.borrow_mut();
+            pool.entry((mined.tx.from, mined.tx.nonce)).or_insert_with(|| mined.tx.clone());
+            self.orphans.borrow_mut().push(mined.receipt.clone());
         }
+        Branch(removed)
+    }
+    /// Makes a removed branch canonical again, and forgets all that stood in its place.
+    pub fn back_to(&self, branch: Branch) {
+        let height = self.blocks.borrow().len() as u64 - branch.0[0].header.number.0;
+        self.reorg(height);
+        for mined in branch.0.iter().flat_map(|block| &block.mined) {
+            self.pool.borrow_mut().remove(&(mined.tx.from, mined.tx.nonce));
+        }
+        self.blocks.borrow_mut().extend(branch.0);
+    }
+    /// Lets the provider tell receipts out of blocks that a reorg removed, or not any more.
+    pub fn tell_orphans(&self, tell: bool) {
+        self.tells_orphans.set(tell);
     }
 
     fn execute(&self, tx: Tx, number: u64, hash: BlockHash, time: ChainTime) -> Mined {
@@ -491,7 +513,9 @@ impl Chain for FakeChain {
     fn receipt(&self, tx: TxHash) -> Answer<'_, Option<Receipt>, Error> {
         self.answer("receipt", move |head| {
             let known = |mined: &Mined| mined.receipt.tx == tx && mined.receipt.block.0 <= head;
-            Ok(self.mined().into_iter().find(known).map(|mined| mined.receipt))
+            let orphan = self.orphans.borrow().iter().find(|receipt| receipt.tx == tx).cloned();
+            let orphan = orphan.filter(|_| self.tells_orphans.get());
+            Ok(orphan.or_else(|| self.mined().into_iter().find(known).map(|mined| mined.receipt)))
         })
     }
 }

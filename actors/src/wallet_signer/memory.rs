@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::Counts;
 use crate::domain::backoff::Backoff;
 use crate::domain::units::{BlockHeight, Wei};
 use crate::domain::wallet::slot::{Recall, Urge};
@@ -65,6 +66,8 @@ pub(super) struct Memory {
     pub(super) balance: Option<Wei>,
     pub(super) credit: Option<Wei>,
     pub(super) latest: Option<u64>,
+    /// What happened since the start.
+    pub(super) counts: Counts,
     /// What somebody should know, by subject.
     pub(super) alerts: BTreeMap<&'static str, String>,
 }

@@ -59,7 +59,7 @@ fn rule(
         MarketCall::Accept(BidId(13)) => Err("unlucky".into()),
         MarketCall::Accept(bid) => {
             let taken = |mined: &&Mined| mined.receipt.succeeded && mined.tx.call == MarketCall::Accept(*bid);
-            match history.iter().any(|mined| taken(mined)) {
+            match history.iter().any(taken) {
                 true => Err("accepted before".into()),
                 false => Ok(vec![MarketEvent::Accepted { bid: *bid, when: ChainTime(0), hoster: from }]),
             }

@@ -374,3 +374,54 @@ async fn a_validators_probe_gets_from_it_what_it_needs() {
     let cautious = HttpProbe::new(Egress::new(true, 1, vec![]));
     assert!(matches!(cautious.ask(ask(ME, None, site.cid)).await, Err(Error::Forbidden(_))));
 }
+
+#[actix_rt::test]
+async fn it_speaks_tls_itself_and_counts_connections_there_too() {
+    use crate::adapters::hoster_probe::{HttpProbe, Resolve};
+    use actix_web::dev::Service;
+    use futures::FutureExt;
+    use scatter_actors::domain::egress::Egress;
+    use scatter_actors::ports::hoster_probe::{Ask, HosterProbe};
+
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let issued = rcgen::generate_simple_self_signed(vec!["hoster.test".to_string()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(issued.key_pair.serialize_der()).unwrap();
+    let certificates = vec![issued.cert.der().clone()];
+    let tls =
+        rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(certificates, key).unwrap();
+    let config = Config { tls: Some(tls), connections_per_source: 1, ..here() };
+    let site = site(config, free(), BLOCK);
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(issued.cert.der().clone()).unwrap();
+    let trusting = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let local: Resolve = Rc::new(|_, _| async { Ok(vec![Ipv4Addr::LOCALHOST.into()]) }.boxed_local());
+    let probe = HttpProbe::with(Egress::new(true, 1337, vec![]), trusting.clone(), local);
+    let ask = || Ask {
+        endpoint: format!("https://hoster.test:{}", site.address.port()),
+        hoster: ME,
+        bid: Some(BID),
+        cid: site.cid,
+        max_bytes: 1 << 20,
+        timeout_ms: 5_000,
+        fresh: true,
+    };
+    let patience = tokio::time::timeout(Duration::from_secs(10), async {
+        // One connection at a time: the next is served as soon as the server has seen the last one end.
+        for _ in 0..3 {
+            while probe.ask(ask()).await.map(|reply| reply.body) != Ok(BLOCK.to_vec()) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    });
+    assert!(patience.await.is_ok());
+    // While somebody holds the one place with an idle connection, another gets none.
+    let tcp = tokio::net::TcpStream::connect(site.address).await.unwrap();
+    let connector = actix_tls::connect::rustls_0_23::TlsConnector::service(Arc::new(trusting));
+    let idle = connector.call(actix_tls::connect::Connection::new("hoster.test", tcp)).await.unwrap();
+    // (The client's side of a handshake is over a moment before the server's.)
+    let patience =
+        tokio::time::timeout(Duration::from_secs(10), async { while probe.ask(ask()).await.is_ok() {} });
+    assert!(patience.await.is_ok());
+    drop(idle);
+}

@@ -305,6 +305,11 @@ impl Stage {
         }
     }
 
+    /// Whether an announcement begins the audit: there is none yet, or a reorg took it back.
+    pub fn may_be_announced(&self) -> bool {
+        matches!(self, Self::Placed | Self::Skipped { reason: Skip::Retracted })
+    }
+
     /// Whether nothing more is learnt and no vote will come: short of a reorg, and of the money.
     pub fn is_over(&self) -> bool {
         matches!(self, Self::Voted { .. } | Self::Abstained { .. } | Self::Skipped { .. })
@@ -315,12 +320,8 @@ impl Stage {
 pub fn step(stage: &Stage, event: &Event, case: Case<'_>, now: Now) -> Step {
     let stay = || Step::to(stage.clone(), []);
     match event {
-        Event::Announced => match stage {
-            Stage::Placed | Stage::Skipped { reason: Skip::Retracted } => {
-                Step::to(Stage::Due, [Effect::Qualify])
-            }
-            _ => stay(),
-        },
+        Event::Announced if stage.may_be_announced() => Step::to(Stage::Due, [Effect::Qualify]),
+        Event::Announced => stay(),
         Event::Qualified(Ok(())) if *stage == Stage::Due => watch(case, 0),
         Event::Qualified(Err(reason)) if *stage == Stage::Due => skipped(reason),
         Event::Qualified(_) => stay(),
@@ -342,7 +343,9 @@ pub fn step(stage: &Stage, event: &Event, case: Case<'_>, now: Now) -> Step {
         },
         Event::PayoutSeen { paid } => match stage {
             Stage::Decided { .. } if *paid => abstained("the payout is triggered already"),
-            Stage::Decided { verdict, .. } => Step::to(stage.clone(), [Effect::Testify { verdict: *verdict }]),
+            Stage::Decided { verdict, .. } => {
+                Step::to(stage.clone(), [Effect::Testify { verdict: *verdict }])
+            }
             _ => stay(),
         },
         Event::BidSeen { settled, turn } => match stage {

@@ -69,6 +69,11 @@ impl Plan {
         }
     }
 
+    /// The moment whose secret a slot uses: the last of its stratum.
+    pub fn secret_moment(self, slot: u32) -> ChainTime {
+        self.stratum(slot).until.minus(1)
+    }
+
     /// The secret moment of a slot: uniform in its stratum, known only with the slot's secret.
     pub fn due(self, bid: BidKey, slot: u32, secret: Digest) -> ChainTime {
         let Stratum { from, until } = self.stratum(slot);

@@ -203,6 +203,15 @@ impl Try {
         }
     }
 
+    /// Blocks that were asked for again.
+    pub fn rechecked(&self) -> Vec<Cid> {
+        let again = self.asked.iter().filter(|asked| asked.purpose == Purpose::Recheck);
+        let mut cids: Vec<Cid> = again.map(|asked| asked.cid).collect();
+        cids.sort();
+        cids.dedup();
+        cids
+    }
+
     /// Whether the probe was answered.
     pub fn found_somebody(&self) -> bool {
         self.asked.iter().any(|q| q.purpose == Purpose::Probe && q.answer.is_right())
@@ -332,10 +341,22 @@ mod tests {
             ("nobody answered the probe", vec![(Probe, silent())], Standing::Dark),
             ("the probe was never answered", vec![(Leaf, right())], Standing::Dark),
             ("silence", vec![probe.clone(), (Leaf, silent())], Standing::Dark),
-            ("it came at the second try", vec![probe.clone(), (Leaf, silent()), (now, right())], Standing::Passed),
+            (
+                "it came at the second try",
+                vec![probe.clone(), (Leaf, silent()), (now, right())],
+                Standing::Passed,
+            ),
             ("missing once", vec![probe.clone(), (Leaf, missing())], Standing::Dark),
-            ("it came at the confirmation", vec![probe.clone(), (Leaf, missing()), (now, right())], Standing::Passed),
-            ("missing, then silence", vec![probe.clone(), (Leaf, missing()), (now, silent())], Standing::Dark),
+            (
+                "it came at the confirmation",
+                vec![probe.clone(), (Leaf, missing()), (now, right())],
+                Standing::Passed,
+            ),
+            (
+                "missing, then silence",
+                vec![probe.clone(), (Leaf, missing()), (now, silent())],
+                Standing::Dark,
+            ),
             (
                 "confirmed too soon",
                 vec![probe.clone(), (Leaf, missing()), (now, missing()), (now, missing())],
@@ -366,9 +387,16 @@ mod tests {
         let cid = raw(&mut Blocks::default(), b"a");
         assert_eq!(Answer::read(&cid, 200, b"a"), right());
         assert!(Answer::read(&cid, 200, b"b").is_missing());
-        for (status, is_missing) in
-            [(404, true), (410, true), (421, false), (429, false), (403, false), (500, false), (301, false), (206, false)]
-        {
+        for (status, is_missing) in [
+            (404, true),
+            (410, true),
+            (421, false),
+            (429, false),
+            (403, false),
+            (500, false),
+            (301, false),
+            (206, false),
+        ] {
             let answer = Answer::read(&cid, status, b"a");
             assert_eq!(answer.is_missing(), is_missing, "{status}");
             assert!(!answer.is_right(), "{status}");

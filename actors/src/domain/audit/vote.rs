@@ -139,9 +139,9 @@ pub fn settle_turn(votes: &[Vote], min_validations: u32, me: Address, close: Cha
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::units::WallTime;
     use crate::domain::audit::slot::{Answer, Asked, Purpose};
     use crate::domain::dag;
+    use crate::domain::units::WallTime;
     use proptest::prelude::*;
     use Outcome::{Dark, Fail, Late, NotRun, Pass};
 
@@ -252,9 +252,8 @@ mod tests {
     #[test]
     fn the_turn_of_the_legacy_payout_is_spread_over_64_turns() {
         let plan = Plan::new(ChainTime(0), 86_400);
-        let turns: std::collections::BTreeSet<u64> = (0..2_000)
-            .map(|n| payout_turn(plan, BidId(n), Address([7; 20])).since(plan.end))
-            .collect();
+        let turns: std::collections::BTreeSet<u64> =
+            (0..2_000).map(|n| payout_turn(plan, BidId(n), Address([7; 20])).since(plan.end)).collect();
         assert_eq!(turns.len(), 64);
         assert_eq!(turns.last(), Some(&(63 * TURN)));
         assert_ne!(

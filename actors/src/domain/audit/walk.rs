@@ -93,6 +93,11 @@ impl Index {
         IndexNote { blocks: self.0.len() as u64, digest: Digest(hash.finalize().into()) }
     }
 
+    /// Whether a block is among them.
+    pub fn contains(&self, cid: &Cid) -> bool {
+        cids::file_hash(cid).is_some_and(|hash| self.0.iter().any(|entry| entry.hash == hash))
+    }
+
     /// A block by its number.
     pub fn cid(&self, number: u64) -> Option<Cid> {
         self.0.get(usize::try_from(number).ok()?).map(|entry| entry.cid())

@@ -30,12 +30,12 @@ impl Lane {
         (latest.max(self.final_below)..self.next_nonce(latest)).filter(|n| !taken.contains(n)).collect()
     }
 
-    /// How many nonces wait to be mined.
-    pub fn in_flight(&self) -> usize {
-        self.slots.values().filter(|slot| slot.standing.is_none()).count()
+    /// How many nonces wait to be mined, when the chain has mined all below `latest`.
+    pub fn in_flight(&self, latest: u64) -> usize {
+        self.slots.range(latest..).filter(|(_, slot)| slot.standing.is_none()).count()
     }
 
-    /// The most that those which wait to be mined can cost.
+    /// The most that those whose outcome is open can cost.
     pub fn outstanding(&self) -> Wei {
         self.worst_of(|slot| slot.standing.is_none())
     }
@@ -82,6 +82,12 @@ mod tests {
         ] {
             assert_eq!(lane.gaps(latest), gaps, "{lane:?} {latest}");
         }
+    }
+
+    #[test]
+    fn what_is_mined_makes_room_before_it_is_deep() {
+        let lane = lane(4, 0, [0, 1, 2, 3]);
+        assert_eq!([0, 2, 4, 9].map(|latest| lane.in_flight(latest)), [4, 2, 0, 0]);
     }
 
     proptest! {

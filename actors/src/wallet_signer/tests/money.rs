@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::domain::market::BidKey;
-use crate::domain::units::BlockHeight;
 use crate::records::meta::Account;
 
 /// What one accept may cost at most at these tests' prices: 150,000 gas at 2.1 gwei.

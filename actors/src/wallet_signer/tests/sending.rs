@@ -246,6 +246,39 @@ async fn a_reorg_takes_an_outcome_back_and_the_same_bytes_go_out_again() {
 }
 
 #[actix_rt::test]
+async fn a_receipt_out_of_a_block_that_is_not_canonical_counts_for_nothing() {
+    let rig = Rig::started();
+    rig.accept(1);
+    rig.blocks(2).await;
+    rig.chain.reorg(2);
+    rig.chain.tell_orphans(true);
+    rig.chain.mine_empty(10);
+    rig.pass(30).await;
+    assert_eq!(rig.outcomes(), []);
+    rig.chain.tell_orphans(false);
+    rig.blocks(5).await;
+    let Execution::Mined { block, .. } = rig.outcomes().remove(0).result else { panic!() };
+    assert_eq!(block.0, 11);
+}
+
+#[actix_rt::test]
+async fn a_transaction_that_comes_back_to_the_block_that_it_was_taken_from_is_no_news() {
+    let rig = Rig::started();
+    rig.accept(1);
+    rig.blocks(5).await;
+    let branch = rig.chain.reorg(5);
+    rig.chain.mine_empty(6);
+    rig.pass(10).await;
+    assert_eq!(rig.state("accept:1"), IntentState::InFlight { nonce: 0 });
+    assert_eq!(rig.status().await.spent_today, Wei::ZERO);
+    rig.chain.back_to(branch);
+    rig.blocks(3).await;
+    assert_eq!(rig.state("accept:1"), IntentState::Confirmed { nonce: 0 });
+    assert_eq!(rig.results("accept:1"), ["mined"]);
+    assert_eq!(rig.status().await.spent_today, rig.spent());
+}
+
+#[actix_rt::test]
 async fn a_provider_behind_the_others_takes_nothing_back() {
     let rig = Rig::started();
     rig.accept(1);

@@ -94,7 +94,13 @@ pub(super) fn tried(slot: u32, standing: &Standing, case: Case<'_>, now: Now) ->
 }
 
 /// What was missing was asked for again.
-pub(super) fn rechecked(slot: u32, recheck_at: ChainTime, standing: &Standing, case: Case<'_>, now: Now) -> Step {
+pub(super) fn rechecked(
+    slot: u32,
+    recheck_at: ChainTime,
+    standing: &Standing,
+    case: Case<'_>,
+    now: Now,
+) -> Step {
     let Some(plan) = case.plan else { return Step::to(Stage::Contained { slot, recheck_at }, []) };
     match standing {
         Standing::Late => close(slot, Outcome::Late, plan, case, now),
@@ -197,7 +203,11 @@ pub(super) fn voted(valid: bool, evidence: Digest, execution: &Execution, case: 
 }
 
 /// The bid at its close: whose turn it is.
-pub(super) fn paying(settled: Option<Settlement>, turn: Option<ChainTime>, now: Now) -> (Payout, Vec<Effect>) {
+pub(super) fn paying(
+    settled: Option<Settlement>,
+    turn: Option<ChainTime>,
+    now: Now,
+) -> (Payout, Vec<Effect>) {
     match (settled, turn) {
         (Some(how), _) => (Payout::Settled { how }, vec![]),
         (None, None) => (Payout::NotOurs, vec![]),
@@ -248,10 +258,7 @@ pub(super) fn retracted(stage: &Stage, told: &MarketEvent) -> Step {
             | Stage::Contained { .. }
             | Stage::Decided { .. },
         ) => skipped(&Skip::Retracted),
-        (
-            MarketEvent::Settled { .. },
-            Stage::Voted { valid, evidence, payout: Payout::Settled { .. } },
-        ) => {
+        (MarketEvent::Settled { .. }, Stage::Voted { valid, evidence, payout: Payout::Settled { .. } }) => {
             let payout = Payout::Waiting { look_at: ChainTime(0) };
             Step::to(Stage::Voted { valid: *valid, evidence: *evidence, payout }, [])
         }

@@ -1,0 +1,111 @@
+//! Questions to one hoster, each kept with its answer.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use cid::Cid;
+
+use super::Ports;
+use crate::domain::audit::slot::{Answer, Asked, Purpose};
+use crate::domain::audit::Policy;
+use crate::domain::dag;
+use crate::domain::market::BidKey;
+use crate::domain::units::Address;
+use crate::ports::hoster_probe::{Ask, Error};
+use crate::ports::store;
+use crate::records::meta::ChainStatus;
+
+/// Why no block came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Gone {
+    /// No answer, or none that tells.
+    Dark,
+    /// Missing, confirmed on two fresh connections.
+    Missing,
+    /// Our own store failed.
+    Store(store::Error),
+}
+
+/// One hoster's endpoint, and everything that it was asked.
+pub(super) struct Hoster<'a> {
+    pub(super) ports: &'a Ports,
+    pub(super) policy: &'a Policy,
+    pub(super) endpoint: String,
+    pub(super) hoster: Address,
+    pub(super) bid: BidKey,
+    pub(super) asked: RefCell<Vec<Asked>>,
+}
+
+impl Hoster<'_> {
+    /// Asks for a block, and keeps the answer. The bytes are there if they are right.
+    pub(super) async fn ask(
+        &self,
+        cid: Cid,
+        purpose: Purpose,
+        fresh: bool,
+    ) -> Result<(Answer, Vec<u8>), store::Error> {
+        let at = self.ports.clock.wall();
+        let chain = ChainStatus::read(&*self.ports.store)?.map(|status| status.head_time).unwrap_or_default();
+        let ask = Ask {
+            endpoint: self.endpoint.clone(),
+            hoster: self.hoster,
+            bid: (purpose != Purpose::Probe).then_some(self.bid),
+            cid,
+            max_bytes: dag::MAX_BLOCK as u64,
+            timeout_ms: self.policy.leaf_timeout_ms,
+            fresh,
+        };
+        let limit = Duration::from_millis(self.policy.leaf_timeout_ms);
+        let (answer, bytes) = match tokio::time::timeout(limit, self.ports.probe.ask(ask)).await {
+            Ok(Ok(reply)) => {
+                let answer = Answer::read(&cid, reply.status, &reply.body);
+                let bytes = if answer.is_right() { reply.body } else { Vec::new() };
+                (answer, bytes)
+            }
+            Ok(Err(error)) => (dark(&error), Vec::new()),
+            Err(_) => (dark(&Error::TimedOut(self.policy.leaf_timeout_ms)), Vec::new()),
+        };
+        // An index may have thousands of nodes: those that came are counted elsewhere.
+        if !(purpose == Purpose::Index && answer.is_right()) {
+            let asked = Asked { at, chain, cid, purpose, answer: answer.clone() };
+            self.asked.borrow_mut().push(asked);
+        }
+        Ok((answer, bytes))
+    }
+
+    /// Gets a block: silence is tried once more, and what is missing twice more on fresh connections, far
+    /// enough from each other.
+    pub(super) async fn demand(&self, cid: Cid, purpose: Purpose) -> Result<Vec<u8>, Gone> {
+        let (mut answer, mut bytes) = self.ask(cid, purpose, false).await.map_err(Gone::Store)?;
+        if !answer.is_right() && !answer.is_missing() {
+            (answer, bytes) = self.ask(cid, purpose, true).await.map_err(Gone::Store)?;
+        }
+        for after_ms in [0, self.policy.confirm_gap_ms] {
+            if answer.is_right() {
+                return Ok(bytes);
+            }
+            if !answer.is_missing() {
+                return Err(Gone::Dark);
+            }
+            tokio::time::sleep(Duration::from_millis(after_ms)).await;
+            let confirm = self.ask(cid, Purpose::Confirm { after_ms }, true).await;
+            (answer, bytes) = confirm.map_err(Gone::Store)?;
+        }
+        match answer {
+            Answer::Right { .. } => Ok(bytes),
+            answer if answer.is_missing() => Err(Gone::Missing),
+            _ => Err(Gone::Dark),
+        }
+    }
+}
+
+/// An error as an answer, in words of ours: a stranger's go nowhere.
+fn dark(error: &Error) -> Answer {
+    let why = match error {
+        Error::Forbidden(_) => "an endpoint that is not dialled",
+        Error::Unreachable(_) => "unreachable, or it broke off",
+        Error::TimedOut(_) => "timed out",
+        Error::TooLarge(_) => "more than a block",
+    };
+    Answer::Dark { status: None, why: why.to_owned() }
+}

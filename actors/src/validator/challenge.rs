@@ -1,0 +1,487 @@
+//! One attempt at a slot: who, which block of the chain, which index, which draw, what came.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use cid::Cid;
+
+use super::ask::{Gone, Hoster};
+use super::qualify::{registration_of, Trouble};
+use super::{Config, News, Ports, Validator};
+use crate::domain::audit::draw::{draw, needed};
+use crate::domain::audit::life::{Event, Skip, Stage};
+use crate::domain::audit::seed::{seed, Ingredients};
+use crate::domain::audit::slot::{Drawn, DrawnBlock, Purpose, Slot, Standing, Try};
+use crate::domain::audit::vote::Elsewhere;
+use crate::domain::audit::walk::{Caps, Index, IndexNote, Kind, Walk};
+use crate::domain::audit::{keccak, Beacon, Policy};
+use crate::domain::cids;
+use crate::domain::dag;
+use crate::domain::evidence::car::Car;
+use crate::domain::evidence::MOST_INNER;
+use crate::domain::market::BidKey;
+use crate::domain::units::{Address, BlockHeight, ChainTime, FileHash};
+use crate::ports::chain::Header;
+use crate::ports::store::{self, Batch};
+use crate::records::audit::{self, Announced, Audit, Registered};
+use crate::records::meta::ChainStatus;
+use crate::wake::Sweeps;
+
+/// Other hosters that are asked, at most, whether the silence is ours.
+const OTHERS: usize = 3;
+
+/// What is asked of whom.
+struct Challenge {
+    config: Rc<Config>,
+    policy: Policy,
+    ports: Ports,
+    known: Audit,
+    announced: Announced,
+    slot: Slot,
+    /// Whether the hoster has ever been asked for this bid.
+    first: bool,
+    /// Ask again for what was missing, nothing else.
+    recheck: bool,
+    others: Vec<(Address, String)>,
+}
+
+/// What an attempt found out.
+#[derive(Default)]
+struct Found {
+    registration: Option<Registered>,
+    endpoint: Option<String>,
+    beacon: Option<Beacon>,
+    attempt: Option<Try>,
+    refused: Option<Skip>,
+    index: Option<IndexNote>,
+    blocks: Vec<(Cid, Vec<u8>)>,
+    elsewhere: Vec<Elsewhere>,
+}
+
+impl Validator {
+    /// Runs a slot, or asks again for what it missed.
+    pub(super) fn challenge(&mut self, known: &Audit, slot: u32, recheck: bool, ctx: &mut Context<Self>) {
+        let bid = known.bid;
+        let challenge = match self.prepare(known, slot, recheck) {
+            Ok(Some(challenge)) => challenge,
+            Ok(None) => return,
+            Err(error) => return tracing::error!(%bid, %error, "a slot could not be read"),
+        };
+        let announced = challenge.announced;
+        self.work(
+            bid,
+            challenge.run(),
+            move |this, found, ctx| match found {
+                Ok(found) => this.challenged(bid, announced, slot, recheck, found, ctx),
+                Err(trouble) => {
+                    tracing::info!(%bid, slot, %trouble, "a slot can't be run yet");
+                    Ok(())
+                }
+            },
+            ctx,
+        );
+    }
+
+    fn prepare(&self, known: &Audit, slot: u32, recheck: bool) -> Result<Option<Challenge>, store::Error> {
+        let store = &*self.ports.store;
+        let slots = audit::slots(store, known.bid)?;
+        let first = slots.iter().all(|slot| slot.tries.is_empty());
+        let Some(announced) = known.announced else { return Ok(None) };
+        let Some(slot) = slots.into_iter().find(|known| known.slot == slot) else { return Ok(None) };
+        let mut others: Vec<(Address, String)> = Vec::new();
+        for bid in self.open.keys() {
+            let Some(other) = audit::of(store, *bid)? else { continue };
+            let (Some(announced_there), Some(endpoint)) = (other.announced, other.endpoint) else { continue };
+            let hoster = announced_there.hoster;
+            if hoster != announced.hoster && others.iter().all(|(known, _)| *known != hoster) {
+                others.push((hoster, endpoint));
+            }
+            if others.len() == OTHERS {
+                break;
+            }
+        }
+        Ok(Some(Challenge {
+            config: Rc::clone(&self.config),
+            policy: self.policy,
+            ports: self.ports.clone(),
+            known: known.clone(),
+            announced,
+            slot,
+            first,
+            recheck,
+            others,
+        }))
+    }
+
+    /// Keeps what was found: first the blocks, then everything that speaks of them.
+    fn challenged(
+        &mut self,
+        bid: BidKey,
+        announced: Announced,
+        number: u32,
+        recheck: bool,
+        found: Found,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), store::Error> {
+        let store = Rc::clone(&self.ports.store);
+        let Some(status) = ChainStatus::read(&*store)? else { return Ok(()) };
+        let Some(mut known) = audit::of(&*store, bid)? else { return Ok(()) };
+        let runs = match known.stage {
+            Stage::Challenging { slot } => slot == number && !recheck,
+            Stage::Contained { slot, .. } => slot == number && recheck,
+            _ => false,
+        };
+        // A reorg or a settlement may have come between: then nobody waits for this any more.
+        if !runs || known.announced != Some(announced) {
+            return Ok(());
+        }
+        if let Err(error) = self.keep_blocks(&known, found.blocks) {
+            tracing::error!(%bid, %error, "blocks could not be kept; the slot is run again");
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        found.registration.iter().for_each(|file| batch.put(file));
+        known.index = found.index.or(known.index);
+        known.endpoint = found.endpoint.or(known.endpoint);
+        known.elsewhere.extend(found.elsewhere);
+        let Some(mut slot) = audit::slots(&*store, bid)?.into_iter().find(|slot| slot.slot == number) else {
+            return Ok(());
+        };
+        slot.beacon = found.beacon.or(slot.beacon);
+        if recheck {
+            slot.tries.pop();
+        }
+        slot.tries.extend(found.attempt);
+        let standing = slot.tries.last().map_or(Standing::Dark, |attempt| attempt.standing(&self.policy));
+        let event = match found.refused {
+            Some(skip) => Event::Refused(skip),
+            None if recheck => Event::Rechecked(standing),
+            None => Event::Tried(standing),
+        };
+        self.decide(known, News { event, slots: vec![slot] }, &status, batch, ctx)?;
+        self.wake(ctx);
+        Ok(())
+    }
+
+    /// Adds blocks to the audit's CAR. Blocks that turn out to be unneeded do no harm there.
+    fn keep_blocks(&self, known: &Audit, blocks: Vec<(Cid, Vec<u8>)>) -> Result<(), crate::ports::disk::Error> {
+        if blocks.is_empty() {
+            return Ok(());
+        }
+        let disk = &*self.ports.disk;
+        let mut car = stored_car(known, disk.read(&car_name(known))?);
+        let root = blocks.iter().find(|(cid, _)| cids::file_hash(cid) == known.terms.as_ref().map(|t| t.file));
+        let mut car = car.take().unwrap_or_else(|| Car::new(root.or(blocks.first()).map_or(dag::probe(), |b| b.0)));
+        blocks.into_iter().for_each(|(cid, bytes)| car.insert(cid, bytes));
+        disk.write(&car_name(known), &car.to_bytes()).map(drop)
+    }
+}
+
+pub(super) fn car_name(known: &Audit) -> String {
+    format!("{}.car", known.file_name())
+}
+
+/// The audit's CAR as read from the disk. A file that is not ours, or rotten, counts as none.
+fn stored_car(known: &Audit, bytes: Option<Vec<u8>>) -> Option<Car> {
+    let car = bytes.map(|bytes| Car::parse(&bytes))?;
+    if let Err(error) = &car {
+        tracing::warn!(bid = %known.bid, %error, "kept blocks can't be read; they are asked for again");
+    }
+    car.ok()
+}
+
+impl Challenge {
+    async fn run(self) -> Result<Found, Trouble> {
+        let terms = self.known.terms.as_ref().ok_or(Trouble::NotFinal)?;
+        let file = terms.file;
+        let mut found = Found { beacon: Some(self.beacon().await?), ..Found::default() };
+        let (registered, endpoint) = match self.endpoint().await? {
+            Ok(known) => known,
+            Err(skip) => {
+                let silent = Try { registration: None, drawn: None, walked: 0, asked: vec![] };
+                match (self.first, skip) {
+                    (true, Some(skip)) => found.refused = Some(skip),
+                    // A hoster that takes its endpoint back is silent, not excused.
+                    _ => found.attempt = Some(silent),
+                }
+                return Ok(found);
+            }
+        };
+        let hoster = Hoster {
+            ports: &self.ports,
+            policy: &self.policy,
+            endpoint: endpoint.clone(),
+            hoster: self.announced.hoster,
+            bid: self.known.bid,
+            asked: RefCell::default(),
+        };
+        let work = RefCell::new(Work::default());
+        let all = async {
+            if self.recheck {
+                self.ask_again(&hoster, &work).await
+            } else {
+                self.ask_all(&hoster, file, &work, found.beacon).await
+            }
+        };
+        let ended = all.await;
+        let work = work.into_inner();
+        let before = if self.recheck { self.slot.tries.last().cloned() } else { None };
+        let mut attempt = before.unwrap_or(Try {
+            registration: Some(registered.file),
+            drawn: None,
+            walked: work.walked,
+            asked: vec![],
+        });
+        attempt.drawn = work.drawn.or(attempt.drawn);
+        attempt.asked.extend(hoster.asked.take());
+        match ended {
+            Err(Ended::Refused(skip)) => found.refused = Some(skip),
+            Err(Ended::Store(error)) => return Err(error.into()),
+            Err(Ended::Hoster) | Ok(()) => {}
+        }
+        if attempt.found_somebody() {
+            found.endpoint = Some(endpoint);
+        }
+        let standing = attempt.standing(&self.policy);
+        let last = self.known.plan.is_some_and(|plan| plan.last() == self.slot.slot);
+        found.blocks = work.inner;
+        if last || standing != Standing::Passed {
+            found.blocks.extend(work.drawn_blocks);
+        }
+        if standing == Standing::Dark {
+            found.elsewhere = self.ask_others().await?;
+        }
+        found.index = work.index;
+        found.registration = Some(registered);
+        found.attempt = Some(attempt);
+        Ok(found)
+    }
+
+    /// The hoster's endpoint as registered now. `Err(None)` if its file could not be had.
+    async fn endpoint(&self) -> Result<Result<(Registered, String), Option<Skip>>, Trouble> {
+        let who = self.announced.hoster;
+        let Some((file, _)) = self.ports.chain.registration(who).await? else {
+            return Ok(Err(Some(Skip::NoEndpoint)));
+        };
+        let patience = Duration::from_millis(self.config.registration_timeout_ms);
+        let Some((block, read)) = registration_of(&self.ports, who, file, patience).await? else {
+            return Ok(Err(None));
+        };
+        let registered = Registered { bid: self.known.bid, who, file, block: hex::encode(block) };
+        Ok(match read.and_then(|read| read.host.endpoint) {
+            Some(endpoint) => Ok((registered, endpoint)),
+            None => Err(Some(Skip::NoEndpoint)),
+        })
+    }
+
+    /// The first block at or behind the beginning of the slot's stratum, once it is final.
+    async fn beacon(&self) -> Result<Beacon, Trouble> {
+        if let Some(beacon) = self.slot.beacon {
+            return Ok(beacon);
+        }
+        let from = self.known.plan.ok_or(Trouble::NotFinal)?.stratum(self.slot.slot).from;
+        let last = match self.ports.chain.finalized().await? {
+            Some(header) => header,
+            None => {
+                let status = ChainStatus::read(&*self.ports.store)?.ok_or(Trouble::NotFinal)?;
+                self.header(status.finalized).await?
+            }
+        };
+        if last.time < from {
+            return Err(Trouble::NotFinal);
+        }
+        // A block before the stratum, to search from: several may share the announcement's time.
+        let mut low = self.announced.block;
+        let mut back = 1;
+        while low.0 > 0 && self.header(low).await?.time >= from {
+            low = BlockHeight(low.0.saturating_sub(back));
+            back *= 2;
+        }
+        let mut high = last;
+        while low.0 + 1 < high.number.0 {
+            let middle = self.header(BlockHeight(low.0 + (high.number.0 - low.0) / 2)).await?;
+            if middle.time >= from {
+                high = middle;
+            } else {
+                low = middle.number;
+            }
+        }
+        Ok(Beacon { number: high.number, hash: high.hash, time: high.time })
+    }
+
+    async fn header(&self, number: BlockHeight) -> Result<Header, Trouble> {
+        self.ports.chain.header(number).await?.ok_or(Trouble::NoBlock(number.0))
+    }
+
+    /// Probe, index, draw, blocks.
+    async fn ask_all(
+        &self,
+        hoster: &Hoster<'_>,
+        file: FileHash,
+        work: &RefCell<Work>,
+        beacon: Option<Beacon>,
+    ) -> Result<(), Ended> {
+        let limit = Duration::from_millis;
+        let probe = hoster.ask(dag::probe(), Purpose::Probe, true);
+        if !probe.await.map_err(Ended::Store)?.0.is_right() {
+            return Err(Ended::Hoster);
+        }
+        let index = match self.kept_index(file) {
+            Some(index) => index,
+            None => tokio::time::timeout(limit(self.config.index_timeout_ms), self.walk(hoster, file, work))
+                .await
+                .map_err(|_| Ended::Hoster)??,
+        };
+        let note = index.note();
+        work.borrow_mut().index = Some(note);
+        let k = needed(self.policy.loss_bp, self.policy.confidence_bp);
+        let seed = seed(Ingredients {
+            bid: self.known.bid,
+            root: &cids::of_file(file),
+            hoster: self.announced.hoster,
+            validator: self.ports.keys.address(),
+            slot: self.slot.slot,
+            secret: self.slot.secret,
+            beacon: beacon.map(|beacon| beacon.hash).unwrap_or_default(),
+            leaf_count: note.blocks,
+            k,
+        });
+        let block = |number| Some(DrawnBlock { number, cid: index.cid(number)?, proof: None });
+        let blocks: Vec<DrawnBlock> = draw(seed, note.blocks, k).into_iter().filter_map(block).collect();
+        let cids: Vec<Cid> = blocks.iter().map(|block| block.cid).collect();
+        work.borrow_mut().drawn = Some(Drawn { index: note, seed, blocks });
+        let leaves = async {
+            for cid in cids {
+                let bytes = hoster.demand(cid, Purpose::Leaf).await?;
+                work.borrow_mut().came(cid, bytes);
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(limit(self.config.slot_timeout_ms), leaves).await {
+            Ok(ended) => ended,
+            Err(_) => Err(Ended::Hoster),
+        }
+    }
+
+    /// The index as an earlier attempt found it, if its nodes were kept.
+    fn kept_index(&self, file: FileHash) -> Option<Index> {
+        let note = self.known.index?;
+        let bytes = self.ports.disk.read(&car_name(&self.known)).ok().flatten();
+        let car = stored_car(&self.known, bytes)?;
+        let index = car.index(file, self.caps()).ok().flatten()?;
+        (index.note() == note).then_some(index)
+    }
+
+    fn caps(&self) -> Caps {
+        Caps::for_size(self.known.terms.as_ref().map(|terms| terms.size).unwrap_or_default())
+    }
+
+    async fn walk(
+        &self,
+        hoster: &Hoster<'_>,
+        file: FileHash,
+        work: &RefCell<Work>,
+    ) -> Result<Index, Ended> {
+        let mut walk = Walk::new(file, self.caps());
+        let refused = |why: crate::domain::audit::walk::Refusal| Ended::Refused(Skip::Content(why.to_string()));
+        let mut kept = 0;
+        while let Some(cid) = walk.wants().map_err(refused)? {
+            let bytes = hoster.demand(cid, Purpose::Index).await?;
+            let kind = walk.give(&bytes).map_err(refused)?;
+            let mut work = work.borrow_mut();
+            work.walked += 1;
+            if kind == Kind::Inner {
+                kept += bytes.len() as u64;
+                if kept > MOST_INNER {
+                    work.inner.truncate(1);
+                } else {
+                    let root = work.inner.is_empty();
+                    let cid = if root { dag::root_of(file, &bytes) } else { cid };
+                    work.inner.push((cid, bytes));
+                }
+            }
+        }
+        Ok(walk.finish())
+    }
+
+    /// Asks again for what was missing.
+    async fn ask_again(&self, hoster: &Hoster<'_>, work: &RefCell<Work>) -> Result<(), Ended> {
+        let Some(before) = self.slot.tries.last() else { return Ok(()) };
+        work.borrow_mut().drawn = before.drawn.clone();
+        let missing = match before.standing(&self.policy) {
+            Standing::Contained(missing) => missing,
+            // Silence at an earlier re-ask: what is missing still stands in the questions.
+            _ => before.rechecked(),
+        };
+        for cid in missing {
+            let (answer, bytes) = hoster.ask(cid, Purpose::Recheck, true).await.map_err(Ended::Store)?;
+            if answer.is_right() {
+                work.borrow_mut().came(cid, bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether other hosters' endpoints answer us.
+    async fn ask_others(&self) -> Result<Vec<Elsewhere>, store::Error> {
+        let mut answered = Vec::new();
+        for (hoster, endpoint) in &self.others {
+            let other = Hoster {
+                ports: &self.ports,
+                policy: &self.policy,
+                endpoint: endpoint.clone(),
+                hoster: *hoster,
+                bid: self.known.bid,
+                asked: RefCell::default(),
+            };
+            if other.ask(dag::probe(), Purpose::Probe, true).await?.0.is_right() {
+                let at = other.asked.borrow().last().map_or(ChainTime(0), |asked| asked.chain);
+                answered.push(Elsewhere { hoster: *hoster, at });
+            }
+        }
+        Ok(answered)
+    }
+}
+
+/// What came so far; it outlives a timeout.
+#[derive(Default)]
+struct Work {
+    walked: u64,
+    index: Option<IndexNote>,
+    drawn: Option<Drawn>,
+    inner: Vec<(Cid, Vec<u8>)>,
+    drawn_blocks: Vec<(Cid, Vec<u8>)>,
+}
+
+impl Work {
+    fn came(&mut self, cid: Cid, bytes: Vec<u8>) {
+        if let Some(drawn) = &mut self.drawn {
+            let seed = drawn.seed;
+            if let Some(block) = drawn.blocks.iter_mut().find(|block| block.cid == cid) {
+                block.proof = Some(keccak(&[&seed.0, &bytes]));
+            }
+        }
+        self.drawn_blocks.push((cid, bytes));
+    }
+}
+
+/// Why an attempt ended before its end.
+enum Ended {
+    /// The hoster was silent or something is missing: its questions tell.
+    Hoster,
+    /// The content is none that is audited.
+    Refused(Skip),
+    /// Our own store failed.
+    Store(store::Error),
+}
+
+impl From<Gone> for Ended {
+    fn from(gone: Gone) -> Self {
+        match gone {
+            Gone::Dark | Gone::Missing => Self::Hoster,
+            Gone::Store(error) => Self::Store(error),
+        }
+    }
+}

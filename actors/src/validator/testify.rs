@@ -1,0 +1,118 @@
+//! Writes evidence, and looks at bids for the money.
+
+use actix::prelude::*;
+
+use super::challenge::car_name;
+use super::Validator;
+use crate::domain::audit::life::{Event, Stage};
+use crate::domain::audit::keccak;
+use crate::domain::audit::vote::{settle_turn, Verdict};
+use crate::domain::evidence::{CarNote, Evidence, RegistrationFile, SealError, SCHEMA};
+use crate::domain::market::{BidState, Version};
+use crate::ports::{disk, keys};
+use crate::ports::store::{self, Batch};
+use crate::records::audit::{self, Audit};
+use crate::records::meta::ChainStatus;
+
+/// The program's name in evidence.
+const PROGRAM: &str = concat!("scatter/", env!("CARGO_PKG_VERSION"));
+
+/// Why there is no evidence yet.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    #[error(transparent)]
+    Disk(#[from] disk::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Seal(#[from] SealError<keys::Error>),
+    #[error("the audit has no terms")]
+    NoTerms,
+}
+
+impl Validator {
+    /// Writes the evidence for a verdict; only then the vote is wanted, in one batch with the stage (I7).
+    pub(super) fn testify(
+        &mut self,
+        known: &Audit,
+        verdict: Verdict,
+        status: &ChainStatus,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), Trouble> {
+        let evidence = self.evidence(known, verdict, status)?;
+        let sealed = evidence.seal(|message| self.ports.keys.sign_message(message))?;
+        self.ports.disk.write(&format!("{}.json", known.file_name()), &sealed.bytes)?;
+        tracing::info!(bid = %known.bid, digest = %sealed.digest, ?verdict, "evidence is written");
+        let testified = Event::Testified(sealed.digest).into();
+        Ok(self.decide(known.clone(), testified, status, Batch::new(), ctx)?)
+    }
+
+    fn evidence(&self, known: &Audit, verdict: Verdict, status: &ChainStatus) -> Result<Evidence, Trouble> {
+        let store = &*self.ports.store;
+        let (Some(terms), Some(announced)) = (known.terms.clone(), known.announced) else {
+            return Err(Trouble::NoTerms);
+        };
+        let car = self.ports.disk.read(&car_name(known))?;
+        let car = car.map(|bytes| CarNote { digest: keccak(&[&bytes]), bytes: bytes.len() as u64 });
+        let file = |kept: audit::Registered| RegistrationFile {
+            who: kept.who,
+            file: kept.file,
+            block: kept.block,
+        };
+        // A slot that never came to an end would give its secret away for nothing.
+        let slots = audit::slots(store, known.bid)?.into_iter().filter(|slot| slot.outcome.is_some());
+        Ok(Evidence {
+            schema: SCHEMA.into(),
+            program: PROGRAM.into(),
+            bid: known.bid,
+            terms,
+            rules: status.rules.clone(),
+            hoster: announced.hoster,
+            pinned_at: announced.at,
+            validator: self.ports.keys.address(),
+            registrations: audit::registrations(store, known.bid)?.into_iter().map(file).collect(),
+            policy: self.policy,
+            slots: slots.collect(),
+            elsewhere: known.elsewhere.clone(),
+            verdict,
+            car,
+            written: self.ports.clock.wall(),
+        })
+    }
+
+    /// Sees how the bid stands: whether anybody is paid, and whose turn it is to settle.
+    pub(super) fn look_at_bid(&mut self, known: &Audit, ctx: &mut Context<Self>) {
+        let (chain, bid) = (self.ports.chain.clone(), known.bid);
+        self.work(
+            bid,
+            async move { chain.bid(bid.id).await },
+            move |this, seen, ctx| {
+                let store = this.ports.store.clone();
+                let (Some(status), Some(known)) = (ChainStatus::read(&*store)?, audit::of(&*store, bid)?) else {
+                    return Ok(());
+                };
+                match seen {
+                    Ok(Some(seen)) => {
+                        let event = this.seen(&known, &seen, &status);
+                        this.decide(known, event.into(), &status, Batch::new(), ctx)
+                    }
+                    Ok(None) => Ok(()),
+                    Err(error) => {
+                        tracing::warn!(%bid, %error, "a bid could not be looked at; trying again");
+                        Ok(())
+                    }
+                }
+            },
+            ctx,
+        );
+    }
+
+    fn seen(&self, known: &Audit, seen: &BidState, status: &ChainStatus) -> Event {
+        if !matches!(known.stage, Stage::Voted { .. }) || status.rules.version == Version::Legacy {
+            return Event::PayoutSeen { paid: seen.votes.iter().any(|vote| vote.paid) };
+        }
+        let close = known.plan.map(|plan| plan.end.plus(status.rules.vote_duration)).unwrap_or_default();
+        let turn = settle_turn(&seen.votes, seen.terms.min_validations, self.ports.keys.address(), close);
+        Event::BidSeen { settled: seen.outcome, turn }
+    }
+}

@@ -1,0 +1,146 @@
+//! What every request works with: the store, and bitswap behind it. Lives on the node's own runtime.
+
+use std::collections::HashSet;
+use std::future::Future;
+
+use bytes::Bytes;
+use cid::Cid;
+use tokio::task::spawn_blocking;
+
+use crate::bitswap::engine::Event;
+use crate::bitswap::Bitswap;
+use crate::block::{check_known_hash, inline, Key, DAG_CBOR, DAG_PB, RAW};
+use crate::dag::{links, Seen, Sight};
+use crate::store::{Meta, Store};
+use crate::{Error, Walked};
+
+#[derive(Clone)]
+pub(crate) struct Core {
+    pub(crate) store: Store,
+    pub(crate) bitswap: Bitswap,
+}
+
+/// A block's place in a DAG.
+#[derive(Clone, Debug)]
+pub(crate) struct Visited {
+    pub(crate) size: u64,
+    pub(crate) links: Vec<Cid>,
+}
+
+impl Core {
+    /// A block from itself, the store or the network.
+    pub(crate) async fn get(&self, cid: Cid) -> Result<Bytes, Error> {
+        if let Some(bytes) = inline(&cid) {
+            return Ok(Bytes::copy_from_slice(bytes));
+        }
+        check_known_hash(&cid)?;
+        self.bitswap.get(cid).await
+    }
+
+    /// Stores blocks, and lets those know who wait for them, here or at peers.
+    pub(crate) async fn put(&self, blocks: Vec<(Cid, Bytes)>) -> Result<(), Error> {
+        self.store.put(blocks.iter().map(|(cid, bytes)| (Key::of(cid), bytes.clone())).collect()).await?;
+        self.bitswap.tell(Event::Stored(blocks)).await
+    }
+
+    /// A block's size and links, fetched if it is not here. Leaves that are here are not read.
+    pub(crate) async fn visit(&self, cid: Cid) -> Result<Visited, Error> {
+        let store = self.store.clone();
+        let here = spawn_blocking(move || visit_local(&store, &cid)).await;
+        if let Some(visited) = here.unwrap_or(Err(Error::Stopped))? {
+            return Ok(visited);
+        }
+        let bytes = self.get(cid).await?;
+        Ok(Visited { size: bytes.len() as u64, links: links(&cid, &bytes)? })
+    }
+}
+
+/// A block's size and links, if it is in the store.
+pub(crate) fn visit_local(store: &Store, cid: &Cid) -> Result<Option<Visited>, Error> {
+    check_codec(cid)?;
+    let key = Key::of(cid);
+    let Some(meta) = store.meta(&key)? else {
+        return Ok(None);
+    };
+    if is_leaf(cid, meta) {
+        return Ok(Some(Visited { size: meta.size, links: Vec::new() }));
+    }
+    let Some(bytes) = store.get(&key)? else {
+        return Ok(None);
+    };
+    Ok(Some(Visited { size: meta.size, links: links(cid, &bytes)? }))
+}
+
+fn is_leaf(cid: &Cid, meta: Meta) -> bool {
+    cid.codec() == RAW || (cid.codec() == DAG_PB && meta.pb_leaf)
+}
+
+/// Refuses a DAG whose links could not be followed before anything of it is fetched.
+pub(crate) fn check_codec(cid: &Cid) -> Result<(), Error> {
+    match cid.codec() {
+        RAW | DAG_PB | DAG_CBOR => check_known_hash(cid),
+        other => Err(Error::Codec(other)),
+    }
+}
+
+/// Everything that the pins reach, from the store alone. Blocks.
+pub(crate) fn reachable(store: &Store) -> Result<HashSet<Key>, Error> {
+    let mut keys = HashSet::new();
+    for pin in walk_local(store, store.pins()?.into_iter().map(|pin| pin.cid).collect()) {
+        keys.insert(Key::of(&pin?.cid));
+    }
+    Ok(keys)
+}
+
+/// The distinct blocks below some roots, each once, depth first in the order of the links, from the store alone. Ends after
+/// an error. Blocks.
+pub(crate) fn walk_local(
+    store: &Store,
+    roots: Vec<Cid>,
+) -> impl Iterator<Item = Result<Walked, Error>> + use<'_> {
+    let (mut seen, mut stack) = (Seen::default(), roots);
+    stack.reverse();
+    std::iter::from_fn(move || loop {
+        let cid = stack.pop()?;
+        let sight = if inline(&cid).is_some() { Sight::Known } else { seen.see(&cid) };
+        if sight == Sight::Known {
+            continue;
+        }
+        match visit_local(store, &cid).and_then(|visited| visited.ok_or(Error::NotHere(cid))) {
+            Ok(Visited { size, links }) => {
+                let walked = Walked { cid, size, links: links.len() };
+                stack.extend(links.into_iter().rev());
+                if sight == Sight::New {
+                    return Some(Ok(walked));
+                }
+            }
+            Err(error) => {
+                stack.clear();
+                return Some(Err(error));
+            }
+        }
+    })
+}
+
+/// A task of the node's runtime that ends when nobody waits for it any more.
+pub(crate) struct Task<T>(tokio::task::JoinHandle<T>);
+
+impl<T: Send + 'static> Task<T> {
+    pub(crate) fn spawn(
+        runtime: &tokio::runtime::Handle,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Task<T> {
+        Task(runtime.spawn(work))
+    }
+
+    /// Waits for the end; dropping the future ends the task. A stopped runtime is [`Error::Stopped`].
+    pub(crate) async fn join(mut self) -> Result<T, Error> {
+        (&mut self.0).await.map_err(|_| Error::Stopped)
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

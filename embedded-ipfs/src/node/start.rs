@@ -1,0 +1,96 @@
+//! The node's thread: makes the runtime, the store and the tasks, waits for the end, and takes all down in order.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::Inner;
+use crate::bitswap::service::{Service, Traffic};
+use crate::bitswap::Bitswap;
+use crate::core::Core;
+use crate::store::Store;
+use crate::swarm::{build, peer_of, Command, SwarmTask, View};
+use crate::{identity, Config, Error};
+
+/// How long tasks may take to end; they only have to reach their next await.
+const LAST_CALL: std::time::Duration = std::time::Duration::from_secs(5);
+
+pub(super) async fn start(config: Config) -> Result<Inner, Error> {
+    let (ready, started) = oneshot::channel();
+    std::thread::Builder::new().name("ipfs".into()).spawn(move || run(config, ready))?;
+    started.await.map_err(|_| Error::Stopped)?
+}
+
+fn run(config: Config, ready: oneshot::Sender<Result<Inner, Error>>) {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(config.limits.threads.max(1))
+        .thread_name("ipfs-worker")
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return drop(ready.send(Err(error.into()))),
+    };
+    let (stop, stopped) = oneshot::channel();
+    let (end, ended) = watch::channel(false);
+    match runtime.block_on(assemble(config, stop, ended)) {
+        Ok(inner) => {
+            let store = inner.core.store.clone();
+            // If the starter has gone, its node is dropped here, and that stops it.
+            drop(ready.send(Ok(inner)));
+            let _ = runtime.block_on(stopped); // an error: the last handle was dropped
+            runtime.shutdown_timeout(LAST_CALL);
+            store.close();
+            end.send_replace(true);
+        }
+        Err(error) => {
+            runtime.shutdown_timeout(LAST_CALL);
+            drop(ready.send(Err(error)));
+        }
+    }
+}
+
+async fn assemble(
+    config: Config,
+    stop: oneshot::Sender<()>,
+    ended: watch::Receiver<bool>,
+) -> Result<Inner, Error> {
+    let Config { data_dir, listen, announce, peers, limits } = config;
+    let kept: Vec<_> =
+        peers.into_iter().map(|address| Ok((peer_of(&address)?, address))).collect::<Result<_, Error>>()?;
+    std::fs::create_dir_all(&data_dir)?;
+    let key = identity::load_or_make(&data_dir.join("identity.key"))?;
+    let database = data_dir.join("blocks.redb");
+    let store = Store::open(&database, limits.cache_bytes, limits.store_bytes)?;
+    let opened = store.clone();
+    let started = async {
+        let (bitswap, inbox) = Bitswap::new();
+        let (swarm, commands) = mpsc::channel(64);
+        let view = Arc::new(Mutex::new(View::default()));
+        let traffic = Traffic::default();
+        let id = key.public().to_peer_id();
+        let behind = build(key, limits.connections)?;
+        let task = SwarmTask::start(behind, listen, announce, &limits, bitswap.clone(), view.clone()).await?;
+        let service = Service::new(
+            limits.wants_per_peer,
+            store.clone(),
+            swarm.clone(),
+            bitswap.clone(),
+            traffic.clone(),
+        );
+        tokio::spawn(task.run(commands));
+        tokio::spawn(service.run(inbox));
+        for (peer, address) in kept {
+            swarm.send(Command::Keep { peer, address }).await.map_err(|_| Error::Stopped)?;
+        }
+        let core = Core { store, bitswap };
+        let stop = Mutex::new(Some(stop));
+        Ok(Inner { id, core, runtime: Handle::current(), swarm, view, traffic, database, stop, ended })
+    };
+    let outcome = started.await;
+    if outcome.is_err() {
+        opened.close();
+    }
+    outcome
+}

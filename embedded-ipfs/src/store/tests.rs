@@ -1,0 +1,115 @@
+use super::*;
+use crate::block::{cid_of, DAG_PB, RAW};
+use cid::Version;
+use proptest::prelude::*;
+
+fn open(dir: &tempfile::TempDir) -> Store {
+    Store::open(&dir.path().join("blocks.redb"), 1 << 20, u64::MAX).unwrap()
+}
+
+fn block(bytes: &[u8]) -> (Key, Bytes) {
+    (Key::of(&cid_of(Version::V1, RAW, bytes)), Bytes::copy_from_slice(bytes))
+}
+
+fn pin(bytes: &[u8]) -> PinReport {
+    PinReport { cid: cid_of(Version::V0, DAG_PB, bytes), blocks: 1, bytes: bytes.len() as u64 }
+}
+
+#[tokio::test]
+async fn blocks_of_every_size_come_back_after_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let blocks: Vec<_> = [0, 1, 1000, 65_279, 65_280, 65_281, 262_158, 2 << 20]
+        .iter()
+        .map(|&n| block(&vec![n as u8; n]))
+        .collect();
+    let store = open(&dir);
+    store.put(blocks.clone()).await.unwrap();
+    store.record_pin(pin(b"root")).await.unwrap();
+    store.close();
+    assert!(matches!(store.get(&blocks[0].0), Err(Error::Stopped)));
+
+    let store = open(&dir);
+    for (key, bytes) in &blocks {
+        assert_eq!(store.get(key).unwrap().as_ref(), Some(bytes));
+        assert_eq!(store.meta(key).unwrap().unwrap().size, bytes.len() as u64);
+    }
+    let bytes = blocks.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    assert_eq!(store.totals(), Totals { blocks: blocks.len() as u64, bytes, pins: 1 });
+    assert_eq!(store.pins().unwrap(), [pin(b"root")]);
+}
+
+#[tokio::test]
+async fn a_second_opener_is_told_that_the_store_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let second = Store::open(&dir.path().join("blocks.redb"), 1 << 20, u64::MAX);
+    assert!(matches!(second, Err(Error::Locked)));
+    store.close();
+    open(&dir);
+}
+
+#[tokio::test]
+async fn a_full_store_refuses_new_blocks_and_still_takes_known_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("blocks.redb"), 1 << 20, 10).unwrap();
+    store.put(vec![block(b"12345678")]).await.unwrap();
+    assert!(matches!(store.put(vec![block(b"abc")]).await, Err(Error::Full { limit: 10 })));
+    store.put(vec![block(b"12345678")]).await.unwrap();
+    assert_eq!(store.totals().bytes, 8);
+}
+
+#[tokio::test]
+async fn pins_are_found_by_either_version_of_their_root() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    store.record_pin(pin(b"root")).await.unwrap();
+    let v1 = cid_of(Version::V1, DAG_PB, b"root");
+    assert_eq!(store.pin(&v1).unwrap(), Some(pin(b"root")));
+    assert!(store.remove_pin(v1).await.unwrap());
+    assert!(!store.remove_pin(v1).await.unwrap());
+    assert_eq!(store.totals().pins, 0);
+}
+
+#[tokio::test]
+async fn a_sweep_leaves_what_is_reachable_or_protected() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let blocks: Vec<_> = (0..300u32).map(|n| block(&n.to_be_bytes())).collect();
+    store.put(blocks.clone()).await.unwrap();
+    let mut guard = store.guard();
+    guard.see(&cid_of(Version::V1, RAW, &1u32.to_be_bytes()));
+    let sweeper = store.clone();
+    let reachable = HashSet::from([blocks[0].0.clone()]);
+    let swept = tokio::task::spawn_blocking(move || {
+        sweeper.sweep(|_| {
+            drop(guard); // its pin is recorded now, too late for the mark phase: still safe
+            Ok(reachable)
+        })
+    });
+    assert_eq!(swept.await.unwrap().unwrap(), Swept { blocks: 298, bytes: 298 * 4 });
+    let left: Vec<_> = store.metas(blocks.iter().map(|(key, _)| key)).unwrap();
+    assert_eq!(left.iter().filter(|meta| meta.is_some()).count(), 2);
+    assert_eq!(store.totals(), Totals { blocks: 2, bytes: 8, pins: 0 });
+
+    let sweeper = store.clone();
+    tokio::task::spawn_blocking(move || sweeper.sweep(|_| Ok(HashSet::new()))).await.unwrap().unwrap();
+    assert_eq!(store.totals().blocks, 0, "what was released during a sweep is not protected for ever");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    #[test]
+    fn totals_are_those_of_the_distinct_blocks(sizes in proptest::collection::vec(0usize..200_000, 1..8)) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        let blocks: Vec<_> = sizes.iter().map(|&n| block(&vec![7; n])).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            store.put(blocks.clone()).await.unwrap();
+            store.put(blocks.clone()).await.unwrap();
+        });
+        let distinct: HashSet<_> = sizes.iter().collect();
+        prop_assert_eq!(store.totals().bytes, distinct.iter().map(|&&n| n as u64).sum::<u64>());
+        prop_assert_eq!(store.totals().blocks, distinct.len() as u64);
+    }
+}

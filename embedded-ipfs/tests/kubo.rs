@@ -1,0 +1,134 @@
+//! Beside a real Kubo, both ways. Without one the tests say "not run" and nothing else.
+
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod support;
+
+use std::time::Duration;
+
+use embedded_ipfs::{fetch_from, AddOptions, Answer, Cid, PinLimits};
+use support::kubo::{runner, Kubo};
+use support::{address, node, noise, within};
+
+const MIB: usize = 1 << 20;
+
+fn file(dir: &tempfile::TempDir, bytes: &[u8]) -> std::path::PathBuf {
+    use std::io::Write;
+    let path = dir.path().join(format!("file-{}", bytes.len()));
+    std::fs::File::create(&path).unwrap().write_all(bytes).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn our_cids_are_those_of_ipfs_add() {
+    let Some(runner) = runner() else { return };
+    within(async {
+        let (theirs, ours) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut kubo = Kubo::start(&runner, &theirs.path().join("repo")).await;
+        let node = node(&ours).await;
+        let chunk = 256 << 10;
+        // One chunk, two, a full node and one more leaf, and a tree of three levels.
+        for size in [0, 1, chunk - 1, chunk, chunk + 1, 174 * chunk, 174 * chunk + 1, 300 * chunk + 7] {
+            let bytes = noise(size, 7);
+            let added =
+                node.add(&bytes[..], AddOptions { pin: false, ..AddOptions::default() }).await.unwrap();
+            assert_eq!(added.size, size as u64);
+            assert_eq!(added.cid, kubo.add(&file(&theirs, &bytes)).await, "{size} bytes");
+            node.gc().await.unwrap();
+        }
+        kubo.kill().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_of_50_mib_that_kubo_added_is_pinned_here() {
+    let Some(runner) = runner() else { return };
+    within(async {
+        let (theirs, ours) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut kubo = Kubo::start(&runner, &theirs.path().join("repo")).await;
+        let bytes = noise(50 * MIB, 3);
+        let cid = kubo.add(&file(&theirs, &bytes)).await;
+        let node = node(&ours).await;
+        node.connect(kubo.address.clone()).await.unwrap();
+        let report = node.pin(&cid, PinLimits::default(), |_| {}).await.unwrap();
+        assert_eq!(report.blocks, 203);
+        assert!(node.read(&cid, u64::MAX).await.unwrap() == bytes);
+        let stats = node.stats().await.unwrap();
+        assert_eq!((stats.received_blocks, stats.unwanted_blocks), (203, 0), "each block came once");
+        kubo.kill().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_of_50_mib_that_we_added_is_pinned_by_kubo_whatever_its_layout() {
+    let Some(runner) = runner() else { return };
+    within(async {
+        let (theirs, ours) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut kubo = Kubo::start(&runner, &theirs.path().join("repo")).await;
+        let node = node(&ours).await;
+        kubo.connect(&address(&node)).await;
+        let large_leaves = AddOptions { chunk_bytes: MIB, ..AddOptions::v1() };
+        for (seed, options) in [(4, AddOptions::default()), (5, AddOptions::v1()), (6, large_leaves)] {
+            let bytes = noise(50 * MIB, seed);
+            let added = node.add(&bytes[..], options).await.unwrap();
+            kubo.pin(&added.cid).await;
+            let copy = theirs.path().join("copy");
+            kubo.download(&added.cid, &copy).await;
+            use std::io::Read;
+            let mut read = Vec::new();
+            std::fs::File::open(&copy).unwrap().read_to_end(&mut read).unwrap();
+            assert!(read == bytes, "{options:?}");
+            std::fs::remove_file(copy).unwrap();
+        }
+        kubo.kill().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pin_goes_on_when_kubo_was_killed_and_comes_back() {
+    let Some(runner) = runner() else { return };
+    within(async {
+        let (theirs, ours) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let repository = theirs.path().join("repo");
+        let mut kubo = Kubo::start(&runner, &repository).await;
+        let cid = kubo.add(&file(&theirs, &noise(20 * MIB, 8))).await;
+        let node = node(&ours).await;
+        node.connect(kubo.address.clone()).await.unwrap();
+        let (half, mut halfway) = tokio::sync::watch::channel(0);
+        let pinning = tokio::spawn({
+            let node = node.clone();
+            let report = move |now: embedded_ipfs::Progress| {
+                half.send_replace(now.blocks);
+            };
+            async move { node.pin(&cid, PinLimits::default(), report).await }
+        });
+        halfway.wait_for(|blocks| *blocks >= 20).await.unwrap();
+        kubo.kill().await;
+        let kubo = Kubo::start(&runner, &repository).await;
+        node.connect(kubo.address.clone()).await.unwrap();
+        pinning.await.unwrap().unwrap();
+        kubo.kill().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_peer_alone_is_asked_and_says_what_it_has() {
+    let Some(runner) = runner() else { return };
+    within(async {
+        let theirs = tempfile::tempdir().unwrap();
+        let mut kubo = Kubo::start(&runner, &theirs.path().join("repo")).await;
+        let bytes = noise(1000, 9);
+        let cid = kubo.add(&file(&theirs, &bytes)).await;
+        let missing: Cid = "QmT78zSuBmuS4z925WZfrqQ1qHaJ56DQaTfyMUF7F8ff5o".parse().unwrap();
+        let limit = Duration::from_secs(20);
+        let answers = fetch_from(kubo.address.clone(), vec![cid, missing], limit, 1 << 20).await.unwrap();
+        assert!(matches!(&answers[0].answer, Answer::Block { bytes, .. } if embedded_ipfs::verify(&cid, bytes).is_ok()));
+        assert_eq!(answers[1].answer, Answer::DontHave);
+        kubo.kill().await;
+    })
+    .await;
+}

@@ -1,0 +1,52 @@
+//! Nodes on loopback in directories of their own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
+#![allow(dead_code, reason = "each test binary uses a part of this")]
+
+pub mod kubo;
+
+use std::future::Future;
+use std::time::Duration;
+
+use embedded_ipfs::{Config, Multiaddr, Node};
+
+/// A deadline for whole tests: long enough for a busy machine, short enough to end.
+pub const LIMIT: Duration = Duration::from_secs(120);
+
+/// Fails the test instead of hanging it.
+pub async fn within<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LIMIT, work).await.expect("the test's deadline passed")
+}
+
+pub fn config(dir: &tempfile::TempDir) -> Config {
+    Config { listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()], ..Config::new(dir.path()) }
+}
+
+pub async fn node(dir: &tempfile::TempDir) -> Node {
+    Node::start(config(dir)).await.unwrap()
+}
+
+pub fn address(node: &Node) -> Multiaddr {
+    node.addrs().remove(0)
+}
+
+/// Waits until something is so; the caller's deadline ends it.
+pub async fn until(mut so: impl FnMut() -> bool) {
+    while !so() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Bytes that neither compress nor repeat.
+pub fn noise(size: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = Vec::with_capacity(size + 8);
+    while bytes.len() < size {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(size);
+    bytes
+}

@@ -1,0 +1,198 @@
+//! Tries everything that the node needs, without starting it, and leaves nothing behind.
+
+use std::path::Path;
+
+use rustix::fs::Access;
+use scatter_actors::domain::units::{Address, ChainTime};
+use scatter_actors::ports::clock::Clock;
+use scatter_actors::ports::disk::Disk;
+use scatter_actors::ports::keys::Keys;
+use serde::Serialize;
+use serde_json::json;
+
+use super::client::Client;
+use super::{output, Context};
+use crate::adapters::disk::DataDisk;
+use crate::adapters::system_clock::SystemClock;
+use crate::config::{Chain, Config, Ipfs, Node};
+use crate::exit::{Code, Fault};
+use crate::preflight;
+
+/// One verdict.
+#[derive(Debug, Serialize)]
+struct Verdict {
+    /// On what.
+    name: &'static str,
+    /// Whether it is as it should be.
+    ok: bool,
+    /// What was found.
+    found: String,
+    /// The configuration's key to look at, if it is not.
+    key: Option<String>,
+}
+
+impl Verdict {
+    fn of(name: &'static str, found: Result<String, Fault>) -> Self {
+        match found {
+            Ok(found) => Self { name, ok: true, found, key: None },
+            Err(fault) => Self { name, ok: false, found: fault.message, key: fault.key },
+        }
+    }
+}
+
+pub(super) fn execute(context: &Context) -> Result<(), Fault> {
+    let verdicts = match context.config() {
+        Ok(config) => verdicts(&config, context),
+        Err(fault) => vec![Verdict::of("config", Err(fault))],
+    };
+    let failed: Vec<_> = verdicts.iter().filter(|verdict| !verdict.ok).map(|verdict| verdict.name).collect();
+    let words = || {
+        let word = |verdict: &Verdict| if verdict.ok { "ok" } else { "FAILED" }.to_owned();
+        let rows: Vec<_> =
+            verdicts.iter().map(|v| vec![v.name.to_owned(), word(v), v.found.clone()]).collect();
+        output::table(&["what", "verdict", "found"], &rows, "")
+    };
+    if failed.is_empty() {
+        context.output.answer(&json!({"verdicts": verdicts}), words);
+        return Ok(());
+    }
+    let fault = Fault::new(Code::CheckFailed, format!("check failed: {}", failed.join(", ")));
+    if !context.output.is_json() {
+        context.output.answer(&json!(null), words);
+    }
+    Err(fault.with(json!({"verdicts": verdicts})))
+}
+
+fn verdicts(config: &Config, context: &Context) -> Vec<Verdict> {
+    let file = context.common.config.as_deref();
+    let name = file.map_or_else(|| "defaults and environment".to_owned(), |file| file.display().to_string());
+    let mut verdicts = vec![Verdict::of("config", Ok(name))];
+    let signer = config.wallet.as_ref().map(preflight::key);
+    if let Some(signer) = &signer {
+        let found = signer.as_ref().map(|signer| signer.address().to_string()).map_err(Clone::clone);
+        verdicts.push(Verdict::of("key", found));
+    }
+    let me = signer.and_then(Result::ok).map(|signer| signer.address());
+    verdicts.push(Verdict::of("data dir", data_dir(&config.node)));
+    verdicts.push(Verdict::of("disk", disk(config)));
+    let system = actix::System::new();
+    if let Some(chain) = &config.chain {
+        verdicts.extend(system.block_on(on_chain(chain, me)));
+    }
+    verdicts.push(Verdict::of("ipfs", system.block_on(ipfs(&config.ipfs, &config.node))));
+    verdicts
+}
+
+/// The nearest directory that exists, from the data directory up.
+fn existing(path: &Path) -> &Path {
+    let up = path.ancestors().filter(|path| !path.as_os_str().is_empty());
+    up.into_iter().find(|path| path.exists()).unwrap_or(Path::new("."))
+}
+
+fn data_dir(node: &Node) -> Result<String, Fault> {
+    let dir = &node.data_dir;
+    if !dir.exists() {
+        let parent = existing(dir);
+        let refused = |error| {
+            let text = format!("{}: it can't be made in {}: {error}", dir.display(), parent.display());
+            Fault::new(Code::DataDir, text).about("node.data_dir")
+        };
+        rustix::fs::access(parent, Access::WRITE_OK).map_err(refused)?;
+        return Ok(format!("{} will be made", dir.display()));
+    }
+    match preflight::data_dir(node) {
+        Ok(_free_again) => Ok(format!("{} is free", dir.display())),
+        // A node of ours that answers is no fault; another process is.
+        Err(fault) if fault.code == Code::Locked && Client::new(node).get("/readyz").is_ok() => {
+            Ok(format!("{} is in use by the node that is running", dir.display()))
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
+fn disk(config: &Config) -> Result<String, Fault> {
+    let failed = |error| Fault::new(Code::DataDir, error).about("node.data_dir");
+    let free = DataDisk::new(existing(&config.node.data_dir)).free().map_err(failed)?;
+    let floor = config.hoster.policy.min_free_disk;
+    if config.roles.hoster && free < floor {
+        let (free, floor) = (output::size(free.0), output::size(floor.0));
+        let text = format!("{free} are free, less than the {floor} that must stay so");
+        return Err(Fault::new(Code::DataDir, text).about("hoster.min_free_disk"));
+    }
+    Ok(format!("{} free", output::size(free.0)))
+}
+
+async fn on_chain(config: &Chain, me: Option<Address>) -> Vec<Verdict> {
+    let found = match preflight::chain(config, me).await {
+        Ok(found) => found,
+        Err(fault) => return vec![Verdict::of("chain", Err(fault))],
+    };
+    let age = ChainTime(SystemClock::new().wall().0 / 1_000).since(found.head.time);
+    let words = format!(
+        "{}: chain {}, block {}, {} old",
+        config.url,
+        config.chain_id,
+        found.head.number,
+        output::span(age)
+    );
+    let market = format!("{} ({:?})", found.market, found.rules.version);
+    let mut verdicts = vec![Verdict::of("chain", Ok(words)), Verdict::of("market", Ok(market))];
+    verdicts.extend(found.balance.map(|balance| Verdict::of("balance", Ok(output::ether(balance)))));
+    verdicts
+}
+
+/// Starts a node of its own in a directory that is gone afterwards, on the configured addresses, and takes a block
+/// through it. Where a node is running, that one is asked.
+#[cfg(feature = "embedded")]
+async fn ipfs(config: &Ipfs, node: &Node) -> Result<String, Fault> {
+    use embedded_ipfs::Node as Embedded;
+    use rand::RngCore;
+
+    if Client::new(node).get("/readyz").is_ok() {
+        return Ok("the running node's; see scatter status".into());
+    }
+    let failed = |error: &dyn std::error::Error| {
+        Fault::new(Code::Unreachable, format!("the embedded node: {}", crate::exit::told(error)))
+            .about("ipfs.listen")
+    };
+    let scratch = Scratch::new().map_err(|error| failed(&error))?;
+    let embedded = Embedded::start(config.embedded(&scratch.0)).await.map_err(|error| failed(&error))?;
+    let mut block = [0; 32];
+    rand::rngs::OsRng.fill_bytes(&mut block);
+    let taken = async {
+        let cid = embedded.put(scatter_actors::domain::cids::RAW, block.to_vec()).await?;
+        embedded.local(&cid).await
+    };
+    let back = taken.await;
+    let _ = embedded.stop().await;
+    match back.map_err(|error| failed(&error))? {
+        Some(bytes) if bytes[..] == block => Ok(format!("embedded, listens at {}", config.listen.join(", "))),
+        _ => Err(Fault::new(Code::Unreachable, "the embedded node lost a block").about("ipfs.backend")),
+    }
+}
+
+#[cfg(not(feature = "embedded"))]
+async fn ipfs(_: &Ipfs, _: &Node) -> Result<String, Fault> {
+    Err(Fault::new(Code::Config, "this build has no embedded IPFS node").about("ipfs.backend"))
+}
+
+/// A directory that is removed when dropped.
+#[cfg(feature = "embedded")]
+struct Scratch(std::path::PathBuf);
+
+#[cfg(feature = "embedded")]
+impl Scratch {
+    fn new() -> std::io::Result<Self> {
+        use std::os::unix::fs::DirBuilderExt;
+        let path = std::env::temp_dir().join(format!("scatter-check-{:016x}", rand::random::<u64>()));
+        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+}
+
+#[cfg(feature = "embedded")]
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

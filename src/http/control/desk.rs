@@ -1,0 +1,273 @@
+//! What the operator's orders do. Money moves only through intents, so that an order that is heard twice pays once.
+
+use std::path::Path;
+
+use scatter_actors::domain::cids;
+use scatter_actors::domain::market::{BidKey, BidState, Market, MarketCall, MarketEvent, Version};
+use scatter_actors::domain::units::{Address, BidId, ByteSize, FileHash, Wei};
+use scatter_actors::ports::chain::{self, Chain};
+use scatter_actors::ports::ipfs;
+use scatter_actors::ports::store::{self, Batch, Order as Direction};
+use scatter_actors::records::decision;
+use scatter_actors::records::intent::{want, Intent, IntentKey, IntentState};
+use scatter_actors::records::journal::{Fact, Outcome};
+use scatter_actors::records::meta::ChainStatus;
+use scatter_actors::records::wallet::{attempts, Counters};
+use scatter_actors::wallet_signer::{Submit, Wallet};
+use serde_json::{json, Value};
+
+use super::phase::phase;
+use super::{terms, Config, Offer, Order, Outbox, Ports};
+use crate::exit::{Code, Fault};
+
+/// Gas of a made-up account that registers and votes, measured on our market.
+const FALSE_VOTE_GAS: u64 = 122_000;
+/// The most votes that a bid may ask for on our market.
+const MOST_VALIDATIONS: u32 = 15;
+/// So many of the account's bids are listed, and so many entries of a journal are looked through at most.
+const LISTED: usize = 100;
+const LOOKED_THROUGH: usize = 50_000;
+
+/// The operator's counterpart without its mailbox.
+pub(super) struct Desk {
+    pub(super) config: Config,
+    pub(super) ports: Ports,
+    pub(super) outbox: Outbox,
+}
+
+fn no_store(error: store::Error) -> Fault {
+    Fault::new(Code::DataDir, error)
+}
+
+fn no_chain(error: chain::Error) -> Fault {
+    Fault::new(Code::Unreachable, error)
+}
+
+impl Desk {
+    pub(super) async fn serve(&self, order: Order) -> Result<Value, Fault> {
+        match order {
+            Order::Add(path) => self.add(&path).await,
+            Order::Quote(offer) => self.quote(&offer).await,
+            Order::Bid(offer) => self.bid(&offer).await,
+            Order::Withdraw { request } => self.withdraw(request).await,
+            Order::Intent(key) => self.intent(&key).await,
+            Order::Bids => self.bids().await,
+            Order::Show(bid) => self.show(bid).await,
+        }
+    }
+
+    async fn add(&self, path: &Path) -> Result<Value, Fault> {
+        let added = self.ports.ipfs.add(path).await.map_err(|error| {
+            let code =
+                if matches!(error, ipfs::Error::Unreachable(_)) { Code::Unreachable } else { Code::Refused };
+            Fault::new(code, format!("{}: {error}", path.display()))
+        })?;
+        Ok(json!({"cid": added.cid.to_string(), "size": added.size}))
+    }
+
+    async fn quote(&self, offer: &Offer) -> Result<Value, Fault> {
+        let (file, status) = (Self::check(offer)?, self.status()?);
+        self.account()?;
+        Ok(json!({
+            "cid": offer.cid.to_string(),
+            "file": file,
+            "size": offer.size,
+            "value": offer.amount.plus(offer.pool),
+            "market": status.market,
+            "warnings": self.warnings(offer, &status).await?,
+        }))
+    }
+
+    async fn bid(&self, offer: &Offer) -> Result<Value, Fault> {
+        let (file, status) = (Self::check(offer)?, self.status()?);
+        let me = self.account()?;
+        let terms = terms(offer, me, file);
+        let call = MarketCall::Bid {
+            file: terms.file,
+            size: terms.size,
+            duration: terms.duration,
+            amount: terms.amount,
+            pool: terms.pool,
+            min_validations: terms.min_validations,
+        };
+        let key = IntentKey::of_account("bid", status.market, me, offer.request.into());
+        self.want(key, status.market, call)
+    }
+
+    /// What the contract would refuse, as far as it can be known here.
+    fn check(offer: &Offer) -> Result<FileHash, Fault> {
+        let no = |key: &str, what: &str| Err(Fault::new(Code::Usage, format!("{key}: {what}")).about(key));
+        let Some(file) = cids::file_hash(&offer.cid) else {
+            return no("cid", "the market knows content by sha2-256 only");
+        };
+        let fits = |wei: Wei| wei.0.bits() <= 128;
+        match offer {
+            offer if offer.size == ByteSize(0) => no("size", "there is nothing to keep"),
+            offer if offer.amount == Wei::ZERO || !fits(offer.amount) => {
+                no("amount", "at least 1 wei is needed")
+            }
+            offer if !(1..=MOST_VALIDATIONS).contains(&offer.min_validations) => {
+                no("min_validations", "1 to 15 votes can decide")
+            }
+            offer if offer.pool < Wei::from(u128::from(offer.min_validations)) || !fits(offer.pool) => {
+                no("pool", "at least 1 wei for each vote that decides is needed")
+            }
+            offer if offer.duration == 0 => no("duration", "above 0 is needed"),
+            _ => Ok(file),
+        }
+    }
+
+    /// What the operator should know before money is locked.
+    async fn warnings(&self, offer: &Offer, status: &ChainStatus) -> Result<Vec<String>, Fault> {
+        let chain = self.chain()?;
+        let votes = u64::from(offer.min_validations);
+        let mut warnings = Vec::new();
+        if status.rules.version == Version::Legacy {
+            warnings.push(
+                "this market has version 1: it keeps the money of a bid that it does not take, and nothing ever \
+                 comes back of a bid that nobody hosts"
+                    .to_owned(),
+            );
+        }
+        let fees = chain.fees().await.map_err(no_chain)?;
+        let gas_price = fees.base_fee.unwrap_or_default().plus(fees.tip);
+        let safe = gas_price.times(FALSE_VOTE_GAS).times(votes + 1);
+        if offer.amount > safe {
+            warnings.push(format!(
+                "outvoting {votes} honest validators with made-up ones costs about {safe} wei at the current gas \
+                 price, less than the {} wei for the hoster: several smaller bids are safer",
+                offer.amount
+            ));
+        }
+        match chain.registered_count().await.map_err(no_chain)? {
+            Some(registered) if registered < votes + 1 => warnings.push(format!(
+                "{registered} accounts are registered with the market: {} are needed, {votes} to validate and one \
+                 to host",
+                votes + 1
+            )),
+            _ => {}
+        }
+        if !self.ports.ipfs.is_pinned(offer.cid).await.unwrap_or(false) {
+            warnings.push("this node has not pinned the content: hosters must find it elsewhere".to_owned());
+        }
+        Ok(warnings)
+    }
+
+    async fn withdraw(&self, request: u32) -> Result<Value, Fault> {
+        let (status, me) = (self.status()?, self.account()?);
+        let credit = self.chain()?.credit(me).await.map_err(no_chain)?;
+        let store = &*self.ports.store;
+        let key =
+            IntentKey::of_account("withdraw", status.market, me, u64::from(u32::MAX) + u64::from(request));
+        let known = store::read::<Intent>(store, key.0.as_bytes()).map_err(no_store)?.is_some();
+        if credit == Wei::ZERO && !known {
+            return Err(Fault::new(Code::Refused, format!("the market owes nothing to {me}")));
+        }
+        // One of the wallet's own may be on its way: a second one would find nothing.
+        let last = Counters::read(store).map_err(no_store)?.withdrawals.checked_sub(1);
+        let last = last.map(|number| IntentKey::of_account("withdraw", status.market, me, number));
+        if let Some(last) = last {
+            let intent = store::read::<Intent>(store, last.0.as_bytes()).map_err(no_store)?;
+            let open =
+                |intent: Intent| matches!(intent.state, IntentState::Queued | IntentState::InFlight { .. });
+            if intent.is_some_and(open) {
+                return Ok(json!({"intent": last}));
+            }
+        }
+        self.want(key, status.market, MarketCall::Withdraw)
+    }
+
+    /// Writes an intent down, unless it stands there already, and tells the wallet.
+    fn want(&self, key: IntentKey, market: Market, call: MarketCall) -> Result<Value, Fault> {
+        let created = self.ports.clock.wall();
+        let intent =
+            Intent { key: key.clone(), market, call, deadline: None, created, state: IntentState::Queued };
+        let mut batch = Batch::new();
+        want(&*self.ports.store, &mut batch, intent).map_err(no_store)?;
+        self.ports.store.commit(batch).map_err(no_store)?;
+        self.outbox.submit.tell(Submit { key: key.clone() });
+        Ok(json!({"intent": key}))
+    }
+
+    async fn intent(&self, key: &IntentKey) -> Result<Value, Fault> {
+        let store = &*self.ports.store;
+        let unknown = || Fault::new(Code::NotFound, format!("{key}: no such transaction was ever wanted"));
+        let intent = store::read::<Intent>(store, key.0.as_bytes()).map_err(no_store)?.ok_or_else(unknown)?;
+        let newest =
+            store::list::<Outcome>(store, &[], Direction::Descending, LOOKED_THROUGH).map_err(no_store)?;
+        let outcome = match intent.state {
+            // A reorg may have taken an earlier outcome back.
+            IntentState::Queued | IntentState::InFlight { .. } => None,
+            IntentState::Confirmed { .. } | IntentState::Done => {
+                newest.into_iter().find(|outcome| outcome.intent == *key)
+            }
+        };
+        let signed = attempts(store).map_err(no_store)?;
+        let tx =
+            signed.iter().rfind(|attempt| attempt.intent.as_ref() == Some(key)).map(|attempt| attempt.tx);
+        let alerts = self.outbox.wallet.ask(Wallet).await.map(|wallet| wallet.alerts).unwrap_or_default();
+        Ok(json!({"intent": intent, "tx": tx, "outcome": outcome, "alerts": alerts}))
+    }
+
+    async fn bids(&self) -> Result<Value, Fault> {
+        let (status, me) = (self.status()?, self.account()?);
+        let facts: Vec<Fact> =
+            store::list(&*self.ports.store, &[], Direction::Descending, LOOKED_THROUGH).map_err(no_store)?;
+        let mut items = Vec::new();
+        let mut seen = std::collections::BTreeSet::new();
+        for fact in facts {
+            let MarketEvent::BidPlaced { bid, bidder, .. } = fact.event else { continue };
+            // The newest word on a bid counts: a retraction stands above what it takes back.
+            if bidder != me || !seen.insert(bid) || fact.retracted {
+                continue;
+            }
+            if items.len() == LISTED {
+                break;
+            }
+            let state = self.chain()?.bid(bid).await.map_err(no_chain)?;
+            items.extend(state.map(|state| document(bid, &state, &status)));
+        }
+        Ok(json!({"items": items, "next": null}))
+    }
+
+    async fn show(&self, bid: BidId) -> Result<Value, Fault> {
+        let status = self.status()?;
+        let state = self.chain()?.bid(bid).await.map_err(no_chain)?;
+        let unknown = || Fault::new(Code::NotFound, format!("bid {bid}: the market knows no such bid"));
+        let mut shown = document(bid, &state.ok_or_else(unknown)?, &status);
+        let key = BidKey { market: status.market, id: bid };
+        let decisions = decision::on(&*self.ports.store, &key.to_string(), LISTED).map_err(no_store)?;
+        shown["decisions"] = json!(decisions);
+        Ok(shown)
+    }
+
+    fn status(&self) -> Result<ChainStatus, Fault> {
+        self.chain()?;
+        let status = ChainStatus::read(&*self.ports.store).map_err(no_store)?;
+        status.ok_or_else(|| {
+            Fault::new(Code::Unreachable, "the chain has not answered yet").about("chain.urls")
+        })
+    }
+
+    fn chain(&self) -> Result<&dyn Chain, Fault> {
+        let none = || Fault::new(Code::Config, "this node has no chain: set chain.urls").about("chain.urls");
+        self.ports.chain.as_deref().ok_or_else(none)
+    }
+
+    fn account(&self) -> Result<Address, Fault> {
+        let none = || {
+            Fault::new(Code::Config, "this node has no account: set wallet.keystore").about("wallet.keystore")
+        };
+        self.config.me.ok_or_else(none)
+    }
+}
+
+/// A bid as it is shown.
+fn document(bid: BidId, state: &BidState, status: &ChainStatus) -> Value {
+    let mut shown = json!(state);
+    shown["bid"] = json!(bid);
+    shown["phase"] = json!(phase(state, &status.rules, status.head_time));
+    shown["cid"] = json!(cids::of_file(state.terms.file).to_string());
+    shown["ends"] = json!(state.pinned_at.map(|pinned| pinned.plus(state.terms.duration)));
+    shown
+}

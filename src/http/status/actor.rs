@@ -1,0 +1,256 @@
+//! The status server's actor: answers the workers' queries on the arbiter, from the store.
+//!
+//! Owns: the last probe of the IPFS backend.  Hears: [`Query`].  Says: [`Actors`] to the supervisor.
+//! On restart: the backend is probed anew at once.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use scatter_actors::domain::cids::RAW;
+use scatter_actors::domain::units::ByteSize;
+use scatter_actors::line::Line;
+use scatter_actors::ports::clock::Clock;
+use scatter_actors::ports::disk::Disk;
+use scatter_actors::ports::ipfs::{self, Ipfs, Reach};
+use scatter_actors::ports::store::{Store, Table};
+use scatter_actors::records::meta::ChainStatus;
+use scatter_actors::supervised;
+use scatter_actors::supervisor::{ActorStatus, Actors, Guard};
+use serde_json::{json, Value};
+use sha2::{Digest, Sha256};
+
+use super::readiness::{judge, Found, Needs, Probe, Reason};
+use super::{views, Answer, Problem, Query};
+use crate::http::metrics::{self, Kind};
+
+/// Between two probes of the backend.
+const PROBE_EACH: Duration = Duration::from_secs(60);
+/// The backend has so long for one.
+const PROBE_TAKES: Duration = Duration::from_secs(20);
+/// Probes write this many different blocks, then the same again: a day's worth, of 32 bytes each.
+const PROBE_BLOCKS: u64 = 1440;
+/// The supervisor has so long to answer.
+const ACTORS_TAKE: Duration = Duration::from_secs(2);
+/// Queries waiting here.
+const MAILBOX: usize = 64;
+
+/// Adds samples of something that counts elsewhere, such as the firewall's traffic.
+pub type Gauge = Rc<dyn Fn(&mut metrics::Page)>;
+
+/// What the actor needs of the world.
+#[derive(Clone)]
+pub struct Ports {
+    /// The store. Only read.
+    pub store: Rc<dyn Store>,
+    /// The clock.
+    pub clock: Rc<dyn Clock>,
+    /// The disk.
+    pub disk: Rc<dyn Disk>,
+    /// The IPFS backend, for nodes that have one.
+    pub ipfs: Option<Rc<dyn Ipfs>>,
+    /// The supervisor.
+    pub supervisor: Line<Actors>,
+    /// What else has something to count.
+    pub gauges: Vec<Gauge>,
+}
+
+/// The status server's actor.
+pub struct StatusServer {
+    needs: Needs,
+    ports: Ports,
+    probe: Option<Probe>,
+    _guard: Guard,
+}
+
+impl StatusServer {
+    /// An actor that calls the node ready if it has what it needs. It probes a backend if there is one.
+    pub fn new(needs: Needs, ports: Ports, guard: Guard) -> Self {
+        Self { needs, ports, probe: None, _guard: guard }
+    }
+
+    /// Puts a block of 32 bytes and reads it back: only that shows that the backend works.
+    fn probe(&mut self, ctx: &mut Context<Self>) {
+        let Some(ipfs) = self.ports.ipfs.clone() else { return };
+        let minute = self.ports.clock.wall().0 / 60_000 % PROBE_BLOCKS;
+        let bytes = Sha256::digest(format!("scatter readiness {minute}")).to_vec();
+        let exchange = async move {
+            let cid = ipfs.put(RAW, bytes.clone()).await?;
+            match ipfs.block(cid, Reach::Local).await? {
+                Some(back) if back == bytes => ipfs.stored().await,
+                _ => Err(ipfs::Error::NotFound(cid)),
+            }
+        };
+        let bounded = tokio::time::timeout(PROBE_TAKES, exchange).into_actor(self);
+        ctx.spawn(bounded.map(|outcome, this, _| {
+            let slow = Err(format!("the ipfs backend took longer than {} s", PROBE_TAKES.as_secs()));
+            let outcome = outcome.map_or(slow, |outcome| outcome.map_err(|error| error.to_string()));
+            this.probe = Some(Probe { at: this.ports.clock.monotonic(), outcome });
+        }));
+    }
+
+    fn reasons(&self, actors: Option<&[ActorStatus]>) -> Vec<Reason> {
+        let chain = ChainStatus::read(&*self.ports.store).map_err(|error| error.to_string());
+        let found = Found {
+            now: self.ports.clock.wall(),
+            monotonic: self.ports.clock.monotonic(),
+            actors,
+            chain: chain.as_ref().map(Option::as_ref).map_err(Clone::clone),
+            probe: self.probe.as_ref(),
+            free: self.ports.disk.free().map_err(|error| error.to_string()),
+        };
+        judge(&self.needs, &found)
+    }
+
+    fn answer(&self, query: &Query, actors: Option<&[ActorStatus]>) -> Result<Answer, Problem> {
+        let store = &*self.ports.store;
+        Ok(match query {
+            Query::Alive => Answer::Document(json!({"alive": true})),
+            Query::Ready => self.ready(actors),
+            Query::Status => Answer::Document(self.status(actors)?),
+            Query::Metrics => Answer::Metrics(self.metrics(actors)?),
+            Query::Actors => {
+                let silent = || Problem::unreachable("the supervisor does not answer");
+                Answer::Document(json!({"items": actors.ok_or_else(silent)?, "next": null}))
+            }
+            Query::List(table, page, stages) => Answer::Document(views::list(store, *table, page, stages)?),
+            Query::Bid(id) => Answer::Document(views::bid(store, id)?),
+            Query::Why(subject) => Answer::Document(views::why(store, subject)?),
+            Query::Wallet => Answer::Document(views::wallet(store, self.ports.clock.wall())?),
+        })
+    }
+
+    fn ready(&self, actors: Option<&[ActorStatus]>) -> Answer {
+        let reasons = self.reasons(actors);
+        Answer::Ready(reasons.is_empty(), json!({"ready": reasons.is_empty(), "reasons": reasons}))
+    }
+
+    /// All of it at a glance, for `scatter status` and the dashboard.
+    fn status(&self, actors: Option<&[ActorStatus]>) -> Result<Value, Problem> {
+        let store = &*self.ports.store;
+        let reasons = self.reasons(actors);
+        let (pins, pinned_bytes) = views::pins(store)?;
+        let counts = |table| {
+            views::by_stage(store, table)
+                .map(|counts| counts.into_iter().collect::<std::collections::BTreeMap<_, _>>())
+        };
+        Ok(json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "ready": reasons.is_empty(), "reasons": reasons,
+            "chain": ChainStatus::read(store)?,
+            "actors": actors,
+            "bids": counts(Table::Bids)?, "audits": counts(Table::Audits)?, "intents": counts(Table::Intents)?,
+            "pins": {"count": pins, "bytes": pinned_bytes},
+            "disk_free_bytes": self.ports.disk.free().ok(),
+            "ipfs_stored_bytes": self.stored(),
+        }))
+    }
+
+    fn stored(&self) -> Option<ByteSize> {
+        self.probe.as_ref().and_then(|probe| probe.outcome.as_ref().ok().copied())
+    }
+
+    fn metrics(&self, actors: Option<&[ActorStatus]>) -> Result<String, Problem> {
+        use Kind::{Counter, Gauge};
+        let store = &*self.ports.store;
+        let mut page = metrics::Page::new();
+        let version = vec![("version", env!("CARGO_PKG_VERSION"))];
+        page.family("scatter_build_info", Gauge, "The program's version.", [(version, 1.0)]);
+
+        let reasons = self.reasons(actors);
+        let is_ready = f64::from(u8::from(reasons.is_empty()));
+        page.single("scatter_ready", Gauge, "1 if the node is ready.", is_ready);
+        let mut codes: Vec<&str> = reasons.iter().map(|reason| reason.code).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        let codes = codes.into_iter().map(|code| (vec![("reason", code)], 1.0));
+        page.family("scatter_unready", Gauge, "1 for each reason why the node is not ready.", codes);
+
+        let actors = actors.unwrap_or_default();
+        let of =
+            |value: fn(&ActorStatus) -> f64| actors.iter().map(move |a| (vec![("actor", a.name)], value(a)));
+        let up = of(|actor| f64::from(u8::from(actor.state == "running")));
+        page.family("scatter_actor_up", Gauge, "1 if the actor is running.", up);
+        let restarts = of(|actor| actor.restarts as f64);
+        page.family(
+            "scatter_actor_restarts_total",
+            Counter,
+            "How often the actor was started again.",
+            restarts,
+        );
+
+        if let Some(chain) = ChainStatus::read(store)? {
+            let age = self.ports.clock.wall().since(chain.head_changed) as f64 / 1000.0;
+            page.single(
+                "scatter_chain_head_block",
+                Gauge,
+                "Number of the newest block.",
+                chain.head.0 as f64,
+            );
+            let help = "Number of the newest final block.";
+            page.single("scatter_chain_finalized_block", Gauge, help, chain.finalized.0 as f64);
+            page.single("scatter_chain_head_age_seconds", Gauge, "Seconds since the head last changed.", age);
+            let help = "Logs of the market that could not be decoded.";
+            page.single("scatter_chain_poison_logs_total", Counter, help, chain.poison as f64);
+        }
+        let stages = [
+            (Table::Bids, "scatter_bids", "Bids by stage, of the newest 10000."),
+            (Table::Audits, "scatter_audits", "Audits by stage, of the newest 10000."),
+            (Table::Intents, "scatter_intents", "Transactions wanted by state, of the newest 10000."),
+        ];
+        for (table, name, help) in stages {
+            let counts = views::by_stage(store, table)?;
+            let samples = counts.iter().map(|(stage, n)| (vec![("stage", stage.as_str())], *n as f64));
+            page.family(name, Gauge, help, samples);
+        }
+        let (pins, bytes) = views::pins(store)?;
+        page.single("scatter_pins", Gauge, "Roots that are pinned whole.", pins as f64);
+        page.single("scatter_pinned_bytes", Gauge, "Bytes of these roots.", bytes as f64);
+        let spent = views::spent(store, self.ports.clock.wall())?;
+        let wei = spent.to_string().parse().unwrap_or(f64::MAX);
+        page.single("scatter_spent_last_day_wei", Gauge, "Wei spent in the last 24 hours.", wei);
+        if let Ok(free) = self.ports.disk.free() {
+            page.single(
+                "scatter_disk_free_bytes",
+                Gauge,
+                "Bytes free below the data directory.",
+                free.0 as f64,
+            );
+        }
+        if let Some(stored) = self.stored() {
+            page.single("scatter_ipfs_stored_bytes", Gauge, "Bytes that the backend keeps.", stored.0 as f64);
+        }
+        for gauge in &self.ports.gauges {
+            gauge(&mut page);
+        }
+        Ok(page.into_text())
+    }
+}
+
+supervised!(StatusServer);
+
+impl Actor for StatusServer {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        self.probe(ctx);
+        ctx.run_interval(PROBE_EACH, Self::probe);
+    }
+}
+
+impl Handler<Query> for StatusServer {
+    type Result = ResponseActFuture<Self, Result<Answer, Problem>>;
+
+    fn handle(&mut self, query: Query, _: &mut Self::Context) -> Self::Result {
+        if !matches!(query, Query::Ready | Query::Status | Query::Actors | Query::Metrics) {
+            return Box::pin(fut::ready(self.answer(&query, None)));
+        }
+        let supervisor = self.ports.supervisor.clone();
+        let actors = async move { tokio::time::timeout(ACTORS_TAKE, supervisor.ask(Actors)).await };
+        Box::pin(actors.into_actor(self).map(move |actors, this, _| {
+            let actors = actors.ok().and_then(Result::ok);
+            this.answer(&query, actors.as_deref())
+        }))
+    }
+}

@@ -1,0 +1,293 @@
+//! The parts of a node and the lines between them.
+
+use std::rc::Rc;
+
+use actix_web::dev::ServerHandle;
+use actix_web::web::ServiceConfig;
+use scatter_actors::bid_filter::{self, BidFilter};
+use scatter_actors::chain_listener::{self, ChainListener};
+use scatter_actors::firewall::{self, Firewall};
+use scatter_actors::line::Line;
+use scatter_actors::pinner::{self, Pinner};
+use scatter_actors::ports::chain::Chain;
+use scatter_actors::ports::clock::Clock;
+use scatter_actors::ports::disk::Disk;
+use scatter_actors::ports::ipfs::Ipfs;
+use scatter_actors::ports::keys::Keys;
+use scatter_actors::ports::store::Store;
+use scatter_actors::supervisor::{Actors, Spec};
+use scatter_actors::wallet_signer::{self, WalletSigner};
+
+use crate::config::{milliseconds, Config};
+use crate::exit::{told, Code, Fault};
+use crate::http::status::{self, Access, ChainNeeds, Gauge, Needs, StatusServer, StatusState};
+use crate::http::{self, control, metrics, Door};
+
+/// Seconds from block to block where fetches are planned: mainnet's, as slow as the common chains get.
+const BLOCK_TIME: u64 = 12;
+/// A head that has not changed for so many milliseconds is not fresh.
+const MAX_HEAD_AGE_MS: u64 = 180_000;
+
+/// The world, as every part sees it.
+#[derive(Clone)]
+pub(super) struct World {
+    pub(super) store: Rc<dyn Store>,
+    pub(super) clock: Rc<dyn Clock>,
+    pub(super) disk: Rc<dyn Disk>,
+    pub(super) ipfs: Rc<dyn Ipfs>,
+    pub(super) chain: Option<Rc<dyn Chain>>,
+    pub(super) keys: Option<Rc<dyn Keys>>,
+}
+
+/// What is put together so far.
+pub(super) struct Parts {
+    config: Config,
+    world: World,
+    facts: chain_listener::Outbox,
+    submit: Line<wallet_signer::Submit>,
+    wallet: Line<wallet_signer::Wallet>,
+    actors: Line<Actors>,
+    specs: Vec<Spec>,
+    servers: Vec<ServerHandle>,
+    gauges: Vec<Gauge>,
+}
+
+impl Parts {
+    pub(super) fn new(config: Config, world: World) -> Self {
+        Self {
+            config,
+            world,
+            facts: chain_listener::Outbox::default(),
+            submit: Line::new(),
+            wallet: Line::new(),
+            actors: Line::new(),
+            specs: Vec::new(),
+            servers: Vec::new(),
+            gauges: Vec::new(),
+        }
+    }
+
+    /// Puts together what the roles need; tells the line at which the supervisor will be asked.
+    ///
+    /// # Errors
+    /// If a server can't listen.
+    pub(super) fn assemble(mut self) -> Result<(Vec<Spec>, Vec<ServerHandle>, Line<Actors>), Fault> {
+        let roles = self.config.roles;
+        if roles.firewall {
+            self.firewall()?;
+        }
+        self.status()?;
+        if let Some(chain) = self.world.chain.clone() {
+            let mut readers = Vec::new();
+            std::mem::swap(&mut readers, &mut self.specs);
+            if roles.hoster {
+                self.hoster(&chain)?;
+            }
+            self.wallet(&chain);
+            // The listener is made last, when all who hear it have their lines, and drained first.
+            let heard = std::mem::take(&mut self.specs);
+            self.listener(chain);
+            self.specs.extend(readers);
+            self.specs.extend(heard);
+        }
+        Ok((self.specs, self.servers, self.actors))
+    }
+
+    fn listener(&mut self, chain: Rc<dyn Chain>) {
+        let Some(config) = self.config.chain.as_ref().map(crate::config::Chain::listener) else { return };
+        let ports =
+            chain_listener::Ports { chain, store: self.world.store.clone(), clock: self.world.clock.clone() };
+        let facts = self.facts.clone();
+        let make = move |guard| ChainListener::new(config.clone(), ports.clone(), facts.clone(), guard);
+        self.specs.push(Spec::new("chain_listener", make, |_| {}));
+    }
+
+    fn hoster(&mut self, chain: &Rc<dyn Chain>) -> Result<(), Fault> {
+        let me = self.account("hoster")?.address();
+        let (world, hoster) = (&self.world, &self.config.hoster);
+        let host = Line::new();
+
+        let config = bid_filter::Config {
+            policy: hoster.policy.clone(),
+            confirmations: self.config.chain.as_ref().map_or(0, |chain| chain.confirmations),
+            block_time: BLOCK_TIME,
+            me,
+        };
+        let ports = bid_filter::Ports {
+            chain: chain.clone(),
+            store: world.store.clone(),
+            clock: world.clock.clone(),
+            disk: world.disk.clone(),
+        };
+        let outbox = bid_filter::Outbox { host: host.clone() };
+        let make = move |guard| BidFilter::new(config.clone(), ports.clone(), outbox.clone(), guard);
+        let placed = self.facts.placed.add();
+        let filter = Spec::new("bid_filter", make, move |addr| placed.point(addr));
+
+        let config = pinner::Config {
+            me,
+            fetches: hoster.queue,
+            idle_ms: milliseconds(hoster.idle_timeout),
+            grace_ms: milliseconds(hoster.grace),
+        };
+        let ports = pinner::Ports {
+            ipfs: world.ipfs.clone(),
+            store: world.store.clone(),
+            clock: world.clock.clone(),
+        };
+        let outbox = pinner::Outbox { submit: self.submit.clone() };
+        let make = move |guard| Pinner::new(config.clone(), ports.clone(), outbox.clone(), guard);
+        let (accepted, pinned) = (self.facts.accepted.add(), self.facts.pinned.add());
+        let (voted, settled) = (self.facts.voted.add(), self.facts.settled.add());
+        let (retracted, heads) = (self.facts.retracted.add(), self.facts.heads.add());
+        let pinner = Spec::new("pinner", make, move |addr| {
+            host.point(addr);
+            accepted.point(addr);
+            pinned.point(addr);
+            voted.point(addr);
+            settled.point(addr);
+            retracted.point(addr);
+            heads.point(addr);
+        });
+        self.specs.extend([filter, pinner]);
+        Ok(())
+    }
+
+    fn wallet(&mut self, chain: &Rc<dyn Chain>) {
+        let (Some(keys), Some(config)) = (self.world.keys.clone(), &self.config.wallet) else { return };
+        let config = config.signer.clone();
+        let ports = wallet_signer::Ports {
+            chain: chain.clone(),
+            keys,
+            store: self.world.store.clone(),
+            clock: self.world.clock.clone(),
+        };
+        let make = move |guard| {
+            WalletSigner::new(config.clone(), ports.clone(), wallet_signer::Outbox::default(), guard)
+        };
+        let (submit, wallet) = (self.submit.clone(), self.wallet.clone());
+        self.specs.push(Spec::new("wallet_signer", make, move |addr| {
+            submit.point(addr);
+            wallet.point(addr);
+        }));
+    }
+
+    fn firewall(&mut self) -> Result<(), Fault> {
+        let hoster = self.account("firewall")?.address();
+        let settings = self.config.firewall.clone();
+        let config = firewall::Config {
+            hoster,
+            limits: settings.limits,
+            backend_ms: milliseconds(settings.backend_timeout),
+        };
+        let ports = firewall::Ports {
+            ipfs: self.world.ipfs.clone(),
+            store: self.world.store.clone(),
+            clock: self.world.clock.clone(),
+        };
+        let door = Door::new();
+        let behind = door.clone();
+        let make = move |guard| Firewall::new(config.clone(), ports.clone(), guard);
+        self.specs.push(Spec::new("firewall", make, move |addr| behind.point(addr)));
+
+        let listen = settings.listen;
+        let server = http::firewall::Config {
+            public_name: settings.public_name,
+            trusted_proxies: settings.trusted_proxies,
+            connections_per_source: settings.connections_per_source,
+            connections: settings.max_connections,
+            ..http::firewall::Config::on(listen)
+        };
+        let running = http::firewall::serve(server, door).map_err(|error| {
+            Fault::new(Code::Config, format!("{listen}: {error}")).about("firewall.listen")
+        })?;
+        tracing::info!(address = %running.address, "the firewall listens");
+        let traffic = running.traffic;
+        self.gauges.push(Rc::new(move |page| {
+            let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+            let counted = classes
+                .iter()
+                .zip(1..)
+                .map(|(name, digit)| (vec![("class", *name)], traffic.of_class(digit) as f64));
+            let help = "Answers of the firewall by class of status.";
+            page.family("scatter_firewall_answers_total", metrics::Kind::Counter, help, counted);
+        }));
+        self.serve(running.server.handle(), running.server);
+        Ok(())
+    }
+
+    /// The status server, and the operator's socket with the same pages beside its own orders.
+    fn status(&mut self) -> Result<(), Fault> {
+        let settings = self.config.status.clone();
+        let token = settings.token().map_err(|mistake| Fault::new(Code::Config, mistake))?;
+        let chain = self
+            .config
+            .chain
+            .as_ref()
+            .map(|chain| ChainNeeds { chain_id: chain.chain_id, max_head_age_ms: MAX_HEAD_AGE_MS });
+        let needs = Needs { chain, ipfs: true, min_free: self.config.hoster.policy.min_free_disk };
+        let ports = status::Ports {
+            store: self.world.store.clone(),
+            clock: self.world.clock.clone(),
+            disk: self.world.disk.clone(),
+            ipfs: Some(self.world.ipfs.clone()),
+            supervisor: self.actors.clone(),
+            gauges: std::mem::take(&mut self.gauges),
+        };
+        let door = Door::new();
+        let behind = door.clone();
+        let make = move |guard| StatusServer::new(needs.clone(), ports.clone(), guard);
+        self.specs.push(Spec::new("status_server", make, move |addr| behind.point(addr)));
+
+        let (server, address) = status::serve(settings.listen, token.as_ref(), door.clone())
+            .map_err(|error| Fault::new(Code::Config, told(&error)).about("status.listen"))?;
+        tracing::info!(%address, "the status server listens");
+        self.serve(server.handle(), server);
+        let state = StatusState { query: door, access: Access::Open };
+        self.control(move |config| status::configure(config, state.clone()))
+    }
+
+    fn control<F>(&mut self, more: F) -> Result<(), Fault>
+    where
+        F: Fn(&mut ServiceConfig) + Clone + Send + 'static,
+    {
+        let me = self.world.keys.as_ref().map(|keys| keys.address());
+        let ports = control::Ports {
+            chain: self.world.chain.clone(),
+            ipfs: self.world.ipfs.clone(),
+            store: self.world.store.clone(),
+            clock: self.world.clock.clone(),
+        };
+        let outbox = control::Outbox { submit: self.submit.clone(), wallet: self.wallet.clone() };
+        let door = Door::new();
+        let behind = door.clone();
+        let make =
+            move |guard| control::Control::new(control::Config { me }, ports.clone(), outbox.clone(), guard);
+        self.specs.push(Spec::new("control", make, move |addr| behind.point(addr)));
+
+        let socket = self.config.node.control_socket();
+        let running = control::serve(&socket, door, more)
+            .map_err(|error| Fault::new(Code::DataDir, format!("{}: {error}", socket.display())))?;
+        let handle = running.server.handle();
+        self.serve(handle, running.run());
+        Ok(())
+    }
+
+    fn serve<F, T>(&mut self, handle: ServerHandle, server: F)
+    where
+        F: std::future::Future<Output = std::io::Result<T>> + 'static,
+    {
+        actix_rt::spawn(async move {
+            if let Err(error) = server.await {
+                tracing::error!(%error, "a server ended");
+            }
+        });
+        self.servers.push(handle);
+    }
+
+    fn account(&self, role: &str) -> Result<&Rc<dyn Keys>, Fault> {
+        self.world.keys.as_ref().ok_or_else(|| {
+            Fault::new(Code::Config, format!("the role {role} needs an account")).about("wallet.keystore")
+        })
+    }
+}
