@@ -17,7 +17,8 @@ use scatter_actors::ports::clock::Clock;
 use scatter_actors::ports::store::Store;
 use scatter_actors::supervisor::{self, Guard, Ping, Shutdown, Spec, Supervisor};
 use scatter_actors::testkit::chain::{FakeKeys, BLOCK_SECONDS};
-use scatter_actors::testkit::{Fuse, MemoryDisk, MemoryIpfs, MemoryNet};
+use scatter_actors::testkit::ipfs::MemoryNet;
+use scatter_actors::testkit::{Fuse, MemoryDisk, MemoryIpfs};
 use scatter_actors::{bid_filter, chain_listener, firewall, pinner, wallet_signer};
 
 use crate::bomb::Bomb;

@@ -189,7 +189,7 @@ fn fault(dice: &Dice) -> Fault {
         50..=54 => Fault::Leap(dice.between(10, 120)),
         55..=61 => Fault::IpfsDown(dice.between(2_000, 60_000)),
         62..=65 => Fault::IpfsSlow(dice.between(100, 5_000)),
-        66..=80 => Fault::Bomb(dice.pick(&ACTORS)),
+        66..=80 => Fault::Bomb(*dice.pick(&ACTORS)),
         81..=92 => Fault::Kill { commits: dice.between(1, 12), down_ms: dice.between(1_000, 60_000) },
         _ => Fault::Stranger,
     }

@@ -105,6 +105,11 @@ impl MemoryIpfs {
             self.blocks.borrow_mut().insert(cid.hash().to_bytes(), bytes.clone());
         }
     }
+    /// Pins a DAG whose blocks, the root first, are all given.
+    pub fn pin_here(&self, blocks: &[(Cid, Vec<u8>)]) {
+        self.load(blocks);
+        self.pins.borrow_mut().extend(blocks.first().map(|(root, _)| *root));
+    }
     /// Removes a block from the node's disk.
     pub fn lose(&self, cid: &Cid) {
         self.blocks.borrow_mut().remove(&cid.hash().to_bytes());
