@@ -29,6 +29,11 @@ impl History {
         let line = format!("{:>7}.{:03}  {who:<9} {what}", now / 1_000, now % 1_000);
         self.lines.lock().unwrap().push(line);
     }
+    /// How many lines there are. Never none: a history begins with its plan.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.lines.lock().unwrap().len()
+    }
     /// All lines.
     pub fn text(&self) -> String {
         self.lines.lock().unwrap().join("\n")

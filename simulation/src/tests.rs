@@ -27,3 +27,44 @@ fn each_actor_is_panicked_in_mid_lifecycle_and_the_bid_still_ends_paid_once() {
         assert_eq!((summary.paid, summary.failed), (1, 0), "{actor}: {summary:?}");
     }
 }
+
+/// Which seeds are played: `SCATTER_SEEDS=from..to` for more, or for the one that failed.
+fn seeds(default: std::ops::Range<u64>) -> std::ops::Range<u64> {
+    #[allow(clippy::disallowed_methods)]
+    let Ok(text) = std::env::var("SCATTER_SEEDS") else { return default };
+    let (from, to) = text.split_once("..").expect("SCATTER_SEEDS=from..to");
+    from.parse().unwrap()..to.parse().unwrap()
+}
+
+#[test]
+fn whatever_a_seed_brings_the_invariants_hold_and_every_bid_worth_it_is_paid() {
+    let seeds = seeds(0..100);
+    let mut failed = Vec::new();
+    let mut sum = Summary::default();
+    for seed in seeds.clone() {
+        let ended = live(Plan::of(seed));
+        match ended.verdict {
+            Ok(summary) => {
+                sum.paid += summary.paid;
+                sum.declined += summary.declined;
+                sum.failed += summary.failed;
+            }
+            Err(broken) => {
+                if failed.is_empty() {
+                    println!("{}", ended.history);
+                }
+                failed.push(format!("seed {seed}: {broken}"));
+            }
+        }
+    }
+    println!("{sum:?}");
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn the_same_seed_has_the_same_history_to_the_byte() {
+    for seed in 0..20 {
+        let (first, second) = (live(Plan::of(seed)), live(Plan::of(seed)));
+        assert_eq!(first.history, second.history, "seed {seed}");
+    }
+}
