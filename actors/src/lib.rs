@@ -1,9 +1,37 @@
 //! Everything of the Scatter node that thinks, and the ports through which it thinks.
+//!
+//! Deciding is pure ([`domain`]), the world is behind [`ports`], what is durable are [`records`]; an actor is
+//! the thin seam between. The store is the truth and a message is a hint: whoever (re)starts reads its work
+//! from the store, and a lost message costs at most one sweep.
+//!
+//! | actor | owns | hears | says | on restart |
+//! |---|---|---|---|---|
+//! | [`ChainListener`](chain_listener) | facts, blocks, the chain's status | nothing; it polls | hints about bids, the head | goes on behind its newest block |
+//! | [`BidFilter`](bid_filter) | verdicts | bids placed | [`pinner::Host`] | goes on behind its cursor |
+//! | [`Pinner`](pinner) | hosted bids, references, pins | bids and their fate | [`wallet_signer::Submit`] | derives every effect from the stages |
+//! | [`Validator`](validator) | audits, evidence | bids pinned and their fate | [`wallet_signer::Submit`] | goes on from the audits' stages |
+//! | [`WalletSigner`](wallet_signer) | key, nonces, attempts, outcomes | that there is something to send | nothing | looks up every hash that it may have sent |
+//! | [`Firewall`](firewall) | its limits | strangers' questions, parsed | nothing | counts anew |
+//! | [`Supervisor`](supervisor) | all of them | deaths | `Ping`, `Drain` | ends the process with it |
+//!
+//! Who says what to whom; a test builds this from the types and finds no circle in it. What became of a
+//! transaction is read in the store when the head moves, so nothing is said backwards.
+//!
+//! ```text
+//! BidFilter ─▶ Pinner: Host
+//! ChainListener ─▶ BidFilter: BidPlaced
+//! ChainListener ─▶ Pinner: BidAccepted, BidPinned, HeadMoved, Retracted, Settled, VoteRecorded
+//! ChainListener ─▶ Validator: BidPinned, HeadMoved, Retracted, Settled, VoteRecorded
+//! Pinner ─▶ WalletSigner: Submit
+//! Validator ─▶ WalletSigner: Submit
+//! ```
 
 pub mod bid_filter;
 pub mod chain_listener;
 pub mod domain;
 pub mod firewall;
+#[cfg(test)]
+mod graph;
 pub mod line;
 pub mod pinner;
 pub mod ports;

@@ -1,7 +1,7 @@
 //! Audits what others host, and votes on it.
 //!
 //! Owns: every audit, its slots and its evidence; the chain of audit secrets is its to use.
-//! Hears: the listener's hints, [`Executed`], [`Wake`], [`Audits`].  Says: [`Submit`].
+//! Hears: the listener's hints, [`Audits`].  Says: [`Submit`].
 //! On restart: audits go on from their stages. A slot that was being run is run again as long as its time
 //! lasts; a vote is in the outbox or it is not (I7).
 
@@ -35,7 +35,7 @@ use crate::supervised;
 use crate::supervisor::Guard;
 use crate::wake::Sweeps;
 use crate::wakes;
-use crate::wallet_signer::{Executed, Submit};
+use crate::wallet_signer::Submit;
 
 mod ask;
 mod challenge;
@@ -53,11 +53,6 @@ const READER: &str = "validator";
 const SWEEP: Duration = Duration::from_secs(5);
 /// Journal entries of one look.
 const ENTRIES: usize = 64;
-
-/// There may be something to do. A hint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
-#[rtype(result = "()")]
-pub struct Wake;
 
 /// Asks for the audits of hosted bids, newest bid first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
@@ -233,7 +228,7 @@ impl Actor for Validator {
 }
 
 supervised!(Validator);
-wakes!(Validator: Wake, BidPinned, VoteRecorded, Settled, Retracted, HeadMoved, Executed);
+wakes!(Validator: BidPinned, VoteRecorded, Settled, Retracted, HeadMoved);
 
 impl Handler<Audits> for Validator {
     type Result = MessageResult<Audits>;
@@ -352,9 +347,7 @@ impl Validator {
                 None => store.commit(batch),
             },
             (event, true) => match known {
-                Some(known) => {
-                    self.decide(known, Event::Retracted(event.clone()).into(), status, batch, ctx)
-                }
+                Some(known) => self.decide(known, Event::Retracted(event.clone()).into(), status, batch, ctx),
                 None => store.commit(batch),
             },
             _ => store.commit(batch),
@@ -381,12 +374,7 @@ impl Validator {
         }
     }
 
-    fn case<'a>(
-        &'a self,
-        known: &'a Audit,
-        slots: &'a [Slot],
-        status: &'a ChainStatus,
-    ) -> Case<'a> {
+    fn case<'a>(&'a self, known: &'a Audit, slots: &'a [Slot], status: &'a ChainStatus) -> Case<'a> {
         Case {
             bid: known.bid,
             me: self.ports.keys.address(),

@@ -2,7 +2,7 @@
 //!
 //! Owns: the key, every nonce, the states of intents, attempts, spending, the outcomes' journal.
 //! Hears: [`Submit`], [`VoteRecorded`] and [`Settled`] (the credit may have grown), [`Withdraw`], [`Wallet`].
-//! Says: [`Executed`].
+//! Says: nothing; who waits for an outcome reads it in the store when the head moves.
 //! On restart: everything derives from the store. An attempt is durable before it is sent (I2), so whatever
 //! the last life may have sent is known to this one, by its hash; a nonce goes to one intent for ever (I1, I3).
 //!
@@ -19,7 +19,6 @@ use serde::{Deserialize, Serialize};
 use crate::chain_listener::{Settled, VoteRecorded};
 use crate::domain::units::{Address, TxHash, WallTime, Wei};
 use crate::domain::wallet::spend::Caps;
-use crate::line::Lines;
 use crate::ports::chain::Chain;
 use crate::ports::clock::Clock;
 use crate::ports::keys::Keys;
@@ -55,14 +54,6 @@ pub struct Withdraw;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "WalletStatus")]
 pub struct Wallet;
-
-/// A new outcome stands in the journal.
-#[derive(Debug, Clone, PartialEq, Eq, Message)]
-#[rtype(result = "()")]
-pub struct Executed {
-    /// Of which intent.
-    pub key: IntentKey,
-}
 
 /// How the wallet is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -195,19 +186,6 @@ pub struct Ports {
     pub clock: Rc<dyn Clock>,
 }
 
-/// Whom the wallet tells.
-#[derive(Clone, Default)]
-pub struct Outbox {
-    /// Those who wait for outcomes.
-    pub executed: Lines<Executed>,
-}
-
-impl Outbox {
-    fn executed(&self, key: &IntentKey) {
-        self.executed.tell(&Executed { key: key.clone() });
-    }
-}
-
 /// What the next round should do about the market's credit, besides its own timer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Asked {
@@ -224,7 +202,6 @@ const LONGEST_ROUND: Duration = Duration::from_secs(300);
 pub struct WalletSigner {
     config: Rc<Config>,
     ports: Ports,
-    outbox: Outbox,
     memory: Memory,
     /// Keys told since the last round began.
     submitted: BTreeSet<IntentKey>,
@@ -237,11 +214,10 @@ pub struct WalletSigner {
 
 impl WalletSigner {
     /// A wallet for the market that the store is about; its account is the key's.
-    pub fn new(config: Config, ports: Ports, outbox: Outbox, guard: Guard) -> Self {
+    pub fn new(config: Config, ports: Ports, guard: Guard) -> Self {
         Self {
             config: Rc::new(config),
             ports,
-            outbox,
             memory: Memory::default(),
             submitted: BTreeSet::new(),
             asked: Asked::Nothing,
@@ -267,7 +243,6 @@ impl WalletSigner {
             market,
             me: self.ports.keys.address(),
             ports: self.ports.clone(),
-            outbox: self.outbox.clone(),
             asked: std::mem::take(&mut self.asked),
             memory,
         };

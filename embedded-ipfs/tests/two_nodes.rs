@@ -40,7 +40,7 @@ async fn a_file_of_50_mib_is_pinned_from_another_node_and_read_back() {
             (report.blocks, 0),
             "each block came once"
         );
-        assert!(stats.disk_bytes < 2 * stats.bytes, "{stats:?}");
+        assert!(stats.disk_bytes < stats.bytes * 3 / 2, "{stats:?}");
     })
     .await;
 }

@@ -96,8 +96,7 @@ pub fn main() -> ExitCode {
         }
         Err(error) => {
             if std::env::args_os().any(|arg| arg == "--json") {
-                let words = error.render().to_string();
-                Output::new(true).fault(&Fault::new(Code::Usage, words.trim().trim_start_matches("error: ")));
+                Output::new(true).fault(&Fault::new(Code::Usage, first_paragraph(&error)));
             } else {
                 let _ = error.print();
             }
@@ -113,6 +112,16 @@ pub fn main() -> ExitCode {
             ExitCode::from(fault.code.status())
         }
     }
+}
+
+/// What is wrong with a command line, without the hints that follow.
+fn first_paragraph(error: &clap::Error) -> String {
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "a subcommand is missing; see --help".to_owned();
+    }
+    let words = error.render().to_string();
+    let first = words.split("\n\n").next().unwrap_or_default().trim().trim_start_matches("error: ");
+    first.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn dispatch(command: Command, context: &Context) -> Result<(), Fault> {

@@ -197,9 +197,10 @@ impl Layers {
         self.password.take()
     }
 
-    /// Whether a mistake was found in any key that begins so.
-    pub(super) fn faulty(&self, prefix: &str) -> bool {
-        self.mistakes.iter().any(|mistake| mistake.key.starts_with(prefix))
+    /// Whether a mistake was found in a key, or in any of a section (`chain.`).
+    pub(super) fn faulty(&self, key: &str) -> bool {
+        let is_section = key.ends_with('.');
+        self.mistakes.iter().any(|mistake| mistake.key == key || is_section && mistake.key.starts_with(key))
     }
 
     /// Remembers that a key's value will not do.

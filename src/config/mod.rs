@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use scatter_actors::domain::admission::Policy;
 use scatter_actors::domain::limits::Limits;
-use scatter_actors::domain::units::{Address, ByteSize, Wei};
-use scatter_actors::{chain_listener, supervisor, wallet_signer};
+use scatter_actors::domain::units::{Address, Wei};
+use scatter_actors::{chain_listener, supervisor, validator, wallet_signer};
 use secrecy::SecretString;
 use url::Url;
 
@@ -276,18 +276,8 @@ pub struct Hoster {
 /// `[validator]`
 #[derive(Debug, Clone)]
 pub struct Validator {
-    /// Declared sizes that are audited, both included.
-    pub sizes: (ByteSize, ByteSize),
-    /// Durations that are audited in seconds, both included.
-    pub durations: (u64, u64),
-    /// Wei: the least share of a pool for one vote.
-    pub min_reward: Wei,
-    /// An audit finds a loss of this fraction of the blocks, above 0 and below 1 …
-    pub loss: f64,
-    /// … with this probability, above 0 and below 1.
-    pub confidence: f64,
-    /// Audit hosters at private addresses too; on test chains only.
-    pub allow_private_endpoints: bool,
+    /// What the auditor keeps to.
+    pub auditor: validator::Config,
 }
 
 /// `[firewall]`
@@ -347,7 +337,11 @@ impl Config {
 
     /// Where `scatter account` puts a new key and looks for keys: beside the configured one.
     pub fn keystore_dir(&self) -> PathBuf {
-        let beside = self.wallet.as_ref().and_then(|wallet| wallet.keystore.parent());
-        beside.map_or_else(|| self.node.data_dir.join("keystore"), Path::to_path_buf)
+        match self.wallet.as_ref().and_then(|wallet| wallet.keystore.parent()) {
+            // A bare file name lies in the working directory.
+            Some(dir) if dir.as_os_str().is_empty() => ".".into(),
+            Some(dir) => dir.to_owned(),
+            None => self.node.data_dir.join("keystore"),
+        }
     }
 }

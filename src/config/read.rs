@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use scatter_actors::domain::admission::Policy;
 use scatter_actors::domain::backoff::Backoff;
 use scatter_actors::domain::limits::Limits;
-use scatter_actors::{supervisor, wallet_signer};
+use scatter_actors::{supervisor, validator, wallet_signer};
 
 use super::layers::Layers;
 use super::values::{
@@ -31,7 +31,7 @@ pub(super) fn config(from: &mut Layers) -> Config {
         roles,
         ipfs: ipfs(from),
         hoster: hoster(from),
-        validator: validator(from, chain.as_ref()),
+        validator: auditor(from, chain.as_ref()),
         firewall: firewall(from),
         status: status(from),
         supervision: supervision(from),
@@ -225,21 +225,35 @@ fn hoster(from: &mut Layers) -> Hoster {
     hoster
 }
 
-fn validator(from: &mut Layers, chain: Option<&Chain>) -> Validator {
+fn auditor(from: &mut Layers, chain: Option<&Chain>) -> Validator {
     let (shortest, longest) = from.read("validator.durations", range(span));
-    let validator = Validator {
-        sizes: from.read("validator.sizes", range(size)),
-        durations: (shortest.as_secs(), longest.as_secs()),
+    let (smallest, largest) = from.read("validator.sizes", range(size));
+    let auditor = validator::Config {
+        min_size: smallest,
+        max_size: largest,
+        min_duration: shortest.as_secs(),
+        max_duration: longest.as_secs(),
         min_reward: from.read("validator.min_reward", parsed),
-        loss: from.read("validator.loss", fraction),
-        confidence: from.read("validator.confidence", fraction),
+        loss_bp: basis_points(from.read("validator.loss", fraction)),
+        confidence_bp: basis_points(from.read("validator.confidence", fraction)),
+        confirm_gap_ms: milliseconds(from.read("validator.confirm_gap", span)),
+        recheck_after: from.read("validator.recheck_after", span).as_secs(),
+        grace: from.read("validator.slot_grace", span).as_secs(),
+        jitter: from.read("validator.vote_jitter", span).as_secs(),
+        at_once: from.read("validator.at_once", count),
         allow_private_endpoints: from.read("validator.allow_private_endpoints", flag),
+        ..validator::Config::default()
     };
     let on_test_chain = chain.is_none_or(|chain| TEST_CHAINS.contains(&chain.chain_id));
-    if validator.allow_private_endpoints && !on_test_chain {
+    if auditor.allow_private_endpoints && !on_test_chain {
         from.mistake("validator.allow_private_endpoints", "only on the test chains 1337 and 31337");
     }
-    validator
+    Validator { auditor }
+}
+
+/// A fraction in ten-thousandths, rounded and at least one.
+fn basis_points(fraction: f64) -> u32 {
+    ((fraction * 10_000.0).round() as u32).clamp(1, 9_999)
 }
 
 fn firewall(from: &mut Layers) -> Firewall {

@@ -2,10 +2,12 @@
 
 use std::rc::Rc;
 
+use crate::adapters::hoster_probe::HttpProbe;
 use actix_web::dev::ServerHandle;
 use actix_web::web::ServiceConfig;
 use scatter_actors::bid_filter::{self, BidFilter};
 use scatter_actors::chain_listener::{self, ChainListener};
+use scatter_actors::domain::egress::Egress;
 use scatter_actors::firewall::{self, Firewall};
 use scatter_actors::line::Line;
 use scatter_actors::pinner::{self, Pinner};
@@ -16,6 +18,7 @@ use scatter_actors::ports::ipfs::Ipfs;
 use scatter_actors::ports::keys::Keys;
 use scatter_actors::ports::store::Store;
 use scatter_actors::supervisor::{Actors, Spec};
+use scatter_actors::validator::{self, Validator};
 use scatter_actors::wallet_signer::{self, WalletSigner};
 
 use crate::config::{milliseconds, Config};
@@ -82,6 +85,9 @@ impl Parts {
             std::mem::swap(&mut readers, &mut self.specs);
             if roles.hoster {
                 self.hoster(&chain)?;
+            }
+            if roles.validator {
+                self.validator(&chain)?;
             }
             self.wallet(&chain);
             // The listener is made last, when all who hear it have their lines, and drained first.
@@ -153,6 +159,35 @@ impl Parts {
         Ok(())
     }
 
+    fn validator(&mut self, chain: &Rc<dyn Chain>) -> Result<(), Fault> {
+        let keys = self.account("validator")?.clone();
+        let config = self.config.validator.auditor.clone();
+        let (private, id) = (config.allow_private_endpoints, self.config.chain.as_ref().map(|c| c.chain_id));
+        let own = vec![self.config.status.listen, self.config.firewall.listen];
+        let ports = validator::Ports {
+            chain: chain.clone(),
+            ipfs: self.world.ipfs.clone(),
+            probe: Rc::new(HttpProbe::new(Egress::new(private, id.unwrap_or_default(), own))),
+            keys,
+            store: self.world.store.clone(),
+            clock: self.world.clock.clone(),
+            disk: self.world.disk.clone(),
+        };
+        let outbox = validator::Outbox { submit: self.submit.clone() };
+        let make = move |guard| Validator::new(config.clone(), ports.clone(), outbox.clone(), guard);
+        let (pinned, voted) = (self.facts.pinned.add(), self.facts.voted.add());
+        let (settled, retracted) = (self.facts.settled.add(), self.facts.retracted.add());
+        let heads = self.facts.heads.add();
+        self.specs.push(Spec::new("validator", make, move |addr| {
+            pinned.point(addr);
+            voted.point(addr);
+            settled.point(addr);
+            retracted.point(addr);
+            heads.point(addr);
+        }));
+        Ok(())
+    }
+
     fn wallet(&mut self, chain: &Rc<dyn Chain>) {
         let (Some(keys), Some(config)) = (self.world.keys.clone(), &self.config.wallet) else { return };
         let config = config.signer.clone();
@@ -162,9 +197,7 @@ impl Parts {
             store: self.world.store.clone(),
             clock: self.world.clock.clone(),
         };
-        let make = move |guard| {
-            WalletSigner::new(config.clone(), ports.clone(), wallet_signer::Outbox::default(), guard)
-        };
+        let make = move |guard| WalletSigner::new(config.clone(), ports.clone(), guard);
         let (submit, wallet) = (self.submit.clone(), self.wallet.clone());
         self.specs.push(Spec::new("wallet_signer", make, move |addr| {
             submit.point(addr);

@@ -75,6 +75,8 @@ pub struct Evidence {
     pub elsewhere: Vec<Elsewhere>,
     /// What follows.
     pub verdict: Verdict,
+    /// Whether the CAR has the content's inner nodes; not if they are over 64 MiB.
+    pub nodes_kept: bool,
     /// The CAR; `None` if no block ever came.
     pub car: Option<CarNote>,
     /// When it was written, by the validator's machine.

@@ -28,6 +28,8 @@ pub struct Audit {
     pub plan: Option<Plan>,
     /// The content's index, once it was walked to its end.
     pub index: Option<IndexNote>,
+    /// Whether its inner nodes are kept; not if there are too many bytes of them.
+    pub nodes_kept: bool,
     /// The hoster's endpoint that last answered as one.
     pub endpoint: Option<String>,
     /// Other hosters' endpoints that answered while this one was silent.
@@ -59,6 +61,7 @@ impl Audit {
             terms: None,
             plan: None,
             index: None,
+            nodes_kept: true,
             endpoint: None,
             elsewhere: Vec::new(),
             stage: Stage::Placed,

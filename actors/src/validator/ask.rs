@@ -10,7 +10,7 @@ use crate::domain::audit::slot::{Answer, Asked, Purpose};
 use crate::domain::audit::Policy;
 use crate::domain::dag;
 use crate::domain::market::BidKey;
-use crate::domain::units::Address;
+use crate::domain::units::{Address, ChainTime};
 use crate::ports::hoster_probe::{Ask, Error};
 use crate::ports::store;
 use crate::records::meta::ChainStatus;
@@ -33,6 +33,8 @@ pub(super) struct Hoster<'a> {
     pub(super) endpoint: String,
     pub(super) hoster: Address,
     pub(super) bid: BidKey,
+    /// Until then the hoster must have the content: what is missing later says nothing.
+    pub(super) end: ChainTime,
     pub(super) asked: RefCell<Vec<Asked>>,
 }
 
@@ -45,7 +47,7 @@ impl Hoster<'_> {
         fresh: bool,
     ) -> Result<(Answer, Vec<u8>), store::Error> {
         let at = self.ports.clock.wall();
-        let chain = ChainStatus::read(&*self.ports.store)?.map(|status| status.head_time).unwrap_or_default();
+        let chain = self.head()?;
         let ask = Ask {
             endpoint: self.endpoint.clone(),
             hoster: self.hoster,
@@ -73,12 +75,20 @@ impl Hoster<'_> {
         Ok((answer, bytes))
     }
 
+    /// Chain time now.
+    pub(super) fn head(&self) -> Result<ChainTime, store::Error> {
+        Ok(ChainStatus::read(&*self.ports.store)?.map(|status| status.head_time).unwrap_or_default())
+    }
+
     /// Gets a block: silence is tried once more, and what is missing twice more on fresh connections, far
     /// enough from each other.
     pub(super) async fn demand(&self, cid: Cid, purpose: Purpose) -> Result<Vec<u8>, Gone> {
         let (mut answer, mut bytes) = self.ask(cid, purpose, false).await.map_err(Gone::Store)?;
         if !answer.is_right() && !answer.is_missing() {
             (answer, bytes) = self.ask(cid, purpose, true).await.map_err(Gone::Store)?;
+        }
+        if answer.is_missing() && self.head().map_err(Gone::Store)? >= self.end {
+            return Err(Gone::Dark);
         }
         for after_ms in [0, self.policy.confirm_gap_ms] {
             if answer.is_right() {

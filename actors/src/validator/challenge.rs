@@ -56,6 +56,7 @@ struct Found {
     attempt: Option<Try>,
     refused: Option<Skip>,
     index: Option<IndexNote>,
+    too_many_nodes: bool,
     blocks: Vec<(Cid, Vec<u8>)>,
     elsewhere: Vec<Elsewhere>,
 }
@@ -144,6 +145,7 @@ impl Validator {
         let mut batch = Batch::new();
         found.registration.iter().for_each(|file| batch.put(file));
         known.index = found.index.or(known.index);
+        known.nodes_kept &= !found.too_many_nodes;
         known.endpoint = found.endpoint.or(known.endpoint);
         known.elsewhere.extend(found.elsewhere);
         let Some(mut slot) = audit::slots(&*store, bid)?.into_iter().find(|slot| slot.slot == number) else {
@@ -166,14 +168,20 @@ impl Validator {
     }
 
     /// Adds blocks to the audit's CAR. Blocks that turn out to be unneeded do no harm there.
-    fn keep_blocks(&self, known: &Audit, blocks: Vec<(Cid, Vec<u8>)>) -> Result<(), crate::ports::disk::Error> {
+    fn keep_blocks(
+        &self,
+        known: &Audit,
+        blocks: Vec<(Cid, Vec<u8>)>,
+    ) -> Result<(), crate::ports::disk::Error> {
         if blocks.is_empty() {
             return Ok(());
         }
         let disk = &*self.ports.disk;
         let mut car = stored_car(known, disk.read(&car_name(known))?);
-        let root = blocks.iter().find(|(cid, _)| cids::file_hash(cid) == known.terms.as_ref().map(|t| t.file));
-        let mut car = car.take().unwrap_or_else(|| Car::new(root.or(blocks.first()).map_or(dag::probe(), |b| b.0)));
+        let root =
+            blocks.iter().find(|(cid, _)| cids::file_hash(cid) == known.terms.as_ref().map(|t| t.file));
+        let mut car =
+            car.take().unwrap_or_else(|| Car::new(root.or(blocks.first()).map_or(dag::probe(), |b| b.0)));
         blocks.into_iter().for_each(|(cid, bytes)| car.insert(cid, bytes));
         disk.write(&car_name(known), &car.to_bytes()).map(drop)
     }
@@ -194,7 +202,9 @@ fn stored_car(known: &Audit, bytes: Option<Vec<u8>>) -> Option<Car> {
 
 impl Challenge {
     async fn run(self) -> Result<Found, Trouble> {
-        let terms = self.known.terms.as_ref().ok_or(Trouble::NotFinal)?;
+        let (Some(terms), Some(plan)) = (&self.known.terms, self.known.plan) else {
+            return Err(Trouble::NotFinal);
+        };
         let file = terms.file;
         let mut found = Found { beacon: Some(self.beacon().await?), ..Found::default() };
         let (registered, endpoint) = match self.endpoint().await? {
@@ -215,8 +225,14 @@ impl Challenge {
             endpoint: endpoint.clone(),
             hoster: self.announced.hoster,
             bid: self.known.bid,
+            end: plan.end,
             asked: RefCell::default(),
         };
+        // Time went by since the slot was found to be due. Nothing is awaited between this look and the first
+        // question, so that no evidence tells of a slot that began behind its time.
+        if !self.recheck && hoster.head()? >= plan.closes(self.slot.slot, self.policy.grace) {
+            return Err(Trouble::TooLate);
+        }
         let work = RefCell::new(Work::default());
         let all = async {
             if self.recheck {
@@ -245,7 +261,7 @@ impl Challenge {
             found.endpoint = Some(endpoint);
         }
         let standing = attempt.standing(&self.policy);
-        let last = self.known.plan.is_some_and(|plan| plan.last() == self.slot.slot);
+        let last = plan.last() == self.slot.slot;
         found.blocks = work.inner;
         if last || standing != Standing::Passed {
             found.blocks.extend(work.drawn_blocks);
@@ -254,6 +270,7 @@ impl Challenge {
             found.elsewhere = self.ask_others().await?;
         }
         found.index = work.index;
+        found.too_many_nodes = work.too_many_nodes;
         found.registration = Some(registered);
         found.attempt = Some(attempt);
         Ok(found)
@@ -367,7 +384,7 @@ impl Challenge {
 
     /// The index as an earlier attempt found it, if its nodes were kept.
     fn kept_index(&self, file: FileHash) -> Option<Index> {
-        let note = self.known.index?;
+        let note = self.known.index.filter(|_| self.known.nodes_kept)?;
         let bytes = self.ports.disk.read(&car_name(&self.known)).ok().flatten();
         let car = stored_car(&self.known, bytes)?;
         let index = car.index(file, self.caps()).ok().flatten()?;
@@ -378,14 +395,10 @@ impl Challenge {
         Caps::for_size(self.known.terms.as_ref().map(|terms| terms.size).unwrap_or_default())
     }
 
-    async fn walk(
-        &self,
-        hoster: &Hoster<'_>,
-        file: FileHash,
-        work: &RefCell<Work>,
-    ) -> Result<Index, Ended> {
+    async fn walk(&self, hoster: &Hoster<'_>, file: FileHash, work: &RefCell<Work>) -> Result<Index, Ended> {
         let mut walk = Walk::new(file, self.caps());
-        let refused = |why: crate::domain::audit::walk::Refusal| Ended::Refused(Skip::Content(why.to_string()));
+        let refused =
+            |why: crate::domain::audit::walk::Refusal| Ended::Refused(Skip::Content(why.to_string()));
         let mut kept = 0;
         while let Some(cid) = walk.wants().map_err(refused)? {
             let bytes = hoster.demand(cid, Purpose::Index).await?;
@@ -395,10 +408,11 @@ impl Challenge {
             if kind == Kind::Inner {
                 kept += bytes.len() as u64;
                 if kept > MOST_INNER {
-                    work.inner.truncate(1);
+                    work.too_many_nodes = true;
+                    work.inner.clear();
                 } else {
-                    let root = work.inner.is_empty();
-                    let cid = if root { dag::root_of(file, &bytes) } else { cid };
+                    // The first is the root, whose codec was not known before.
+                    let cid = if work.walked == 1 { dag::root_of(file, &bytes) } else { cid };
                     work.inner.push((cid, bytes));
                 }
             }
@@ -434,6 +448,7 @@ impl Challenge {
                 endpoint: endpoint.clone(),
                 hoster: *hoster,
                 bid: self.known.bid,
+                end: ChainTime(u64::MAX),
                 asked: RefCell::default(),
             };
             if other.ask(dag::probe(), Purpose::Probe, true).await?.0.is_right() {
@@ -449,6 +464,7 @@ impl Challenge {
 #[derive(Default)]
 struct Work {
     walked: u64,
+    too_many_nodes: bool,
     index: Option<IndexNote>,
     drawn: Option<Drawn>,
     inner: Vec<(Cid, Vec<u8>)>,

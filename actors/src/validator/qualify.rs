@@ -33,6 +33,8 @@ pub(super) enum Trouble {
     OwnFile,
     #[error("no block is final yet to which the slot could be bound")]
     NotFinal,
+    #[error("the slot's time ran out before it began")]
+    TooLate,
     #[error("the chain has no block {0}")]
     NoBlock(u64),
 }
@@ -107,7 +109,9 @@ async fn qualify(config: &Config, ports: &Ports, known: &Audit) -> Result<Result
         return Ok(Err(Skip::Limits(limit)));
     }
     // The legacy market does not tell since when; where the bid's placing was not seen, the market decides.
-    let Some((file, since)) = ports.chain.registration(me).await? else { return Ok(Err(Skip::RegisteredLate)) };
+    let Some((file, since)) = ports.chain.registration(me).await? else {
+        return Ok(Err(Skip::RegisteredLate));
+    };
     if known.placed_at.is_some_and(|placed| since > placed) {
         return Ok(Err(Skip::RegisteredLate));
     }
@@ -153,7 +157,8 @@ pub(super) async fn registration_of(
     file: FileHash,
     patience: Duration,
 ) -> Result<Option<(Vec<u8>, Option<Registration>)>, ipfs::Error> {
-    let block = match tokio::time::timeout(patience, ports.ipfs.block(cids::of_file(file), Reach::Network)).await
+    let block = match tokio::time::timeout(patience, ports.ipfs.block(cids::of_file(file), Reach::Network))
+        .await
     {
         Err(_) | Ok(Ok(None) | Err(ipfs::Error::NotFound(_) | ipfs::Error::Unusable(_))) => return Ok(None),
         Ok(Err(error)) => return Err(error),

@@ -4,13 +4,13 @@ use actix::prelude::*;
 
 use super::challenge::car_name;
 use super::Validator;
-use crate::domain::audit::life::{Event, Stage};
 use crate::domain::audit::keccak;
+use crate::domain::audit::life::{Event, Stage};
 use crate::domain::audit::vote::{settle_turn, Verdict};
 use crate::domain::evidence::{CarNote, Evidence, RegistrationFile, SealError, SCHEMA};
 use crate::domain::market::{BidState, Version};
-use crate::ports::{disk, keys};
 use crate::ports::store::{self, Batch};
+use crate::ports::{disk, keys};
 use crate::records::audit::{self, Audit};
 use crate::records::meta::ChainStatus;
 
@@ -54,11 +54,8 @@ impl Validator {
         };
         let car = self.ports.disk.read(&car_name(known))?;
         let car = car.map(|bytes| CarNote { digest: keccak(&[&bytes]), bytes: bytes.len() as u64 });
-        let file = |kept: audit::Registered| RegistrationFile {
-            who: kept.who,
-            file: kept.file,
-            block: kept.block,
-        };
+        let file =
+            |kept: audit::Registered| RegistrationFile { who: kept.who, file: kept.file, block: kept.block };
         // A slot that never came to an end would give its secret away for nothing.
         let slots = audit::slots(store, known.bid)?.into_iter().filter(|slot| slot.outcome.is_some());
         Ok(Evidence {
@@ -75,6 +72,7 @@ impl Validator {
             slots: slots.collect(),
             elsewhere: known.elsewhere.clone(),
             verdict,
+            nodes_kept: known.nodes_kept,
             car,
             written: self.ports.clock.wall(),
         })
@@ -88,7 +86,8 @@ impl Validator {
             async move { chain.bid(bid.id).await },
             move |this, seen, ctx| {
                 let store = this.ports.store.clone();
-                let (Some(status), Some(known)) = (ChainStatus::read(&*store)?, audit::of(&*store, bid)?) else {
+                let (Some(status), Some(known)) = (ChainStatus::read(&*store)?, audit::of(&*store, bid)?)
+                else {
                     return Ok(());
                 };
                 match seen {

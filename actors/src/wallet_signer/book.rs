@@ -83,17 +83,17 @@ impl Book {
         self.store.commit(batch)
     }
 
-    /// Journals what came of a nonce, as its receipt tells. The intent, if this is news to its readers: a
-    /// transaction that comes back to the very block that a reorg took it from is none.
+    /// Journals what came of a nonce, as its receipt tells, if that is news to the readers: a transaction that
+    /// comes back to the very block that a reorg took it from is none.
     pub(super) fn confirm(
         &self,
         nonce: u64,
         receipt: &Receipt,
         time: ChainTime,
         now: WallTime,
-    ) -> Result<Option<IntentKey>, Error> {
+    ) -> Result<(), Error> {
         let tries = self.tries(nonce);
-        let Some(winner) = tries.iter().find(|attempt| attempt.tx == receipt.tx) else { return Ok(None) };
+        let Some(winner) = tries.iter().find(|attempt| attempt.tx == receipt.tx) else { return Ok(()) };
         let mut batch = Batch::new();
         self.forget_spend(&mut batch, tries);
         let fee = receipt.gas_price.times(receipt.gas_used);
@@ -108,17 +108,14 @@ impl Book {
             });
             batch.put(&Attempt { mined, ..attempt.clone() });
         }
-        let mut news = None;
         if let Some(intent) = self.intent(nonce)? {
             batch.put(&Intent { state: IntentState::Confirmed { nonce }, ..intent.clone() });
             if winner.mined.as_ref().is_none_or(|mined| mined.hash != receipt.hash) {
                 let result = execution(winner, receipt, fee, time);
                 self.journal(&mut batch, &intent, result)?;
-                news = Some(intent.key);
             }
         }
-        self.store.commit(batch)?;
-        Ok(news)
+        self.store.commit(batch)
     }
 
     /// Puts a nonce back in flight: a reorg removed what stood.
@@ -159,7 +156,7 @@ impl Book {
     }
 
     /// Ends what a stranger's transaction kept from its nonce.
-    pub(super) fn lose(&self, nonce: u64) -> Result<Option<IntentKey>, Error> {
+    pub(super) fn lose(&self, nonce: u64) -> Result<(), Error> {
         let mut batch = Batch::new();
         self.close(&mut batch, nonce);
         let intent = self.intent(nonce)?;
@@ -167,8 +164,7 @@ impl Book {
             self.journal(&mut batch, intent, Execution::Abandoned { reason: Abandonment::Cancelled })?;
             batch.put(&Intent { state: IntentState::Done, ..intent.clone() });
         }
-        self.store.commit(batch)?;
-        Ok(intent.map(|intent| intent.key))
+        self.store.commit(batch)
     }
 
     /// The attempts at a nonce, oldest first.

@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use super::memory::Memory;
-use super::{Asked, Book, Config, Outbox, Ports};
+use super::{Asked, Book, Config, Ports};
 use crate::domain::market::Market;
 use crate::domain::units::{Address, ChainTime};
 use crate::domain::wallet::slot::{Inclusion, Moment, Move, Rules, Sight, Slot};
@@ -51,7 +51,6 @@ pub(super) struct Round {
     pub(super) market: Market,
     pub(super) me: Address,
     pub(super) ports: Ports,
-    pub(super) outbox: Outbox,
     pub(super) asked: Asked,
     pub(super) memory: Memory,
 }
@@ -198,10 +197,9 @@ impl Round {
             Move::GiveUp(reason) => self.replace(slot, Some(reason), due).await?,
             Move::Confirm(_) => {
                 let Some((receipt, time)) = found else { return Ok(()) };
-                let news = book.confirm(nonce, &receipt, time, self.ports.clock.wall())?;
+                book.confirm(nonce, &receipt, time, self.ports.clock.wall())?;
                 self.memory.counts.confirmed += 1;
                 tracing::info!(nonce, tx = %receipt.tx, block = receipt.block.0, "a transaction is confirmed");
-                news.iter().for_each(|key| self.outbox.executed(key));
             }
             Move::TakeBack => {
                 book.take_back(nonce)?;
@@ -222,7 +220,7 @@ impl Round {
                     nonce,
                     "a transaction that is not ours took a nonce: is the key used elsewhere?"
                 );
-                book.lose(nonce)?.iter().for_each(|key| self.outbox.executed(key));
+                book.lose(nonce)?;
                 self.memory.forget(nonce);
             }
         }

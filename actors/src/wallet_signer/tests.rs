@@ -1,7 +1,5 @@
 //! The wallet on a chain in memory, on paused time.
 
-use std::cell::RefCell;
-
 use super::*;
 use crate::domain::market::{Abandonment, Execution, Market, MarketCall, MarketEvent, MarketRules, Version};
 use crate::domain::units::{BidId, BlockHeight, ChainTime};
@@ -30,21 +28,6 @@ impl Clock for RuntimeClock {
     }
     fn monotonic(&self) -> u64 {
         self.0.elapsed().as_millis() as u64
-    }
-}
-
-/// Hears of outcomes.
-#[derive(Clone, Default)]
-struct Listener(Rc<RefCell<Vec<String>>>);
-
-impl Actor for Listener {
-    type Context = Context<Self>;
-}
-
-impl Handler<Executed> for Listener {
-    type Result = ();
-    fn handle(&mut self, executed: Executed, _: &mut Self::Context) {
-        self.0.borrow_mut().push(executed.key.0);
     }
 }
 
@@ -94,8 +77,6 @@ struct Rig {
     store: Rc<MemoryStore>,
     clock: Rc<RuntimeClock>,
     config: Config,
-    listener: Listener,
-    outbox: Outbox,
     wallet: Option<Addr<WalletSigner>>,
 }
 
@@ -107,8 +88,6 @@ impl Rig {
     }
     /// The same, where time is paused already.
     fn another() -> Self {
-        let (listener, mut outbox) = (Listener::default(), Outbox::default());
-        outbox.executed.add().point(&listener.clone().start());
         let config = Config { auto_withdraw: false, bump_after_seconds: 60, ..Config::default() };
         let store = Rc::new(MemoryStore::new());
         store.commit(chain_status(None)).unwrap();
@@ -117,8 +96,6 @@ impl Rig {
             store,
             clock: Rc::new(RuntimeClock(tokio::time::Instant::now())),
             config,
-            listener,
-            outbox,
             wallet: None,
         }
     }
@@ -138,7 +115,7 @@ impl Rig {
         self.start_with(ports);
     }
     fn start_with(&mut self, ports: Ports) {
-        let wallet = WalletSigner::new(self.config.clone(), ports, self.outbox.clone(), Guard::none());
+        let wallet = WalletSigner::new(self.config.clone(), ports, Guard::none());
         self.wallet = Some(wallet.start());
     }
     /// Ends the wallet as it stands, in the middle of whatever it does.

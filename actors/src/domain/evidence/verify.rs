@@ -221,8 +221,10 @@ impl<'a> Checked<'a> {
         let anchor = anchor.ok_or(Doubt::Registration("none carries the validator's anchor".into()))?;
         let caps = Caps::for_size(evidence.terms.size);
         let index = match &car {
-            Some(car) => car.index(evidence.terms.file, caps).map_err(|e| Doubt::Car(e.to_string()))?,
-            None => None,
+            Some(car) if evidence.nodes_kept => {
+                car.index(evidence.terms.file, caps).map_err(|e| Doubt::Car(e.to_string()))?
+            }
+            _ => None,
         };
         let plan = Plan::new(evidence.pinned_at, evidence.terms.duration);
         Ok(Self { evidence, plan, anchor, endpoints, car, index })
@@ -246,7 +248,10 @@ impl<'a> Checked<'a> {
             self.times(slot, attempt, &ensure)?;
             let known = attempt.registration.is_none_or(|file| self.endpoints.contains(&file));
             ensure(known, "the endpoint is in no registration file of the hoster")?;
-            ensure(attempt.registration.is_some() || attempt.asked.is_empty(), "nobody's endpoint was asked")?;
+            ensure(
+                attempt.registration.is_some() || attempt.asked.is_empty(),
+                "nobody's endpoint was asked",
+            )?;
             self.questions(attempt, &ensure)?;
             if let Some(drawn) = &attempt.drawn {
                 let beacon = slot.beacon.map(|beacon| beacon.hash);
@@ -275,9 +280,8 @@ impl<'a> Checked<'a> {
 
     /// Questions were about this content, and each answer is one that can be.
     fn questions(&self, attempt: &Try, ensure: Ensure<'_>) -> Result<(), Doubt> {
-        let drawn = |cid: &Cid| {
-            attempt.drawn.iter().any(|drawn| drawn.blocks.iter().any(|block| block.cid == *cid))
-        };
+        let drawn =
+            |cid: &Cid| attempt.drawn.iter().any(|drawn| drawn.blocks.iter().any(|block| block.cid == *cid));
         let indexed = |cid: &Cid| {
             let file = cids::file_hash(cid);
             file == Some(self.evidence.terms.file)
@@ -314,7 +318,9 @@ impl<'a> Checked<'a> {
         let numbers = drawn.blocks.iter().map(|block| block.number);
         let same = numbers.eq(draw(found, drawn.index.blocks, k));
         ensure(same, "other blocks are drawn by the seed")?;
-        let Some(index) = &self.index else { return Ok(()) };
+        let Some(index) = &self.index else {
+            return ensure(!self.evidence.nodes_kept, "the CAR lacks the content's inner nodes");
+        };
         ensure(index.note() == drawn.index, "the content has another index")?;
         let hidden = self.car.as_ref().and_then(Car::missing_node);
         ensure(hidden.is_none(), "the CAR lacks a node that has links")?;
@@ -356,8 +362,8 @@ impl<'a> Checked<'a> {
         if outcomes().any(|outcome| matches!(outcome, Outcome::Late | Outcome::Fail)) {
             said.push("that a block was missing");
         }
-        if self.car.is_some() && self.index.is_none() {
-            said.push("the index: the content has too many inner nodes to keep them");
+        if !self.evidence.nodes_kept {
+            said.push("which blocks the content has: there are too many inner nodes to keep them");
         } else if self.index.is_some() {
             said.push("that nodes which are not in the CAR have no links");
         }

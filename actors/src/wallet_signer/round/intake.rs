@@ -203,7 +203,6 @@ impl Round {
     fn abandon(&mut self, book: &Book, intent: &Intent, reason: Abandonment) -> Result<bool, Error> {
         tracing::info!(intent = %intent.key, %reason, "an intent is given up");
         book.abandon(intent, reason)?;
-        self.outbox.executed(&intent.key);
         Ok(true)
     }
 }

@@ -20,7 +20,6 @@ async fn an_intent_is_mined_once_and_its_outcome_is_told_at_its_depth() {
     rig.blocks(1).await;
     assert_eq!(rig.results("accept:1"), ["mined"]);
     assert_eq!(rig.state("accept:1"), IntentState::Confirmed { nonce: 0 });
-    assert_eq!(*rig.listener.0.borrow(), ["accept:1"]);
     let Execution::Mined { events, cost: paid, .. } = rig.outcomes().remove(0).result else { panic!() };
     assert_eq!((events.len(), paid), (1, rig.spent()));
     rig.blocks(10).await;
@@ -209,7 +208,7 @@ async fn what_is_too_late_or_would_revert_is_never_sent() {
     assert_eq!(rig.results("accept:13"), ["it would revert: unlucky"]);
     assert_eq!(rig.results("accept:1"), [too_late()]);
     assert_eq!((rig.state("accept:13"), rig.state("accept:1")), (IntentState::Done, IntentState::Done));
-    assert_eq!(rig.listener.0.borrow().len(), 2);
+    assert_eq!(rig.outcomes().len(), 2);
 }
 
 #[actix_rt::test]
