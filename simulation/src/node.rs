@@ -225,10 +225,7 @@ impl<'a> Birth<'a> {
             store: Rc::clone(&self.store),
             clock: Rc::clone(&self.clock),
         };
-        let make = move |guard| {
-            let outbox = wallet_signer::Outbox::default();
-            wallet_signer::WalletSigner::new(config.clone(), ports.clone(), outbox, guard)
-        };
+        let make = move |guard| wallet_signer::WalletSigner::new(config.clone(), ports.clone(), guard);
         let line = Line::new();
         let question = line.clone();
         self.child("wallet", make, move |addr| {
@@ -256,9 +253,8 @@ impl<'a> Birth<'a> {
             clock: Rc::clone(&self.clock),
             disk: self.disk(),
         };
-        let make = move |guard| {
-            bid_filter::BidFilter::new(judgement(me), ports.clone(), outbox.clone(), guard)
-        };
+        let make =
+            move |guard| bid_filter::BidFilter::new(judgement(me), ports.clone(), outbox.clone(), guard);
         self.child("filter", make, move |addr| placed.point(addr));
 
         let outbox = pinner::Outbox::default();
@@ -269,8 +265,7 @@ impl<'a> Birth<'a> {
             store: Rc::clone(&self.store),
             clock: Rc::clone(&self.clock),
         };
-        let make =
-            move |guard| pinner::Pinner::new(config.clone(), ports.clone(), outbox.clone(), guard);
+        let make = move |guard| pinner::Pinner::new(config.clone(), ports.clone(), outbox.clone(), guard);
         self.child("pinner", make, move |addr| {
             host.point(addr);
             accepted.point(addr);

@@ -101,10 +101,7 @@ impl People {
         };
         let (duration, amount) = (bid.duration, bid.amount);
         let pool = Wei::from(POOL);
-        self.send(
-            BIDDER,
-            MarketCall::Bid { file, size, duration, amount, pool, min_validations: QUORUM },
-        );
+        self.send(BIDDER, MarketCall::Bid { file, size, duration, amount, pool, min_validations: QUORUM });
         root
     }
 

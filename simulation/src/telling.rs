@@ -16,7 +16,9 @@ pub fn changes(batch: &Batch) -> Vec<String> {
 fn change(change: &Change) -> Option<String> {
     let (table, doc) = match change {
         Change::Put(table, _, doc) => (*table, doc),
-        Change::Delete(Table::Refs, key) => return Some(format!("drops reference {}", hex::encode(&key[..8]))),
+        Change::Delete(Table::Refs, key) => {
+            return Some(format!("drops reference {}", hex::encode(&key[..8])))
+        }
         Change::Delete(Table::Pins, key) => return Some(format!("forgets pin {}", hex::encode(&key[..8]))),
         Change::Delete(..) => return None,
     };

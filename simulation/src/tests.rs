@@ -31,7 +31,9 @@ fn each_actor_is_panicked_in_mid_lifecycle_and_the_bid_still_ends_paid_once() {
 /// Which seeds are played: `SCATTER_SEEDS=from..to` for more, or for the one that failed.
 fn seeds(default: std::ops::Range<u64>) -> std::ops::Range<u64> {
     #[allow(clippy::disallowed_methods)]
-    let Ok(text) = std::env::var("SCATTER_SEEDS") else { return default };
+    let Ok(text) = std::env::var("SCATTER_SEEDS") else {
+        return default;
+    };
     let (from, to) = text.split_once("..").expect("SCATTER_SEEDS=from..to");
     from.parse().unwrap()..to.parse().unwrap()
 }

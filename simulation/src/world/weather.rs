@@ -41,9 +41,8 @@ impl Outages {
         chain.trouble(move |method| {
             let now = history.now();
             let outages = rpc.borrow();
-            let concerned = |outage: &&Outage| {
-                outage.until > now && outage.method.is_none_or(|m| m == method)
-            };
+            let concerned =
+                |outage: &&Outage| outage.until > now && outage.method.is_none_or(|m| m == method);
             let struck = outages.iter().filter(concerned).find(|outage| dice.chance(outage.percent))?;
             history.tell("provider", format_args!("{method}: {:?}", struck.trouble));
             Some(struck.trouble.clone())
