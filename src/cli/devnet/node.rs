@@ -164,12 +164,9 @@ impl Node {
     }
 
     fn settings(&self, around: &Surroundings) -> String {
-        let quoted = |text: &str| toml::Value::from(text).to_string();
         let path = |name: &str| quoted(&self.data_dir.join(name).display().to_string());
-        let (hoster, validator) = (self.role == Role::Hoster, self.role == Role::Validator);
         let peers: Vec<_> = around.peers.iter().map(|peer| format!("\n    {},", quoted(peer))).collect();
-        let announce_url = around.announce_url.as_deref().map(quoted).unwrap_or_else(|| quoted(""));
-        format!(
+        let common = format!(
             r#"# The {name} of a devnet. Every key and its default: config/default.toml.
 
 [node]
@@ -177,16 +174,11 @@ data_dir = {data_dir}
 log = "info"
 log_format = "text"
 
-[roles]
-hoster = {hoster}
-firewall = {hoster}
-validator = {validator}
-
 [chain]
 urls = [{rpc}]
 chain_id = {CHAIN_ID}
 router = "{router}"
-# A chain of one machine, a block each quarter of a second: the second newest block is final.
+# Nobody reorganises a chain of one machine, where blocks come four times a second.
 confirmations = 1
 block_time = "1s"
 poll = "100ms"
@@ -203,21 +195,6 @@ listen = ["/ip4/127.0.0.1/tcp/{ipfs}"]
 peers = [{peers}
 ]
 
-[hoster]
-announce_url = {announce_url}
-min_free_disk = "64MiB"
-# Content goes as soon as nobody pays for it.
-grace = "0s"
-
-[validator]
-allow_private_endpoints = true
-
-[firewall]
-listen = "127.0.0.1:{firewall}"
-# All validators ask from one address here.
-requests_per_second = 1000
-requests_at_once = 64
-
 [status]
 listen = "127.0.0.1:{status}"
 
@@ -232,9 +209,47 @@ drain = "3s"
             password = path("password"),
             ipfs = self.ports.ipfs,
             peers = peers.concat(),
-            firewall = self.ports.firewall,
             status = self.ports.status,
-        )
+        );
+        common + &self.role_settings(around)
+    }
+
+    fn role_settings(&self, around: &Surroundings) -> String {
+        let announce_url = quoted(around.announce_url.as_deref().unwrap_or_default());
+        let firewall = self.ports.firewall;
+        match self.role {
+            Role::Hoster => format!(
+                r#"
+[roles]
+hoster = true
+firewall = true
+
+[hoster]
+announce_url = {announce_url}
+min_free_disk = "64MiB"
+# Content goes as soon as nobody pays for it.
+grace = "0s"
+
+[firewall]
+listen = "127.0.0.1:{firewall}"
+# All validators ask from one address here.
+requests_per_second = 1000
+requests_at_once = 64
+"#
+            ),
+            Role::Validator => r#"
+[roles]
+validator = true
+
+[validator]
+# The hoster is at a loopback address.
+allow_private_endpoints = true
+# What is missing is asked for again on a fresh connection: here soon, elsewhere after a minute.
+confirm_gap = "1s"
+"#
+            .to_owned(),
+            Role::Bidder => String::new(),
+        }
     }
 
     /// Starts its process; [`Node::is_ready`] tells when it is there.
@@ -339,6 +354,11 @@ drain = "3s"
             child.end(within).await;
         }
     }
+}
+
+/// A text as TOML.
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
 }
 
 fn client_of(data_dir: &Path) -> Client {
