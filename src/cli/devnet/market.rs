@@ -112,6 +112,7 @@ impl Market {
     pub async fn start(options: Options, mut story: Story) -> Result<Self, Fault> {
         let anvil = options.anvil.map_or_else(anvil::find, Ok)?;
         let files = Files::make(&options.out)?;
+        story.copy_to(files.story()?);
         let mut anvil = Anvil::start(&options.program, &anvil, &files, options.keep).await?;
         story.tell(None, "anvil", &format!("a chain of its own at {}", anvil.url()));
         let program = options.program.as_path();

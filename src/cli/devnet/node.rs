@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use scatter_actors::domain::units::{Address, Wei};
@@ -74,6 +76,7 @@ pub struct Node {
     log: PathBuf,
     client: Client,
     child: Option<Child>,
+    process: Arc<AtomicI32>,
 }
 
 impl Node {
@@ -112,6 +115,7 @@ impl Node {
             client: client_of(&data_dir),
             data_dir,
             child: None,
+            process: Arc::default(),
         })
     }
 
@@ -259,8 +263,15 @@ confirm_gap = "1s"
     pub fn start(&mut self) -> Result<(), Fault> {
         let mut command = self.command(&["run", "--until-stdin-closes"]);
         command.current_dir(&self.data_dir);
-        self.child = Some(Child::spawn(&self.name, command, &self.log)?);
+        let child = Child::spawn(&self.name, command, &self.log)?;
+        self.process.store(child.pid().as_raw_nonzero().get(), Ordering::SeqCst);
+        self.child = Some(child);
         Ok(())
+    }
+
+    /// The number of its latest process, for whoever kills it from another thread; 0 before the first.
+    pub fn process(&self) -> Arc<AtomicI32> {
+        self.process.clone()
     }
 
     /// Its process, if one was started.
