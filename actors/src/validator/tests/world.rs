@@ -261,7 +261,7 @@ impl World {
 
         let ports =
             wallet_signer::Ports { chain: chain.clone(), keys, store: store.clone(), clock: clock.clone() };
-        let config = wallet_signer::Config { confirmations: 2, poll_ms: 15_000, ..Default::default() };
+        let config = wallet_signer::Config { confirmations: 2, poll_ms: 70_000, ..Default::default() };
         let wallet = WalletSigner::new(config, ports, Guard::none()).start();
         submit.point(&wallet);
 
