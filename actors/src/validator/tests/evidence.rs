@@ -99,7 +99,8 @@ async fn a_stranger_can_change_nothing() {
 /// What a validator may say without that anybody could derive it: times within their windows, sizes of blocks
 /// that nobody keeps, what the chain knows better.
 fn is_testimony(place: &str) -> bool {
-    const WORDS: [&str; 12] = [
+    const WORDS: [&str; 13] = [
+        "/after_ms",
         "/at",
         "/chain",
         "/bytes",
