@@ -164,7 +164,8 @@ impl Parts {
         let keys = self.account("validator")?.clone();
         let config = self.config.validator.auditor.clone();
         let (private, id) = (config.allow_private_endpoints, self.config.chain.as_ref().map(|c| c.chain_id));
-        let own = vec![self.config.status.listen, self.config.firewall.listen];
+        let mut own = vec![self.config.status.listen];
+        own.extend(self.config.roles.firewall.then_some(self.config.firewall.listen));
         let ports = validator::Ports {
             chain: chain.clone(),
             ipfs: self.world.ipfs.clone(),
