@@ -9,10 +9,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use scatter::adapters::data_dir::DataDir;
-use scatter::adapters::ethereum::deploy::{deploy, fund};
+use scatter::adapters::ethereum::calls::encode;
+use scatter::adapters::ethereum::deploy::{deploy, fund, Deployer};
 use scatter::adapters::ethereum::signing::Signer;
 use scatter::adapters::json_rpc::{self, Client};
 use scatter::adapters::keystore::{self, Cost};
+use scatter_actors::domain::market::MarketCall;
+use scatter_actors::domain::units::{Address, ByteSize, FileHash, Wei};
+use scatter_actors::ports::keys::Keys;
 use serde_json::Value;
 use support::anvil::Anvil;
 use support::scatter::{Finished, Scatter};
@@ -30,7 +34,7 @@ impl Place {
         let dir = tempfile::tempdir().unwrap();
         let signer = keystore::create(&dir.path().join("key.json"), "open sesame", Cost::LIGHT).unwrap();
         fs::write(dir.path().join("password"), "open sesame\n").unwrap();
-        let place = Self { dir, account: scatter_actors::ports::keys::Keys::address(&signer).to_string() };
+        let place = Self { dir, account: signer.address().to_string() };
         place.configure(&[]);
         place
     }
@@ -251,11 +255,11 @@ fn a_new_account_prints_its_address_alone_and_never_touches_an_existing_file() {
     let new = ["account", "new", "--keystore", "keys/new.json", "--password-file", "password"];
     let ended = place.scatter(&new);
     assert_eq!((ended.code(), ended.stderr.as_str()), (0, ""), "{ended:?}");
-    let address: scatter_actors::domain::units::Address = ended.stdout.parse().unwrap();
+    let address: Address = ended.stdout.parse().unwrap();
     let file = place.path().join("keys/new.json");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let signer = keystore::open(&file, "open sesame").unwrap();
-    assert_eq!(scatter_actors::ports::keys::Keys::address(&signer), address);
+    assert_eq!(signer.address(), address);
 
     let written = fs::read(&file).unwrap();
     let again = place.scatter(&new);
@@ -342,6 +346,7 @@ fn help_tells_the_exit_statuses() {
 struct Market {
     place: Place,
     anvil: Anvil,
+    market: Address,
 }
 
 impl Market {
@@ -363,7 +368,7 @@ impl Market {
             ("0x00000000000000000000000000000000000000aa", &deployed.market.to_string()),
             ("[wallet]", "confirmations = 1\npoll = \"100ms\"\n[wallet]"),
         ]);
-        Some(Self { place, anvil })
+        Some(Self { place, anvil, market: deployed.market })
     }
 
     fn run(&self) -> Scatter {
@@ -372,17 +377,40 @@ impl Market {
         node
     }
 
+    /// Sends a bid with our key that is too short for the market.
+    fn place_refused_bid(&self) {
+        let call = MarketCall::Bid {
+            file: FileHash([1; 32]),
+            size: ByteSize(1),
+            duration: 1,
+            amount: Wei::from(1_000),
+            pool: Wei::from(10),
+            min_validations: 2,
+        };
+        let call = encode(&call, self.place.account.parse().unwrap(), self.market, None).unwrap();
+        let signer = keystore::open(&self.place.path().join("key.json"), "open sesame").unwrap();
+        actix_rt::System::new().block_on(async {
+            let rpc = Rc::new(Client::new(&self.anvil.url(), json_rpc::Config::default()).unwrap());
+            Deployer::new(rpc, &signer).send(Some(call.to), call.value, call.data).await.unwrap();
+        });
+    }
+
     /// Runs a command to its answer while the chain goes on.
     fn answer(&self, args: &[&str]) -> Value {
+        let ended = self.finish(args);
+        assert_eq!(ended.code(), 0, "{args:?}: {ended:?}");
+        ended.json()
+    }
+
+    /// Runs a command to its end while the chain goes on.
+    fn finish(&self, args: &[&str]) -> Finished {
         let command =
             Scatter::start(self.place.path(), &[args, &["--config", "node.toml", "--json"]].concat());
         while command.status().is_none() {
             self.anvil.mine(1);
             std::thread::sleep(Duration::from_millis(100));
         }
-        let ended = command.finish(PATIENCE);
-        assert_eq!(ended.code(), 0, "{args:?}: {ended:?}");
-        ended.json()
+        command.finish(PATIENCE)
     }
 }
 
@@ -433,36 +461,30 @@ fn an_operator_registers_and_places_a_bid_through_the_running_node() {
 }
 
 #[test]
-fn a_bid_that_the_market_refuses_says_so_and_the_money_comes_back() {
+fn a_bid_that_the_market_would_refuse_costs_nothing() {
     let Some(market) = Market::start() else { return };
-    let node = market.run();
+    let _node = market.run();
     fs::write(market.place.path().join("file"), "content").unwrap();
-    let args = [
-        "bid",
-        "place",
-        "file",
-        "--amount",
-        "1 gwei",
-        "--pool",
-        "1000",
-        "--duration",
-        "1s",
-        "--config",
-        "node.toml",
-        "--json",
-    ];
-    let command = Scatter::start(market.place.path(), &args);
-    while command.status().is_none() {
-        market.anvil.mine(1);
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    let refused = command.finish(PATIENCE);
+    let before = market.anvil.balance(&market.place.account);
+    let bid = ["bid", "place", "file", "--amount", "1 gwei", "--pool", "1000", "--duration", "1s"];
+    let refused = market.finish(&bid);
     assert_eq!((refused.code(), &error(&refused)["code"]), (4, &"refused".into()), "{refused:?}");
     assert!(
-        error(&refused)["message"].as_str().unwrap().contains("the market refused the bid"),
+        error(&refused)["message"].as_str().unwrap().contains("the market would refuse it"),
         "{refused:?}"
     );
+    assert_eq!(market.anvil.balance(&market.place.account), before);
+}
+
+#[test]
+fn what_the_market_owes_is_withdrawn_once() {
+    let Some(market) = Market::start() else { return };
+    // The market credits the value of a bid that it refuses.
+    market.place_refused_bid();
+    let _node = market.run();
     let withdrawn = market.answer(&["withdraw"]);
-    assert_eq!(withdrawn["result"]["events"][0]["amount"], "1000001000", "{withdrawn}");
-    drop(node);
+    let event = &withdrawn["result"]["events"][0];
+    assert_eq!((&event["event"], &event["amount"]), (&"withdrawn".into(), &"1010".into()), "{withdrawn}");
+    let again = market.finish(&["withdraw"]);
+    assert_eq!((again.code(), &error(&again)["code"]), (4, &"refused".into()), "{again:?}");
 }
