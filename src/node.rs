@@ -30,7 +30,7 @@ use crate::preflight;
 
 mod parts;
 
-use parts::{Parts, World};
+use parts::{Assembled, Parts, World};
 
 /// Between two looks whether the supervisor still lives.
 const WATCH: Duration = Duration::from_secs(1);
@@ -89,7 +89,7 @@ impl Node {
         let policy = config.supervision.policy;
         let drain = config.supervision.drain;
         let clock = world.clock.clone();
-        let (specs, servers, actors) = Parts::new(config, world).assemble()?;
+        let Assembled { specs, servers, actors } = Parts::new(config, world).assemble()?;
         let supervisor = Supervisor::new(policy, clock, specs, Some(alarm)).start();
         actors.point(&supervisor);
         tracing::info!(account = me.map(|me| me.to_string()), peer = %ipfs.peer_id(), "running");

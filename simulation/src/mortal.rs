@@ -39,8 +39,13 @@ impl<P> Mortal<P> {
         Self { inner: Rc::clone(inner), fuse: fuse.clone(), node }
     }
 
+    /// What is behind it.
+    pub fn inner(&self) -> &P {
+        &self.inner
+    }
+
     /// The answer, if the asker lives to hear it; not even the question, if it is dead already.
-    fn alive<'a, T: 'a, E: 'a>(&'a self, answer: Answer<'a, T, E>) -> Answer<'a, T, E> {
+    pub fn alive<'a, T: 'a, E: 'a>(&'a self, answer: Answer<'a, T, E>) -> Answer<'a, T, E> {
         async move {
             if self.fuse.is_blown() {
                 pending::<()>().await;

@@ -41,6 +41,16 @@ pub(super) struct World {
     pub(super) keys: Option<Rc<dyn Keys>>,
 }
 
+/// What a node is made of.
+pub(super) struct Assembled {
+    /// The actors, in the order of a drain.
+    pub(super) specs: Vec<Spec>,
+    /// The servers, which are stopped behind the actors.
+    pub(super) servers: Vec<ServerHandle>,
+    /// The line at which the supervisor will be asked.
+    pub(super) actors: Line<Actors>,
+}
+
 /// What is put together so far.
 pub(super) struct Parts {
     config: Config,
@@ -69,19 +79,18 @@ impl Parts {
         }
     }
 
-    /// Puts together what the roles need; tells the line at which the supervisor will be asked.
+    /// Puts together what the roles need.
     ///
     /// # Errors
     /// If a server can't listen.
-    pub(super) fn assemble(mut self) -> Result<(Vec<Spec>, Vec<ServerHandle>, Line<Actors>), Fault> {
+    pub(super) fn assemble(mut self) -> Result<Assembled, Fault> {
         let roles = self.config.roles;
         if roles.firewall {
             self.firewall()?;
         }
         self.status()?;
         if let Some(chain) = self.world.chain.clone() {
-            let mut readers = Vec::new();
-            std::mem::swap(&mut readers, &mut self.specs);
+            let outside = std::mem::take(&mut self.specs);
             if roles.hoster {
                 self.hoster(&chain)?;
             }
@@ -92,10 +101,10 @@ impl Parts {
             // The listener is made last, when all who hear it have their lines, and drained first.
             let heard = std::mem::take(&mut self.specs);
             self.listener(chain);
-            self.specs.extend(readers);
+            self.specs.extend(outside);
             self.specs.extend(heard);
         }
-        Ok((self.specs, self.servers, self.actors))
+        Ok(Assembled { specs: self.specs, servers: self.servers, actors: self.actors })
     }
 
     fn listener(&mut self, chain: Rc<dyn Chain>) {
