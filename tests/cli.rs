@@ -1,5 +1,6 @@
 //! The program as its operator meets it: bad input gets one clear error, and nothing is started or lost.
-#![allow(clippy::disallowed_methods, reason = "tests prepare the files that the program meets")]
+// A panic is how a test fails, and a test prepares the files that the program meets.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 mod support;
 

@@ -1,5 +1,4 @@
 //! An operator's directory, and what every refusal must be like.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
 use std::fs;
 use std::path::Path;
