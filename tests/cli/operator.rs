@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::place::{error, Place};
 use crate::support::anvil::Anvil;
 use crate::support::scatter::{Finished, Scatter};
-use crate::support::PATIENCE;
+use crate::support::{eventually, PATIENCE};
 
 /// The operator's directory on a chain with a market of its own: a bidder's node, funded.
 struct Market {
@@ -51,6 +51,10 @@ impl Market {
     fn run(&self) -> Scatter {
         let node = Scatter::start(self.place.path(), &["run", "--config", "node.toml"]);
         node.wait_for_line("start", PATIENCE, |line| line.contains("running").then_some(()));
+        eventually("a look at the chain", PATIENCE, || {
+            let status = self.finish(&["status"]);
+            (status.code() == 0 && !status.json()["chain"].is_null()).then_some(())
+        });
         node
     }
 
