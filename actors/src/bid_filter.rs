@@ -22,6 +22,7 @@ use crate::ports::disk::{self, Disk};
 use crate::ports::store::{self, Batch, Order, Record, Store};
 use crate::records::decision::{self, Decision};
 use crate::records::hosting::{HostedBid, Pin};
+use crate::records::intent::{Intent, IntentKey};
 use crate::records::journal::{absorb, unread, Fact};
 use crate::records::meta::{chain_now, ChainStatus};
 use crate::supervised;
@@ -146,9 +147,14 @@ impl Judge {
             if let (MarketEvent::BidPlaced { .. }, Some(bid), false) =
                 (&fact.event, fact.bid(), fact.retracted)
             {
-                // The same bid again after a reorg: its life goes on, unless it ended by that reorg.
                 let known = store::read::<HostedBid>(store, &bid.to_bytes())?;
-                if known.is_none_or(|known| known.was_retracted()) {
+                let same = known.as_ref().is_some_and(|known| known.terms.are_of(&fact.event));
+                if !same && known.as_ref().is_some_and(|known| !known.stage.is_over()) {
+                    // After a reorg the number went to another bid. The pinner ends the old one's life first.
+                    return Ok(false);
+                }
+                // The same bid again: its life goes on, unless it ended by that reorg.
+                if !same || known.is_some_and(|known| known.was_retracted()) {
                     admitted = self.verdict(bid, fact.at.time, &mut batch).await?;
                 }
             }
@@ -175,7 +181,7 @@ impl Judge {
         let circumstances = self.circumstances().await?;
         let refusals = judge(&state, &self.config.policy, &status.rules, &circumstances);
         let stage = match reason(&refusals) {
-            None => Stage::Admitted { not_before: state.hold_until, attempt: 0 },
+            None => Stage::Admitted { not_before: state.hold_until, attempt: unused(store, bid)? },
             Some(reason) => Stage::Declined { reason },
         };
         let said = match &stage {
@@ -210,6 +216,15 @@ impl Judge {
             me: self.config.me,
         })
     }
+}
+
+/// The first try to accept whose key is not used: after a reorg the number may have been another bid's.
+fn unused(store: &dyn Store, bid: BidKey) -> Result<u32, store::Error> {
+    let mut attempt = 0;
+    while store::read::<Intent>(store, IntentKey::of_bid("accept", bid, attempt).0.as_bytes())?.is_some() {
+        attempt += 1;
+    }
+    Ok(attempt)
 }
 
 /// Bytes that pins take and that live bids may still take.

@@ -224,6 +224,11 @@ pub fn step(stage: &Stage, event: &Event, case: Case<'_>, now: ChainTime) -> Ste
         },
         Event::AcceptEnded(execution) => match stage {
             Stage::Accepting { attempt } => accepted(execution, *attempt, case, now),
+            // A reorg mined it anew: the hold runs from there.
+            Stage::Fetching { attempt, .. } => match held_until(execution, case) {
+                Some(hold_until) => Step::to(Stage::Fetching { hold_until, attempt: *attempt }, []),
+                None => stay(),
+            },
             _ => stay(),
         },
         Event::Fetched => match stage {
@@ -244,6 +249,7 @@ pub fn step(stage: &Stage, event: &Event, case: Case<'_>, now: ChainTime) -> Ste
             Stage::Announcing { hold_until, attempt } => {
                 announced(execution, *hold_until, *attempt, case, now)
             }
+            Stage::Hosting { .. } => announced_anew(execution, case),
             _ => stay(),
         },
         Event::Told(told, at) => told_by_chain(stage, told, *at, case),
@@ -270,19 +276,26 @@ pub fn resume(stage: &Stage) -> Vec<Effect> {
     }
 }
 
+/// Until when a mined accept gives us the bid, if it does.
+fn held_until(execution: &Execution, case: Case<'_>) -> Option<ChainTime> {
+    let Execution::Mined { events, .. } = execution else { return None };
+    events.iter().find_map(|event| match event {
+        MarketEvent::Accepted { bid, when, hoster } if *bid == case.bid && *hoster == case.me => {
+            Some(when.plus(case.rules.accept_hold))
+        }
+        _ => None,
+    })
+}
+
 /// Our accept is mined or given up: the receipt's own events tell whether we hold the bid.
 fn accepted(execution: &Execution, attempt: u32, case: Case<'_>, now: ChainTime) -> Step {
     match execution {
         Execution::Mined { events, time, .. } => {
+            if let Some(hold_until) = held_until(execution, case) {
+                return Step::to(Stage::Fetching { hold_until, attempt }, [Effect::Keep, Effect::Fetch]);
+            }
             for event in events {
                 match event {
-                    MarketEvent::Accepted { bid, when, hoster } if *bid == case.bid && *hoster == case.me => {
-                        let hold_until = when.plus(case.rules.accept_hold);
-                        return Step::to(
-                            Stage::Fetching { hold_until, attempt },
-                            [Effect::Keep, Effect::Fetch],
-                        );
-                    }
                     // The legacy market tells the time elapsed, ours the time left: both end within a hold.
                     // Ours says 0 where no hold is in the way: the offer is over or the bid is pinned.
                     MarketEvent::AcceptWait { seconds: 0 } if case.rules.version == Version::V2 => {
@@ -351,6 +364,19 @@ fn announced(
     }
 }
 
+/// A reorg took our announcement back, and this became of it: the duration runs from where it is mined now, or
+/// there is nothing to be paid for.
+fn announced_anew(execution: &Execution, case: Case<'_>) -> Step {
+    let Execution::Mined { events, time, .. } = execution else {
+        return failed("a reorg took the announcement back for good");
+    };
+    let ours = |event: &MarketEvent| matches!(event, MarketEvent::Pinned { bid, hoster, .. } if *bid == case.bid && *hoster == case.me);
+    match events.iter().any(ours) {
+        true => Step::to(hosting_from(*time, case), [Effect::Keep]),
+        false => failed("a reorg left the announcement without effect"),
+    }
+}
+
 fn hosting_from(pinned_at: ChainTime, case: Case<'_>) -> Stage {
     let end = pinned_at.plus(case.terms.duration);
     Stage::Hosting { pinned_at, end, close: end.plus(case.rules.vote_duration) }
@@ -384,6 +410,8 @@ fn told_by_chain(stage: &Stage, told: &MarketEvent, at: ChainTime, case: Case<'_
             }
             _ => stay(),
         },
+        // After a reorg the number went to another bid.
+        MarketEvent::BidPlaced { .. } if !case.terms.are_of(told) && !stage.is_over() => retracted_for_good(),
         MarketEvent::Settled { outcome, .. } => match stage {
             Stage::Declined { .. } | Stage::Released { .. } | Stage::Lost { .. } | Stage::Failed { .. } => {
                 stay()
@@ -407,15 +435,19 @@ fn release_legacy() -> Step {
 fn retracted(stage: &Stage, told: &MarketEvent) -> Step {
     let stay = || Step::to(stage.clone(), []);
     match (told, stage) {
-        (MarketEvent::BidPlaced { .. }, stage) if !stage.is_over() => {
-            Step::to(Stage::Failed { reason: Failure::Retracted }, [Effect::StopFetch, Effect::LetGo])
-        }
+        // Nothing is spent yet: if it is placed again, it is judged again.
+        (MarketEvent::BidPlaced { .. }, Stage::Admitted { attempt: 0, .. }) => retracted_for_good(),
+        // Else its transaction is mined again sooner or later, and ours behind it: if not, they fail.
         (MarketEvent::Settled { .. }, Stage::Released { .. }) => {
             Step::to(Stage::Settling { close: ChainTime(0) }, [Effect::Keep, Effect::Settle])
         }
         // Our own accept and announcement: the wallet sends them again and tells the outcome anew.
         _ => stay(),
     }
+}
+
+fn retracted_for_good() -> Step {
+    Step::to(Stage::Failed { reason: Failure::Retracted }, [Effect::StopFetch, Effect::LetGo])
 }
 
 fn tick(stage: &Stage, case: Case<'_>, now: ChainTime) -> Step {

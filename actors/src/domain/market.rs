@@ -69,6 +69,14 @@ pub struct BidTerms {
     pub min_validations: u32,
 }
 
+impl BidTerms {
+    /// Whether an event tells of the placing of this bid. It does not tell the duration and the votes wanted.
+    pub fn are_of(&self, event: &MarketEvent) -> bool {
+        let MarketEvent::BidPlaced { bidder, amount, pool, file, size, .. } = event else { return false };
+        (bidder, amount, pool, file, size) == (&self.bidder, &self.amount, &self.pool, &self.file, &self.size)
+    }
+}
+
 /// Which rules the market contract follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Version {

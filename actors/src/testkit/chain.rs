@@ -195,6 +195,10 @@ impl FakeChain {
     pub fn height(&self) -> u64 {
         self.blocks.borrow().len() as u64 - 1
     }
+    /// The block of that number, if there is one: no question to the provider, so nothing goes wrong with it.
+    pub fn block(&self, number: u64) -> Option<Header> {
+        self.header_at(number, self.height())
+    }
     /// What waits to be mined.
     pub fn pool(&self) -> Vec<Tx> {
         self.pool.borrow().values().cloned().collect()

@@ -36,6 +36,7 @@ pub struct MemoryIpfs {
     net: MemoryNet,
     asked: Cell<u64>,
     down: Cell<bool>,
+    hop_ms: Cell<u64>,
 }
 
 /// The CIDv1 of a block named by sha2-256.
@@ -95,6 +96,7 @@ impl MemoryIpfs {
             net: net.clone(),
             asked: Cell::new(0),
             down: Cell::new(false),
+            hop_ms: Cell::new(HOP_MS),
         }
     }
     /// Puts blocks onto the node's disk.
@@ -102,6 +104,11 @@ impl MemoryIpfs {
         for (cid, bytes) in blocks {
             self.blocks.borrow_mut().insert(cid.hash().to_bytes(), bytes.clone());
         }
+    }
+    /// Pins a DAG whose blocks, the root first, are all given.
+    pub fn pin_here(&self, blocks: &[(Cid, Vec<u8>)]) {
+        self.load(blocks);
+        self.pins.borrow_mut().extend(blocks.first().map(|(root, _)| *root));
     }
     /// Removes a block from the node's disk.
     pub fn lose(&self, cid: &Cid) {
@@ -124,6 +131,10 @@ impl MemoryIpfs {
     /// Makes every call fail, or mends it.
     pub fn set_broken(&self, broken: bool) {
         self.down.set(broken);
+    }
+    /// Lets every block that comes over the network take so many milliseconds.
+    pub fn set_hop(&self, ms: u64) {
+        self.hop_ms.set(ms);
     }
     /// What is pinned, for a test to look at.
     pub fn pinned(&self) -> Vec<Cid> {
@@ -151,7 +162,7 @@ impl MemoryIpfs {
             let key = cid.hash().to_bytes();
             let found = self.net.0.borrow().iter().find_map(|peer| peer.borrow().get(&key).cloned());
             if let Some(block) = found {
-                tokio::time::sleep(Duration::from_millis(HOP_MS)).await;
+                tokio::time::sleep(Duration::from_millis(self.hop_ms.get())).await;
                 self.blocks.borrow_mut().insert(key, block.clone());
                 return block;
             }

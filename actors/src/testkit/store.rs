@@ -29,13 +29,18 @@ impl Fuse {
     pub fn is_blown(&self) -> bool {
         self.0.get() == Some(0)
     }
-    fn check(&self) -> Result<(), Error> {
+    /// For stores: whether the next call may go through.
+    ///
+    /// # Errors
+    /// Once the fuse has burnt.
+    pub fn check(&self) -> Result<(), Error> {
         match self.is_blown() {
             true => Err(Error::Failed("the fuse has blown".into())),
             false => Ok(()),
         }
     }
-    fn count(&self) {
+    /// For stores: a commit has succeeded.
+    pub fn count(&self) {
         self.0.set(self.0.get().map(|left| left - 1));
     }
 }

@@ -185,15 +185,39 @@ fn a_reorg_that_removes_the_bid_or_its_settlement_is_followed() {
         file: FILE,
         size: ByteSize(1),
     };
+    let gone = |stage: &Stage| go(stage, &Event::Retracted(placed.clone()), Version::V2, 5);
+    let unspent = gone(&Stage::Admitted { not_before: ChainTime(0), attempt: 0 });
+    assert_eq!(unspent.next, Stage::Failed { reason: Failure::Retracted });
     let fetching = Stage::Fetching { hold_until: ChainTime(900), attempt: 0 };
-    let gone = go(&fetching, &Event::Retracted(placed), Version::V2, 5);
-    assert_eq!(gone.next, Stage::Failed { reason: Failure::Retracted });
-    assert_eq!(gone.effects, vec![Effect::StopFetch, Effect::LetGo]);
+    assert_eq!(gone(&fetching).next, fetching, "its transaction and ours are mined again");
+    let other = go(&fetching, &Event::Told(placed.clone(), ChainTime(6)), Version::V2, 7);
+    assert_eq!(other.next, Stage::Failed { reason: Failure::Retracted }, "the number is another bid's now");
+    assert_eq!(other.effects, vec![Effect::StopFetch, Effect::LetGo]);
 
     let released = Stage::Released { how: Some(Settlement::Paid) };
     let again = go(&released, &Event::Retracted(settled(Settlement::Paid)), Version::V2, 5);
     assert_eq!(again.next.name(), "settling");
     assert!(again.effects.contains(&Effect::Keep), "what is not paid yet is kept");
+}
+
+#[test]
+fn what_a_reorg_mines_anew_counts_from_there() {
+    let fetching = Stage::Fetching { hold_until: ChainTime(900), attempt: 1 };
+    let accept = Event::AcceptEnded(mined(40, vec![accepted_by(ME, 40)]));
+    let later = go(&fetching, &accept, Version::V2, 50).next;
+    assert_eq!(later, Stage::Fetching { hold_until: ChainTime(40 + 900), attempt: 1 });
+
+    let hosting = Stage::Hosting { pinned_at: ChainTime(10), end: ChainTime(1_010), close: ChainTime(1_110) };
+    let pinned = Event::AnnounceEnded(mined(70, vec![pinned_by(ME)]));
+    let later = go(&hosting, &pinned, Version::V2, 80).next;
+    assert_eq!(
+        later,
+        Stage::Hosting { pinned_at: ChainTime(70), end: ChainTime(1_070), close: ChainTime(1_170) }
+    );
+    let reverted = Event::AnnounceEnded(Execution::Reverted { tx: TxHash([9; 32]), cost: Wei::from(1) });
+    let step = go(&hosting, &reverted, Version::V2, 80);
+    assert_eq!(step.next.name(), "failed");
+    assert!(step.effects.contains(&Effect::LetGo), "nobody pays for it");
 }
 
 fn any_event() -> impl Strategy<Value = Event> {

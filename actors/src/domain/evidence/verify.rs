@@ -1,5 +1,6 @@
 //! Checks evidence without asking anybody: hashes again, derives again, judges again.
 
+use serde::Serialize;
 use std::collections::BTreeSet;
 
 use cid::Cid;
@@ -69,7 +70,7 @@ pub enum Doubt {
 }
 
 /// What a slot amounts to, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SlotReport {
     /// Its number.
     pub slot: u32,
@@ -84,7 +85,7 @@ pub struct SlotReport {
 }
 
 /// What was found to be right.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// The digest that should stand behind the vote's calldata.
     pub digest: Digest,

@@ -1,0 +1,295 @@
+//! What always holds: each a function over the truth behind the ports, asked after every step.
+//!
+//! I9 (a failed resolve never unpins) waits for the manifest resolver and I12 (what ready means) for the node's
+//! readiness: nothing of either runs here yet.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use scatter_actors::domain::admission::byte_cap;
+use scatter_actors::domain::bid::Stage;
+use scatter_actors::domain::evidence::verify::verify;
+use scatter_actors::domain::market::{MarketCall, MarketEvent, Position, Settlement};
+use scatter_actors::domain::units::{Address, BidId, Wei};
+use scatter_actors::ports::disk::Disk;
+use scatter_actors::ports::store::{self, Order};
+use scatter_actors::records::hosting::{references, Pin};
+use scatter_actors::records::journal::Fact;
+use scatter_actors::records::meta::newest_block;
+use scatter_actors::testkit::chain::{cost, Mined};
+use sha3::{Digest, Keccak256};
+
+use crate::node::{Node, FLOOR, QUOTA, SPEND_CAP};
+use crate::street::Cheat;
+use crate::world::World;
+
+type Verdict = Result<(), String>;
+
+fn holds(condition: bool, otherwise: impl FnOnce() -> String) -> Verdict {
+    match condition {
+        true => Ok(()),
+        false => Err(otherwise()),
+    }
+}
+
+/// All that holds at every moment.
+///
+/// # Errors
+/// Which one does not, and how.
+pub fn all(world: &World) -> Verdict {
+    i1(world)?;
+    i2(world)?;
+    i4(world)?;
+    i5(world)?;
+    i6(world)?;
+    i7(world)?;
+    i8(world)?;
+    i10(world)?;
+    i11(world)?;
+    money_is_conserved(world)
+}
+
+/// What holds besides once all trouble is over and everything is done.
+///
+/// # Errors
+/// Which one does not, and how.
+pub fn at_the_end(world: &World) -> Verdict {
+    i3(world)?;
+    every_bid_that_was_worth_it_is_paid(world)?;
+    what_nobody_needs_is_released(world)
+}
+
+/// What of a node's is mined.
+fn of<'a>(world: &World, node: &'a Node) -> impl Iterator<Item = Mined> + use<'a> {
+    let who = node.account;
+    world.chain.mined().into_iter().filter(move |mined| mined.tx.from == who)
+}
+
+/// No effect with money happens twice: an intent is mined at most once, a bid announced at most once.
+fn i1(world: &World) -> Verdict {
+    let sent = world.sent.borrow();
+    for node in world.nodes() {
+        let mut mined_for = BTreeMap::new();
+        let mut announced = BTreeSet::new();
+        for mined in of(world, node) {
+            let Mined { receipt, .. } = mined;
+            if let Some(intent) = sent.get(&receipt.tx).and_then(|sent| sent.intent.as_ref()) {
+                if let Some(before) = mined_for.insert(intent.clone(), receipt.tx) {
+                    return Err(format!("I1: {intent} was mined as {before} and {}", receipt.tx));
+                }
+            }
+            for event in &receipt.events {
+                if let MarketEvent::Pinned { bid, .. } = event {
+                    holds(announced.insert(*bid), || format!("I1: bid {bid} was announced twice"))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Every attempt is durable before it is sent.
+fn i2(world: &World) -> Verdict {
+    let sent = world.sent.borrow();
+    let early = sent.iter().find(|(_, sent)| !sent.durable);
+    holds(early.is_none(), || format!("I2: {:?} was sent and not in the store", early.map(|(tx, _)| tx)))
+}
+
+/// No nonce gap outlives its repair: in the end nothing of a node's waits for a nonce before it.
+fn i3(world: &World) -> Verdict {
+    for node in world.nodes() {
+        let pool = world.chain.pool();
+        let waiting: Vec<u64> = pool.iter().filter(|tx| tx.from == node.account).map(|tx| tx.nonce).collect();
+        holds(waiting.is_empty(), || format!("I3: nonces {waiting:?} of {} still wait", node.name))?;
+    }
+    Ok(())
+}
+
+/// What is spent stays below its cap. A history takes less than the window of a day.
+fn i4(world: &World) -> Verdict {
+    for node in world.nodes() {
+        let spent = of(world, node).fold(Wei::ZERO, |sum, mined| sum.plus(cost(&mined)));
+        let within = spent <= Wei::from(SPEND_CAP);
+        holds(within, || format!("I4: {} spent {spent} of {SPEND_CAP} wei", node.name))?;
+    }
+    Ok(())
+}
+
+/// What a reference needs and the store calls complete is pinned; what others pinned stays pinned.
+fn i5(world: &World) -> Verdict {
+    let pinned: BTreeSet<cid::Cid> = world.hoster.ipfs.pinned().into_iter().collect();
+    for foreign in &world.foreign {
+        holds(pinned.contains(foreign), || format!("I5: {foreign} was not ours to unpin"))?;
+    }
+    let store = &*world.hoster.store;
+    for pin in store::list::<Pin>(store, &[], Order::Ascending, usize::MAX).unwrap() {
+        let needed = !references(store, &pin.cid).unwrap().is_empty();
+        let missing = needed && pin.pinned_at.is_some() && !pinned.contains(&pin.cid);
+        holds(!missing, || format!("I5: {} is needed and not pinned", pin.cid))?;
+    }
+    // What is promised on chain is kept, whatever the store says of it.
+    for bid in world.hosted() {
+        if let Stage::Announcing { .. } | Stage::Hosting { .. } | Stage::Settling { .. } = bid.stage {
+            holds(pinned.contains(&bid.cid), || format!("I5: bid {} is hosted unpinned", bid.bid.id))?;
+        }
+    }
+    Ok(())
+}
+
+/// Bytes pinned by us and bytes promised fit into the quota.
+fn i6(world: &World) -> Verdict {
+    let files = world.people.files.borrow();
+    let size = |root| files.iter().find(|file| file.root() == root).map_or(0, |file| file.bytes());
+    let pins = world.hoster.ipfs.pinned();
+    let ours = pins.into_iter().filter(|root| !world.foreign.contains(root));
+    let pinned: u64 = ours.map(size).sum();
+    let promised: u64 = world
+        .hosted()
+        .iter()
+        .filter(|bid| {
+            let stage = &bid.stage;
+            matches!(stage, Stage::Admitted { .. } | Stage::Accepting { .. } | Stage::Fetching { .. })
+        })
+        .map(|bid| byte_cap(bid.terms.size).0)
+        .sum();
+    let taken = pinned + promised;
+    holds(taken <= QUOTA.0, || format!("I6: {taken} of {} bytes are pinned or promised", QUOTA.0))
+}
+
+/// One vote a bid, never without evidence on the disk that verifies and whose digest stands behind the vote;
+/// and what it says is the truth about the hoster.
+fn i7(world: &World) -> Verdict {
+    for validator in &world.validators {
+        let mut voted = BTreeSet::new();
+        for mined in of(world, validator).filter(|mined| mined.receipt.succeeded) {
+            let MarketCall::Vote { bid, valid, evidence } = mined.tx.call else { continue };
+            let who = validator.name;
+            holds(voted.insert(bid), || format!("I7: {who} voted twice on bid {bid}"))?;
+            let honest = world.plan.cheat == Cheat::None;
+            holds(valid == honest, || format!("I7: {who} voted {valid} on bid {bid}"))?;
+            if world.verified.borrow_mut().insert(mined.receipt.tx) {
+                let name = format!("-{bid}.json");
+                let file = validator.disk.names().into_iter().find(|file| file.ends_with(&name));
+                let file = file.ok_or_else(|| format!("I7: {who} has no evidence on bid {bid}"))?;
+                let document = validator.disk.read(&file).unwrap().unwrap();
+                let car = validator.disk.read(&file.replace(".json", ".car")).unwrap();
+                let report = verify(&document, car.as_deref(), &recover)
+                    .map_err(|doubt| format!("I7: evidence of {who} on bid {bid}: {doubt}"))?;
+                let is_it = report.digest == evidence;
+                holds(is_it, || format!("I7: {who} voted on bid {bid} with another digest"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whose [`FakeKeys`](scatter_actors::testkit::chain::FakeKeys) signed.
+fn recover(message: &[u8], signature: &[u8; 65]) -> Option<Address> {
+    let mut address = [0; 20];
+    address.copy_from_slice(&signature[32..52]);
+    (signature[..32] == Keccak256::digest(message)[..]).then_some(Address(address))
+}
+
+/// A reorg undoes exactly what it removed: where the listener stands on the chain, its journal's live facts are
+/// the chain's events up to there.
+fn i8(world: &World) -> Verdict {
+    world.nodes().try_for_each(|node| journal_is_true(world, node))
+}
+
+fn journal_is_true(world: &World, node: &Node) -> Verdict {
+    let store = &*node.store;
+    let Some(newest) = newest_block(store).unwrap() else { return Ok(()) };
+    let on_chain = world.chain.block(newest.number.0).is_some_and(|block| block.hash == newest.hash);
+    if !on_chain {
+        return Ok(());
+    }
+    let mut live: Vec<(Position, MarketEvent)> = Vec::new();
+    for fact in store::list::<Fact>(store, &[], Order::Ascending, usize::MAX).unwrap() {
+        match fact.retracted {
+            false => live.push((fact.at, fact.event)),
+            true => live.retain(|(at, _)| *at != fact.at),
+        }
+    }
+    live.sort_by_key(|(at, _)| *at);
+    let told: Vec<(u64, MarketEvent)> = live.iter().map(|(at, event)| (at.block.0, event.clone())).collect();
+    let truth: Vec<(u64, MarketEvent)> = world
+        .chain
+        .mined()
+        .into_iter()
+        .filter(|mined| mined.receipt.block <= newest.number)
+        .flat_map(|mined| {
+            let block = mined.receipt.block.0;
+            mined.receipt.events.into_iter().map(move |event| (block, event))
+        })
+        .collect();
+    holds(told == truth, || {
+        format!("I8: at block {} the journal says {told:?}, the chain {truth:?}", newest.number)
+    })
+}
+
+/// The firewall asks the backend for nothing that no bid ever named.
+fn i10(world: &World) -> Verdict {
+    let files = world.people.files.borrow();
+    let listed = |cid: &cid::Cid| {
+        let mut blocks = files.iter().flat_map(|file| &file.blocks);
+        blocks.any(|(block, _)| block.hash() == cid.hash())
+    };
+    let served = world.hoster.served.borrow();
+    let stray = served.iter().find(|cid| !listed(cid));
+    holds(stray.is_none(), || format!("I10: the firewall asked for {stray:?}"))
+}
+
+/// A panic stops no other actor: nobody is started again but those who were told to panic.
+fn i11(world: &World) -> Verdict {
+    let lives = world.nodes().filter_map(|node| node.life.as_ref());
+    for (name, part) in lives.flat_map(|life| &life.parts) {
+        let (starts, bombed) = (part.starts.get(), part.bombed.get());
+        holds(starts <= 1 + bombed, || {
+            format!("I11: {name} was started {starts} times and told to panic {bombed} times")
+        })?;
+    }
+    Ok(())
+}
+
+/// What the market owes is what it holds.
+fn money_is_conserved(world: &World) -> Verdict {
+    let market = world.chain.market_now();
+    let (owes, held) = (market.owes(), market.held);
+    holds(owes == held, || format!("the market holds {held} wei and owes {owes}"))
+}
+
+/// A bid at the floor or above is settled as paid, unless there was no room for it when it came or the hoster
+/// cheated.
+fn every_bid_that_was_worth_it_is_paid(world: &World) -> Verdict {
+    let market = world.chain.market_now();
+    for bid in world.hosted() {
+        let BidId(id) = bid.bid.id;
+        let outcome = market.bids[id as usize].outcome;
+        match &bid.stage {
+            Stage::Declined { reason } => {
+                let cheap = reason.contains(&format!("below the floor of {FLOOR}"));
+                let full = reason.contains("are used or promised");
+                holds(cheap || full, || format!("bid {id} was declined: {reason}"))?;
+            }
+            stage => {
+                let due = match world.plan.cheat {
+                    Cheat::None => Settlement::Paid,
+                    // Nobody can prove silence towards a single hoster: it gets nothing, and that is all.
+                    Cheat::Silent => Settlement::Undecided,
+                    Cheat::Drops | Cheat::Flips => Settlement::Failed,
+                };
+                let released = *stage == Stage::Released { how: Some(due) };
+                holds(released && outcome == Some(due), || {
+                    format!("bid {id} ended {stage:?}, on chain {outcome:?}")
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// When all bids are over and their grace too, nothing of ours is pinned.
+fn what_nobody_needs_is_released(world: &World) -> Verdict {
+    let left: Vec<cid::Cid> =
+        world.hoster.ipfs.pinned().into_iter().filter(|root| !world.foreign.contains(root)).collect();
+    holds(left.is_empty(), || format!("I5: {left:?} are pinned for nobody"))
+}

@@ -1,0 +1,254 @@
+//! A node's ports as one life of its process holds them: once its fuse has blown, they are inert.
+//!
+//! What is asked after the death, or answered after it, stays unanswered for ever, as it does for a dead
+//! process; actors that still hold these ports until they are dropped can do no harm.
+
+use std::cell::Cell;
+use std::path::Path;
+use std::rc::Rc;
+
+use cid::Cid;
+use futures::future::{pending, FutureExt};
+use scatter::adapters::sqlite::Sqlite;
+use scatter_actors::domain::market::{BidState, BidTerms, MarketCall, MarketRules};
+use scatter_actors::domain::units::{
+    Address, BidId, BlockHeight, ByteSize, ChainTime, FileHash, TxHash, Wei,
+};
+use scatter_actors::ports::chain::{self, At, Chain, Events, FeeMarket, Header, Receipt, Span};
+use scatter_actors::ports::disk::{self, Disk};
+use scatter_actors::ports::ipfs::{self, Added, Identity, Ipfs, Progress, Reach};
+use scatter_actors::ports::store::{self, Batch, Order, Row, Store, Table};
+use scatter_actors::ports::Answer;
+use scatter_actors::testkit::chain::FakeChain;
+use scatter_actors::testkit::{Fuse, MemoryDisk, MemoryIpfs};
+
+use crate::history::History;
+use crate::telling::changes;
+
+/// A port that dies with its process.
+#[derive(Clone)]
+pub struct Mortal<P> {
+    inner: Rc<P>,
+    fuse: Fuse,
+    node: &'static str,
+}
+
+impl<P> Mortal<P> {
+    /// The port of a life of `node` that ends with `fuse`.
+    pub fn new(inner: &Rc<P>, fuse: &Fuse, node: &'static str) -> Self {
+        Self { inner: Rc::clone(inner), fuse: fuse.clone(), node }
+    }
+
+    /// What is behind it.
+    pub fn inner(&self) -> &P {
+        &self.inner
+    }
+
+    /// The answer, if the asker lives to hear it; not even the question, if it is dead already.
+    pub fn alive<'a, T: 'a, E: 'a>(&'a self, answer: Answer<'a, T, E>) -> Answer<'a, T, E> {
+        async move {
+            if self.fuse.is_blown() {
+                pending::<()>().await;
+            }
+            let answer = answer.await;
+            if self.fuse.is_blown() {
+                pending::<()>().await;
+            }
+            answer
+        }
+        .boxed_local()
+    }
+}
+
+/// The chain, and whose question it answers just now, for its troubles to know.
+pub struct Wire {
+    /// The chain that all nodes share.
+    pub chain: Rc<FakeChain>,
+    /// Who asks.
+    pub asking: Rc<Cell<&'static str>>,
+}
+
+impl Mortal<Wire> {
+    fn ask<'a, T: 'a>(&'a self, answer: Answer<'a, T, chain::Error>) -> Answer<'a, T, chain::Error> {
+        self.alive(
+            async move {
+                // The chain draws its trouble at the first poll, which follows at once.
+                self.inner.asking.set(self.node);
+                answer.await
+            }
+            .boxed_local(),
+        )
+    }
+    fn chain(&self) -> &FakeChain {
+        &self.inner.chain
+    }
+}
+
+impl Chain for Mortal<Wire> {
+    fn chain_id(&self) -> Answer<'_, u64, chain::Error> {
+        self.ask(self.chain().chain_id())
+    }
+    fn market(&self) -> Answer<'_, Option<(Address, MarketRules)>, chain::Error> {
+        self.ask(self.chain().market())
+    }
+    fn head(&self) -> Answer<'_, Header, chain::Error> {
+        self.ask(self.chain().head())
+    }
+    fn finalized(&self) -> Answer<'_, Option<Header>, chain::Error> {
+        self.ask(self.chain().finalized())
+    }
+    fn header(&self, number: BlockHeight) -> Answer<'_, Option<Header>, chain::Error> {
+        self.ask(self.chain().header(number))
+    }
+    fn events(&self, span: Span) -> Answer<'_, Events, chain::Error> {
+        self.ask(self.chain().events(span))
+    }
+    fn terms(&self, bid: BidId) -> Answer<'_, Option<BidTerms>, chain::Error> {
+        self.ask(self.chain().terms(bid))
+    }
+    fn bid(&self, bid: BidId) -> Answer<'_, Option<BidState>, chain::Error> {
+        self.ask(self.chain().bid(bid))
+    }
+    fn bid_count(&self) -> Answer<'_, u64, chain::Error> {
+        self.ask(self.chain().bid_count())
+    }
+    fn registration(&self, who: Address) -> Answer<'_, Option<(FileHash, ChainTime)>, chain::Error> {
+        self.ask(self.chain().registration(who))
+    }
+    fn registered_count(&self) -> Answer<'_, Option<u64>, chain::Error> {
+        self.ask(self.chain().registered_count())
+    }
+    fn credit(&self, who: Address) -> Answer<'_, Wei, chain::Error> {
+        self.ask(self.chain().credit(who))
+    }
+    fn balance(&self, who: Address) -> Answer<'_, Wei, chain::Error> {
+        self.ask(self.chain().balance(who))
+    }
+    fn nonce(&self, who: Address, at: At) -> Answer<'_, u64, chain::Error> {
+        self.ask(self.chain().nonce(who, at))
+    }
+    fn fees(&self) -> Answer<'_, FeeMarket, chain::Error> {
+        self.ask(self.chain().fees())
+    }
+    fn simulate<'a>(&'a self, from: Address, call: &'a MarketCall) -> Answer<'a, u64, chain::Error> {
+        self.ask(self.chain().simulate(from, call))
+    }
+    fn submit<'a>(&'a self, raw: &'a [u8]) -> Answer<'a, TxHash, chain::Error> {
+        self.ask(self.chain().submit(raw))
+    }
+    fn receipt(&self, tx: TxHash) -> Answer<'_, Option<Receipt>, chain::Error> {
+        self.ask(self.chain().receipt(tx))
+    }
+}
+
+/// An IPFS node, and who wants to know which blocks are asked of it.
+pub struct Backend {
+    /// The node.
+    pub ipfs: Rc<MemoryIpfs>,
+    /// Told of each block before it is looked for.
+    pub watcher: Box<dyn Fn(&Cid)>,
+}
+
+impl Mortal<Backend> {
+    fn ipfs(&self) -> &MemoryIpfs {
+        &self.inner.ipfs
+    }
+}
+
+impl Ipfs for Mortal<Backend> {
+    fn pin(
+        &self,
+        root: Cid,
+        cap: ByteSize,
+        progress: Rc<dyn Fn(Progress)>,
+    ) -> Answer<'_, Progress, ipfs::Error> {
+        self.alive(self.ipfs().pin(root, cap, progress))
+    }
+    fn unpin(&self, root: Cid) -> Answer<'_, (), ipfs::Error> {
+        self.alive(self.ipfs().unpin(root))
+    }
+    fn is_pinned(&self, root: Cid) -> Answer<'_, bool, ipfs::Error> {
+        (self.inner.watcher)(&root);
+        self.alive(self.ipfs().is_pinned(root))
+    }
+    fn pins(&self) -> Answer<'_, Vec<Cid>, ipfs::Error> {
+        self.alive(self.ipfs().pins())
+    }
+    fn block(&self, cid: Cid, reach: Reach) -> Answer<'_, Option<Vec<u8>>, ipfs::Error> {
+        (self.inner.watcher)(&cid);
+        self.alive(self.ipfs().block(cid, reach))
+    }
+    fn put(&self, codec: u64, bytes: Vec<u8>) -> Answer<'_, Cid, ipfs::Error> {
+        self.alive(self.ipfs().put(codec, bytes))
+    }
+    fn add<'a>(&'a self, file: &'a Path) -> Answer<'a, Added, ipfs::Error> {
+        self.alive(self.ipfs().add(file))
+    }
+    fn connect<'a>(&'a self, multiaddr: &'a str) -> Answer<'a, (), ipfs::Error> {
+        self.alive(self.ipfs().connect(multiaddr))
+    }
+    fn identity(&self) -> Answer<'_, Identity, ipfs::Error> {
+        self.alive(self.ipfs().identity())
+    }
+    fn stored(&self) -> Answer<'_, ByteSize, ipfs::Error> {
+        self.alive(self.ipfs().stored())
+    }
+}
+
+impl Disk for Mortal<MemoryDisk> {
+    fn free(&self) -> Result<ByteSize, disk::Error> {
+        self.inner.free()
+    }
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<String, disk::Error> {
+        match self.fuse.is_blown() {
+            true => Err(disk::Error { path: name.to_owned(), what: "the process is dead".to_owned() }),
+            false => self.inner.write(name, bytes),
+        }
+    }
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, disk::Error> {
+        self.inner.read(name)
+    }
+}
+
+/// The production store, whose commits count down the fuse and stand in the history.
+pub struct FusedStore {
+    store: Mortal<Sqlite>,
+    history: History,
+}
+
+impl FusedStore {
+    /// The store as this life sees it. The next life opens it as the last commit left it.
+    pub fn new(store: Mortal<Sqlite>, history: History) -> Self {
+        Self { store, history }
+    }
+}
+
+impl Store for FusedStore {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, store::Error> {
+        self.store.fuse.check()?;
+        self.store.inner.get(table, key)
+    }
+    fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        until: Option<&[u8]>,
+        order: Order,
+        limit: usize,
+    ) -> Result<Vec<Row>, store::Error> {
+        self.store.fuse.check()?;
+        self.store.inner.scan(table, from, until, order, limit)
+    }
+    fn commit(&self, batch: Batch) -> Result<(), store::Error> {
+        self.store.fuse.check()?;
+        for line in changes(&batch) {
+            self.history.tell(self.store.node, line);
+        }
+        self.store.inner.commit(batch)?;
+        self.store.fuse.count();
+        if self.store.fuse.is_blown() {
+            self.history.tell(self.store.node, "is killed behind this commit");
+        }
+        Ok(())
+    }
+}

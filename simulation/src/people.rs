@@ -1,0 +1,162 @@
+//! The others on the market, as scripts: a bidder, three voters, and strangers at the firewall.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use cid::Cid;
+use scatter_actors::domain::cids;
+use scatter_actors::domain::market::MarketCall;
+use scatter_actors::domain::units::{Address, BidId, ByteSize, Digest, FileHash, Wei};
+use scatter_actors::ports::keys::Fees;
+use scatter_actors::testkit::chain::{FakeChain, Tx, CALL_GAS};
+use scatter_actors::testkit::ipfs::unixfs_file;
+use scatter_actors::testkit::MemoryIpfs;
+
+use crate::dice::Dice;
+use crate::history::History;
+use crate::plan::{Plan, PlannedBid, Voter};
+use crate::CHAIN;
+
+/// Who offers.
+pub const BIDDER: Address = Address([0xb1; 20]);
+/// Who votes by script.
+pub const VOTERS: [Address; 3] = [Address([0xc1; 20]), Address([0xc2; 20]), Address([0xc3; 20])];
+/// Votes that decide.
+const QUORUM: u32 = 2;
+/// What the voters share, in wei.
+const POOL: u128 = 20_000_000_000_000_000;
+
+/// A file that somebody wants hosted.
+pub struct File {
+    /// The root first.
+    pub blocks: Vec<(Cid, Vec<u8>)>,
+    /// From which millisecond on it is to be had.
+    pub from: u64,
+    loaded: bool,
+}
+
+impl File {
+    /// The root's digest.
+    pub fn hash(&self) -> FileHash {
+        cids::file_hash(&self.blocks[0].0).unwrap()
+    }
+    /// The root.
+    pub fn root(&self) -> Cid {
+        self.blocks[0].0
+    }
+    /// Bytes of all blocks.
+    pub fn bytes(&self) -> u64 {
+        self.blocks.iter().map(|(_, bytes)| bytes.len() as u64).sum()
+    }
+}
+
+/// All of them.
+pub struct People {
+    chain: Rc<FakeChain>,
+    history: History,
+    ipfs: MemoryIpfs,
+    voters: [Voter; 3],
+    /// Every file of every bid so far.
+    pub files: Rc<RefCell<Vec<File>>>,
+    sent: BTreeMap<(Address, u64), Tx>,
+    dice: Dice,
+}
+
+impl People {
+    /// People with nothing done yet; `ipfs` is the bidder's node.
+    pub fn new(plan: &Plan, chain: &Rc<FakeChain>, history: &History, ipfs: MemoryIpfs) -> Self {
+        Self {
+            chain: Rc::clone(chain),
+            history: history.clone(),
+            ipfs,
+            voters: plan.voters,
+            files: Rc::default(),
+            sent: BTreeMap::new(),
+            dice: Dice::new(plan.seed, "people"),
+        }
+    }
+
+    /// Sends a transaction of a scripted account.
+    pub fn send(&mut self, from: Address, call: MarketCall) {
+        let nonce = self.sent.keys().filter(|(who, _)| *who == from).count() as u64;
+        let fees = Fees { max_fee: Wei::from(100_000_000_000), max_tip: Some(Wei::from(1_000_000_000)) };
+        let tx = Tx { from, chain: CHAIN, nonce, gas_limit: CALL_GAS, fees, call };
+        self.history.tell("people", format_args!("{from} sends {:?}", tx.call));
+        self.sent.insert((from, nonce), tx.clone());
+        self.chain.inject(tx);
+    }
+
+    /// Makes the file of a bid and places the bid. Tells the file's root.
+    pub fn place(&mut self, bid: &PlannedBid, now: u64) -> Cid {
+        if !bid.repeats || self.files.borrow().is_empty() {
+            let blocks = unixfs_file(&self.dice.bytes(bid.len), bid.chunk);
+            let from = now + bid.arrives_after;
+            self.files.borrow_mut().push(File { blocks, from, loaded: false });
+        }
+        let (file, size, root) = {
+            let files = self.files.borrow();
+            let file = files.last().unwrap();
+            (file.hash(), ByteSize(file.bytes()), file.root())
+        };
+        let (duration, amount) = (bid.duration, bid.amount);
+        let pool = Wei::from(POOL);
+        self.send(BIDDER, MarketCall::Bid { file, size, duration, amount, pool, min_validations: QUORUM });
+        root
+    }
+
+    /// What they do after each step: give content that is due, vote when it is time, send again what a mempool
+    /// forgot.
+    pub fn act(&mut self, now: u64) {
+        for file in self.files.borrow_mut().iter_mut().filter(|file| !file.loaded && file.from <= now) {
+            file.loaded = true;
+            self.ipfs.load(&file.blocks);
+            self.history.tell("people", format_args!("{} is to be had", file.root()));
+        }
+        for (bid, voter) in self.due_votes() {
+            let valid = self.voters[voter] == Voter::Honest;
+            let vote = MarketCall::Vote { bid, valid, evidence: Digest::default() };
+            let (who, pool) = (VOTERS[voter], self.chain.pool());
+            if !pool.iter().any(|tx| tx.from == who && tx.call == vote) {
+                self.send(who, vote);
+            }
+        }
+        let mined: BTreeSet<(Address, u64)> =
+            self.chain.mined().iter().map(|mined| (mined.tx.from, mined.tx.nonce)).collect();
+        let pooled: BTreeSet<(Address, u64)> =
+            self.chain.pool().iter().map(|tx| (tx.from, tx.nonce)).collect();
+        for (key, tx) in &self.sent {
+            if !mined.contains(key) && !pooled.contains(key) {
+                self.chain.inject(tx.clone());
+            }
+        }
+    }
+
+    /// Votes that could be mined now and are not: bid and voter.
+    pub fn due_votes(&self) -> Vec<(BidId, usize)> {
+        let (market, now) = (self.chain.market_now(), self.chain.now());
+        let mut due = Vec::new();
+        for (index, bid) in market.bids.iter().enumerate() {
+            let Some(end) = bid.pinned_at.map(|at| at.plus(bid.terms.duration)) else { continue };
+            let close = end.plus(scatter_actors::testkit::market::VOTE);
+            if bid.outcome.is_some() || now < end || now >= close {
+                continue;
+            }
+            for (voter, who) in VOTERS.iter().enumerate() {
+                let voted = bid.votes.iter().any(|(voted, _)| voted == who);
+                if !voted && self.voters[voter] != Voter::Absent {
+                    due.push((BidId(index as u64), voter));
+                }
+            }
+        }
+        due
+    }
+
+    /// Whether nothing of theirs waits to be mined.
+    pub fn are_quiet(&self) -> bool {
+        let mined = self.chain.mined();
+        let all = self.sent.keys();
+        self.due_votes().is_empty()
+            && all.clone().all(|key| mined.iter().any(|mined| (mined.tx.from, mined.tx.nonce) == *key))
+    }
+}

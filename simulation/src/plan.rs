@@ -1,0 +1,236 @@
+//! What a seed decides before anything happens: bids, the pace of the chain, and what breaks when.
+
+use scatter_actors::domain::units::Wei;
+use scatter_actors::testkit::chain::Trouble;
+
+use crate::dice::Dice;
+use crate::node::FLOOR;
+use crate::street::Cheat;
+
+/// Milliseconds in which things break; then the weather is calm.
+pub const WEATHER_MS: u64 = 900_000;
+/// Seconds of a day.
+const DAY: u64 = 86_400;
+/// The actors that a bomb can reach at the hoster.
+pub const ACTORS: [&str; 5] = ["listener", "filter", "pinner", "wallet", "firewall"];
+/// The actors that a bomb can reach at a validator.
+pub const AUDITORS: [&str; 3] = ["listener", "validator", "wallet"];
+/// The validators' nodes. What breaks, breaks the first: the other's vote is enough.
+pub const VALIDATORS: [&str; 2] = ["val-1", "val-2"];
+
+/// A whole history before it happens.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Whence it comes.
+    pub seed: u64,
+    /// Bids in the order of their times.
+    pub bids: Vec<PlannedBid>,
+    /// What breaks: at which millisecond, and what.
+    pub faults: Vec<(u64, Fault)>,
+    /// Milliseconds between blocks, from and to.
+    pub pace: (u64, u64),
+    /// Whether one of three voters lies or stays at home.
+    pub voters: [Voter; 3],
+    /// Whether the first two voters are no scripts but nodes.
+    pub validators: bool,
+    /// What the hoster answers validators.
+    pub cheat: Cheat,
+}
+
+/// How a voter votes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Voter {
+    /// Says valid.
+    Honest,
+    /// Says invalid.
+    Liar,
+    /// Never votes.
+    Absent,
+}
+
+/// A bid to be placed.
+#[derive(Debug, Clone)]
+pub struct PlannedBid {
+    /// At which millisecond.
+    pub at: u64,
+    /// Bytes of its file.
+    pub len: usize,
+    /// Bytes of a leaf.
+    pub chunk: usize,
+    /// Seconds to keep it.
+    pub duration: u64,
+    /// For the hoster.
+    pub amount: Wei,
+    /// Milliseconds after which the content is to be had.
+    pub arrives_after: u64,
+    /// The same content as the bid before.
+    pub repeats: bool,
+    /// The hoster's own IPFS node has it pinned already, for a reason of its own.
+    pub foreign: bool,
+}
+
+/// Something that breaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// The chain's provider fails so many questions in a hundred, for a while.
+    Rpc {
+        /// Of this kind; of all kinds if `None`.
+        method: Option<&'static str>,
+        /// How.
+        trouble: Trouble,
+        /// How often.
+        percent: u64,
+        /// How long.
+        for_ms: u64,
+    },
+    /// So many blocks are replaced.
+    Reorg(u64),
+    /// The mempool forgets.
+    Evict,
+    /// Gas costs so many wei from now on.
+    BaseFee(u128),
+    /// Chain time leaps so many seconds.
+    Leap(u64),
+    /// The IPFS node is down for a while.
+    IpfsDown(u64),
+    /// Every block takes so long, for the rest of the weather.
+    IpfsSlow(u64),
+    /// An actor panics.
+    Bomb {
+        /// At which node.
+        node: &'static str,
+        /// Which.
+        actor: &'static str,
+    },
+    /// The process dies behind the n-th commit from now, and is down for a while.
+    Kill {
+        /// Of which node.
+        node: &'static str,
+        /// Commits that still succeed.
+        commits: u64,
+        /// Milliseconds.
+        down_ms: u64,
+    },
+    /// A stranger asks the firewall for something.
+    Stranger,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn of(seed: u64) -> Self {
+        let dice = Dice::new(seed, "bids");
+        let mut bids: Vec<PlannedBid> = (0..dice.between(1, 4)).map(|n| bid(&dice, n)).collect();
+        bids.sort_by_key(|bid| bid.at);
+        // Audits take long to simulate: one seed in five has them, on shorter bids and fewer.
+        let validators = seed % 5 == 4;
+        if validators {
+            bids.truncate(2);
+            bids.iter_mut().for_each(|bid| bid.duration = 7 * DAY + bid.duration % DAY);
+        }
+        let mut voters = *dice.pick(&[
+            [Voter::Honest; 3],
+            [Voter::Honest, Voter::Honest, Voter::Liar],
+            [Voter::Absent, Voter::Honest, Voter::Honest],
+        ]);
+        if validators {
+            voters = [Voter::Absent, Voter::Absent, Voter::Honest];
+        }
+        let dice = Dice::new(seed, "pace");
+        let shortest = dice.between(3_000, 12_000);
+        let pace = (shortest, shortest + dice.between(0, 10_000));
+        let dice = Dice::new(seed, "faults");
+        let mut faults: Vec<(u64, Fault)> = (0..dice.between(4, 24))
+            .map(|_| (dice.between(0, WEATHER_MS), fault(&dice, validators)))
+            .collect();
+        faults.sort_by_key(|(at, _)| *at);
+        Self { seed, bids, faults, pace, voters, validators, cheat: Cheat::None }
+    }
+
+    /// The same bids on a day on which nothing breaks.
+    pub fn calm(seed: u64) -> Self {
+        Self { faults: vec![], ..Self::of(seed) }
+    }
+
+    /// One bid, one fault.
+    pub fn single(seed: u64, at: u64, fault: Fault) -> Self {
+        let mut plan = Self::calm(seed);
+        plan.bids.truncate(1);
+        plan.bids[0].amount = Wei::from(100_000_000_000_000_000);
+        plan.bids[0].foreign = false;
+        plan.bids[0].arrives_after = 0;
+        plan.voters = [Voter::Honest; 3];
+        plan.validators = false;
+        plan.faults = vec![(at, fault)];
+        plan
+    }
+
+    /// One bid on a calm day, two validators who alone vote, and a hoster that cheats or not.
+    pub fn audited(seed: u64, cheat: Cheat) -> Self {
+        let mut plan = Self::single(seed, 0, Fault::Stranger);
+        plan.bids[0].duration = 7 * DAY;
+        plan.voters = [Voter::Absent; 3];
+        plan.validators = true;
+        Self { cheat, faults: vec![], ..plan }
+    }
+}
+
+fn bid(dice: &Dice, n: u64) -> PlannedBid {
+    let chunk = dice.between(100, 2_000) as usize;
+    let len = chunk * dice.between(1, 8) as usize + dice.between(1, 99) as usize;
+    let duration = dice.between(7 * DAY, 40 * DAY);
+    // One in eight is far below the floor, and must be declined.
+    let amount = match dice.chance(12) {
+        true => FLOOR / 1_000_000_000,
+        false => u128::from(dice.between(20, 400)) * 1_000_000_000_000_000,
+    };
+    PlannedBid {
+        at: dice.between(5_000, 300_000),
+        len,
+        chunk,
+        duration,
+        amount: Wei::from(amount),
+        arrives_after: if dice.chance(30) { dice.between(1_000, 150_000) } else { 0 },
+        repeats: n > 0 && dice.chance(20),
+        foreign: dice.chance(10),
+    }
+}
+
+fn fault(dice: &Dice, validators: bool) -> Fault {
+    let at_validator = validators && dice.chance(40);
+    let node = if at_validator { VALIDATORS[0] } else { "hoster" };
+    let actors: &[&'static str] = if at_validator { &AUDITORS } else { &ACTORS };
+    match dice.between(0, 99) {
+        0..=24 => Fault::Rpc {
+            method: *dice.pick(&[
+                None,
+                Some("submit"),
+                Some("receipt"),
+                Some("events"),
+                Some("header"),
+                Some("head"),
+                Some("finalized"),
+                Some("nonce"),
+                Some("simulate"),
+                Some("fees"),
+                Some("bid"),
+            ]),
+            trouble: match dice.between(0, 9) {
+                0..=3 => Trouble::Lost,
+                4..=6 => Trouble::AnswerLost,
+                7 => Trouble::Says("bad gateway"),
+                _ => Trouble::Lags(dice.between(1, 6)),
+            },
+            percent: dice.between(10, 100),
+            for_ms: dice.between(2_000, 90_000),
+        },
+        25..=39 => Fault::Reorg(dice.between(1, 9)),
+        40..=44 => Fault::Evict,
+        45..=49 => Fault::BaseFee(u128::from(dice.between(1, 8)) * 500_000_000),
+        50..=54 => Fault::Leap(dice.between(10, 120)),
+        55..=61 => Fault::IpfsDown(dice.between(2_000, 60_000)),
+        62..=65 => Fault::IpfsSlow(dice.between(100, 5_000)),
+        66..=80 => Fault::Bomb { node, actor: actors[dice.between(0, actors.len() as u64 - 1) as usize] },
+        81..=92 => Fault::Kill { node, commits: dice.between(1, 12), down_ms: dice.between(1_000, 60_000) },
+        _ => Fault::Stranger,
+    }
+}

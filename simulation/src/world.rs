@@ -1,0 +1,409 @@
+//! One history from its plan to its end: time, blocks, weather, and after each step the invariants.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use scatter::adapters::sqlite::Sqlite;
+use scatter_actors::domain::audit::secrets::{Secrets, SLOT_SECONDS};
+use scatter_actors::domain::bid::Stage;
+use scatter_actors::domain::cids;
+use scatter_actors::domain::market::MarketCall;
+use scatter_actors::domain::registration::{compose, Host, Registration};
+use scatter_actors::domain::units::{Address, BidId, ChainTime, FileHash, TxHash, Wei};
+use scatter_actors::ports::store::{self, Batch, Order, Store};
+use scatter_actors::records::audit::{self, AuditSecrets};
+use scatter_actors::records::hosting::HostedBid;
+use scatter_actors::records::intent::IntentKey;
+use scatter_actors::records::meta::newest_block;
+use scatter_actors::records::wallet::attempts;
+use scatter_actors::testkit::chain::FakeChain;
+use scatter_actors::testkit::ipfs::MemoryNet;
+use scatter_actors::testkit::MemoryIpfs;
+use scatter_actors::wallet_signer::Wallet;
+use tokio::time::Instant;
+
+use crate::dice::Dice;
+use crate::history::{History, Scribe};
+use crate::invariants;
+use crate::mortal::Wire;
+use crate::node::{Node, Role, RuntimeClock, Surroundings};
+use crate::people::{People, BIDDER, VOTERS};
+use crate::plan::{Plan, VALIDATORS, WEATHER_MS};
+use crate::street::{Street, ENDPOINT};
+use crate::CHAIN;
+
+mod weather;
+
+/// The hoster's account. Blocks are filled in the order of accounts: what bidders do comes before what answers it.
+pub const HOSTER: Address = Address([0xf1; 20]);
+/// When the chain begins.
+const FIRST_DAY: ChainTime = ChainTime(1_700_000_000);
+/// Hours for which a validator has secrets: longer than any audited bid.
+const SECRETS: u32 = 1_000;
+/// Milliseconds between two steps.
+const STEP_MS: u64 = 2_000;
+/// Milliseconds after the weather within which every bid has come to its end: its fetch (a hold), its
+/// announcement, its settlement and its withdrawal, with what the supervisor and the backoffs add.
+const PATIENCE_MS: u64 = 3_600_000;
+
+/// A transaction that a node handed over.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    /// Whether an attempt with its hash stood in the store at that moment.
+    pub durable: bool,
+    /// Which intent it served; `None` where it only took a nonce.
+    pub intent: Option<IntentKey>,
+}
+
+/// How a history ended.
+pub struct Ended {
+    /// Every line of it.
+    pub history: String,
+    /// What went against an invariant, if anything did.
+    pub verdict: Result<Summary, String>,
+}
+
+/// What a history was about, to see that histories differ and do something.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Bids in which the hoster was paid.
+    pub paid: usize,
+    /// Bids that the hoster did not want.
+    pub declined: usize,
+    /// Bids that came to nothing.
+    pub failed: usize,
+    /// Votes of the validators' nodes.
+    pub votes: usize,
+    /// Blocks of the chain.
+    pub blocks: u64,
+}
+
+/// The world of one history.
+pub struct World {
+    /// What was planned.
+    pub plan: Plan,
+    /// What happened.
+    pub history: History,
+    /// The chain that all share.
+    pub chain: Rc<FakeChain>,
+    /// The others.
+    pub people: People,
+    /// The hoster.
+    pub hoster: Node,
+    /// The validators, if they are nodes.
+    pub validators: Vec<Node>,
+    /// Votes whose evidence was found to verify.
+    pub verified: RefCell<BTreeSet<TxHash>>,
+    /// What the nodes handed over, by hash.
+    pub sent: Rc<RefCell<BTreeMap<TxHash, Sent>>>,
+    /// Pins on the hoster's IPFS node that are none of its own.
+    pub foreign: Vec<cid::Cid>,
+    dice: Dice,
+    placed: usize,
+    broken: usize,
+    next_block: u64,
+    /// No reorg goes below: chain time has leapt there.
+    floor: u64,
+    outages: weather::Outages,
+    checked: (usize, u64, u64),
+}
+
+/// Lives one history, alone on its own paused runtime.
+pub fn live(plan: Plan) -> Ended {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    actix::System::with_tokio_rt(|| runtime().unwrap()).block_on(async move {
+        let history = History::new();
+        let scribe = tracing::Dispatch::new(Scribe(history.clone()));
+        let _listening = tracing::dispatcher::set_default(&scribe);
+        for line in format!("{plan:#?}").lines() {
+            history.tell("plan", line);
+        }
+        let mut world = World::new(plan, &history);
+        let verdict = world.run().await;
+        if let Err(broken) = &verdict {
+            history.tell("BROKEN", broken);
+        }
+        for node in world.nodes_mut() {
+            node.kill().await;
+        }
+        Ended { history: history.text(), verdict }
+    })
+}
+
+impl World {
+    fn new(plan: Plan, history: &History) -> Self {
+        let chain = Rc::new(FakeChain::with_market(CHAIN));
+        let net = MemoryNet::default();
+        let wire = Rc::new(Wire { chain: Rc::clone(&chain), asking: Rc::new(Cell::new("nobody")) });
+        let clock = Rc::new(RuntimeClock(Instant::now()));
+        let street = Rc::new(Street { door: RefCell::default(), cheat: plan.cheat });
+        let asking = Rc::clone(&wire.asking);
+        let around = Surroundings { wire, net: net.clone(), street, clock, history: history.clone() };
+        let mut people = People::new(&plan, &chain, history, MemoryIpfs::on("bidder", &net));
+        let hoster = Node::new(Role::Hoster, "hoster", HOSTER, &around);
+        let mut validators = Vec::new();
+        if plan.validators {
+            for (name, account) in VALIDATORS.iter().zip(VOTERS) {
+                validators.push(Node::new(Role::Validator, name, account, &around));
+            }
+        }
+        register(&mut people, &hoster, &validators);
+        chain.mine();
+        let sent: Rc<RefCell<BTreeMap<TxHash, Sent>>> = Rc::default();
+        let nodes = [&hoster].into_iter().chain(&validators);
+        let stores: BTreeMap<&str, Rc<Sqlite>> =
+            nodes.map(|node| (node.name, Rc::clone(&node.store))).collect();
+        let (handed, told) = (Rc::clone(&sent), history.clone());
+        chain.watch(move |tx| {
+            let signed = attempts(&*stores[asking.get()]).unwrap();
+            let attempt = signed.iter().find(|attempt| attempt.tx == tx);
+            told.tell("chain", format_args!("{} hands over {:.10}", asking.get(), tx.to_string()));
+            let intent = attempt.filter(|attempt| attempt.gives_up.is_none());
+            handed.borrow_mut().entry(tx).or_insert(Sent {
+                durable: attempt.is_some(),
+                intent: intent.and_then(|attempt| attempt.intent.clone()),
+            });
+        });
+        let dice = Dice::new(plan.seed, "world");
+        let outages = weather::Outages::new(plan.seed);
+        Self {
+            plan,
+            history: history.clone(),
+            chain,
+            people,
+            hoster,
+            validators,
+            verified: RefCell::default(),
+            sent,
+            foreign: Vec::new(),
+            dice,
+            placed: 0,
+            broken: 0,
+            next_block: 0,
+            floor: 0,
+            outages,
+            checked: (0, 0, 0),
+        }
+    }
+
+    async fn run(&mut self) -> Result<Summary, String> {
+        self.outages.haunt(&self.chain, &self.history);
+        for node in self.nodes_mut() {
+            node.start();
+        }
+        let mut calm = false;
+        loop {
+            tokio::time::sleep(Duration::from_millis(STEP_MS)).await;
+            let now = self.history.now();
+            self.break_things(now).await;
+            if now > WEATHER_MS && !calm {
+                calm = true;
+                self.clear_up();
+            }
+            self.place_bids(now);
+            self.people.act(now);
+            if now >= self.next_block {
+                self.next_block = now + self.dice.between(self.plan.pace.0, self.plan.pace.1);
+                self.leap_if_nothing_waits();
+                self.mine();
+            }
+            let seen = self.moment();
+            if std::mem::replace(&mut self.checked, seen) != seen {
+                invariants::all(self)?;
+            }
+            if calm && self.is_over().await {
+                break;
+            }
+            if now > WEATHER_MS + PATIENCE_MS {
+                return Err(format!("liveness: {}", self.unfinished().await));
+            }
+        }
+        invariants::at_the_end(self)?;
+        Ok(self.summary())
+    }
+
+    /// What changes whenever anything does: lines of the history, blocks, and how far the listeners have read.
+    fn moment(&self) -> (usize, u64, u64) {
+        let read = |node: &Node| newest_block(&*node.store).unwrap().map_or(0, |block| block.number.0);
+        (self.history.len(), self.chain.height(), self.nodes().map(read).sum())
+    }
+
+    /// All nodes.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        [&self.hoster].into_iter().chain(&self.validators)
+    }
+
+    fn nodes_mut(&mut self) -> impl Iterator<Item = &mut Node> {
+        [&mut self.hoster].into_iter().chain(&mut self.validators)
+    }
+
+    fn place_bids(&mut self, now: u64) {
+        while let Some(bid) = self.plan.bids.get(self.placed).filter(|bid| bid.at <= now).cloned() {
+            self.placed += 1;
+            let root = self.people.place(&bid, now);
+            if bid.foreign && !bid.repeats {
+                self.pin_for_another_reason(root);
+            }
+        }
+    }
+
+    /// Somebody has pinned the content on the hoster's IPFS node before the hoster ever looked.
+    fn pin_for_another_reason(&mut self, root: cid::Cid) {
+        let files = self.people.files.borrow();
+        let file = files.iter().find(|file| file.root() == root).unwrap();
+        self.hoster.ipfs.pin_here(&file.blocks);
+        self.history.tell("hoster", format_args!("somebody else pinned {root} here"));
+        self.foreign.push(root);
+    }
+
+    fn mine(&mut self) {
+        let before = self.chain.mined().len();
+        // One block in ten is full of other people's business.
+        match self.dice.chance(10) {
+            true => self.chain.mine_empty(1),
+            false => self.chain.mine(),
+        }
+        for mined in &self.chain.mined()[before..] {
+            let events = &mined.receipt.events;
+            let call = &mined.tx.call;
+            let how = if mined.receipt.succeeded { format!("{events:?}") } else { "reverted".to_owned() };
+            let (from, block) = (mined.tx.from.to_string(), mined.receipt.block);
+            self.history.tell("chain", format_args!("block {block}: {from:.6} {call:?}: {how}"));
+        }
+    }
+
+    /// Lets the days pass in which nothing happens: to the next end or close of a hosted bid, when nobody has
+    /// anything to do before it.
+    fn leap_if_nothing_waits(&mut self) {
+        let up = self.nodes().all(Node::is_up);
+        if !up
+            || self.outages.are_on(self.history.now())
+            || !self.people.are_quiet()
+            || !self.chain.pool().is_empty()
+        {
+            return;
+        }
+        let (market, now) = (self.chain.market_now(), self.chain.now());
+        let hosted = self.hosted();
+        if hosted.len() < market.bids.len() || self.placed > market.bids.len() {
+            return;
+        }
+        let mut moments = Vec::new();
+        for bid in hosted.iter().filter(|bid| !bid.stage.is_over()) {
+            let Stage::Hosting { end, close, .. } = bid.stage else { return };
+            moments.push(if now < end { end } else { close });
+            for validator in &self.validators {
+                let Some(audit) = audit::of(&*validator.store, bid.bid).unwrap() else { return };
+                match audit.stage.wakes_at() {
+                    Some(at) => moments.push(at),
+                    None if audit.stage.is_over() => {}
+                    None => return,
+                }
+            }
+        }
+        if moments.iter().any(|at| *at <= now) {
+            return;
+        }
+        // The last slot of an audit may lie a few seconds before the end: nobody oversleeps it for hours.
+        let oversleep = if self.validators.is_empty() { 600 } else { 3 };
+        if let Some(next) = moments.iter().min() {
+            let seconds = next.since(now) + self.dice.between(0, oversleep);
+            self.history.tell("chain", format_args!("nothing happens for {seconds} s"));
+            self.chain.skip(seconds);
+            self.floor = self.chain.height() + 1;
+        }
+    }
+
+    /// All that the hoster has judged.
+    pub fn hosted(&self) -> Vec<HostedBid> {
+        store::list(&*self.hoster.store, &[], Order::Ascending, usize::MAX).unwrap()
+    }
+
+    /// Whether nothing is left to do.
+    async fn is_over(&self) -> bool {
+        self.unfinished().await.is_empty()
+    }
+
+    /// What is left to do, in words.
+    async fn unfinished(&self) -> String {
+        let market = self.chain.market_now();
+        let mut left = Vec::new();
+        if self.placed < self.plan.bids.len() || market.bids.len() < self.placed {
+            left.push("not every bid is placed".to_owned());
+        }
+        let hosted = self.hosted();
+        for id in 0..market.bids.len() as u64 {
+            match hosted.iter().find(|bid| bid.bid.id == BidId(id)) {
+                None => left.push(format!("bid {id} was not judged")),
+                Some(bid) if !bid.stage.is_over() => left.push(format!("bid {id} is {}", bid.stage.name())),
+                Some(_) => {}
+            }
+        }
+        let credit = market.credits.get(&HOSTER).copied().unwrap_or_default();
+        if credit > Wei::ZERO {
+            left.push(format!("the hoster has a credit of {credit} wei"));
+        }
+        for node in self.nodes() {
+            let Some(life) = node.life.as_ref() else {
+                left.push(format!("{} is down", node.name));
+                continue;
+            };
+            match life.wallet.ask(Wallet).await {
+                Ok(status) if status.pending.is_empty() && status.queued == 0 => {}
+                Ok(status) => left.push(format!("I3: the wallet of {} waits: {status:?}", node.name)),
+                Err(_) => left.push(format!("the wallet of {} does not answer", node.name)),
+            }
+        }
+        for validator in &self.validators {
+            for audit in audit::all(&*validator.store, 100).unwrap() {
+                let hosted = hosted.iter().find(|bid| bid.bid == audit.bid);
+                if hosted.is_some_and(|bid| bid.stage.name() == "released") && !audit.stage.is_over() {
+                    left.push(format!("{} audits bid {}: {:?}", validator.name, audit.bid.id, audit.stage));
+                }
+            }
+        }
+        left.join("; ")
+    }
+
+    fn summary(&self) -> Summary {
+        let hosted = self.hosted();
+        let count = |name: &str| hosted.iter().filter(|bid| bid.stage.name() == name).count();
+        Summary {
+            paid: count("released"),
+            declined: count("declined"),
+            failed: count("failed") + count("lost"),
+            votes: self.verified.borrow().len(),
+            blocks: self.chain.height(),
+        }
+    }
+}
+
+/// Registers everybody, before the first bid: two votes and a hoster must find enough of them. Validators
+/// anchor their secrets, the hoster says where it is found.
+fn register(people: &mut People, hoster: &Node, validators: &[Node]) {
+    let file = |n: u8| FileHash([n; 32]);
+    for (n, who) in VOTERS.iter().chain([&BIDDER]).enumerate().skip(validators.len()) {
+        people.send(*who, MarketCall::Register(file(n as u8)));
+    }
+    for node in [hoster].into_iter().chain(validators) {
+        if validators.is_empty() {
+            break;
+        }
+        let mut host = Host::default();
+        match node.role {
+            Role::Hoster => host.endpoint = Some(ENDPOINT.to_owned()),
+            Role::Validator => {
+                let secrets = Secrets::with([node.account.0[0]; 32], FIRST_DAY, SECRETS, SLOT_SECONDS);
+                host.audit = Some(secrets.anchor());
+                let mut batch = Batch::new();
+                batch.put(&AuditSecrets { secrets });
+                node.store.commit(batch).unwrap();
+            }
+        }
+        let registration = Registration { address: node.account, alias: String::new(), host };
+        let cid = node.ipfs.hold(cids::RAW, &compose(&registration));
+        people.send(node.account, MarketCall::Register(cids::file_hash(&cid).unwrap()));
+    }
+}

@@ -1,0 +1,172 @@
+//! What breaks, and how it is mended.
+
+use std::cell::RefCell;
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+
+use scatter_actors::domain::requests::{Question, Request};
+use scatter_actors::firewall::Ask;
+use scatter_actors::testkit::chain::{FakeChain, Trouble};
+
+use super::{World, HOSTER};
+use crate::dice::Dice;
+use crate::history::History;
+use crate::plan::Fault;
+
+/// Milliseconds that a block takes between two IPFS nodes on a good day.
+const GOOD_HOP_MS: u64 = 5;
+
+/// The chain provider's troubles of the moment, and when the IPFS node is back.
+pub(super) struct Outages {
+    rpc: Rc<RefCell<Vec<Outage>>>,
+    dice: Rc<Dice>,
+    ipfs_until: u64,
+}
+
+struct Outage {
+    method: Option<&'static str>,
+    trouble: Trouble,
+    percent: u64,
+    until: u64,
+}
+
+impl Outages {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { rpc: Rc::default(), dice: Rc::new(Dice::new(seed, "outages")), ipfs_until: 0 }
+    }
+
+    /// Whether anything is down just now.
+    pub(super) fn are_on(&self, now: u64) -> bool {
+        self.ipfs_until > 0 || self.rpc.borrow().iter().any(|outage| outage.until > now)
+    }
+
+    /// Lets the provider fail by these outages.
+    pub(super) fn haunt(&self, chain: &FakeChain, history: &History) {
+        let (rpc, dice, history) = (Rc::clone(&self.rpc), Rc::clone(&self.dice), history.clone());
+        chain.trouble(move |method| {
+            let now = history.now();
+            let outages = rpc.borrow();
+            let concerned =
+                |outage: &&Outage| outage.until > now && outage.method.is_none_or(|m| m == method);
+            let struck = outages.iter().filter(concerned).find(|outage| dice.chance(outage.percent))?;
+            history.tell("provider", format_args!("{method}: {:?}", struck.trouble));
+            Some(struck.trouble.clone())
+        });
+    }
+}
+
+impl World {
+    /// Breaks what is due, and brings back what was down.
+    pub(super) async fn break_things(&mut self, now: u64) {
+        while let Some((_, fault)) = self.plan.faults.get(self.broken).filter(|(at, _)| *at <= now).cloned() {
+            self.broken += 1;
+            self.history.tell("FAULT", format_args!("{fault:?}"));
+            self.strike(fault, now);
+        }
+        if now >= self.outages.ipfs_until && self.outages.ipfs_until > 0 {
+            self.outages.ipfs_until = 0;
+            self.hoster.ipfs.set_broken(false);
+            self.history.tell("ipfs", "is back");
+        }
+        for node in self.nodes_mut() {
+            if node.life.as_ref().is_some_and(|life| life.fuse.is_blown()) {
+                node.kill().await;
+            }
+            if node.life.is_none() && node.down_until <= now {
+                node.start();
+            }
+        }
+    }
+
+    /// Ends all trouble for good.
+    pub(super) fn clear_up(&mut self) {
+        self.history.tell("weather", "calms");
+        self.chain.heal();
+        self.hoster.ipfs.set_broken(false);
+        self.hoster.ipfs.set_hop(GOOD_HOP_MS);
+        self.outages.ipfs_until = 0;
+        self.outages.rpc.borrow_mut().clear();
+        self.chain.set_base_fee(1_000_000_000);
+    }
+
+    fn strike(&mut self, fault: Fault, now: u64) {
+        match fault {
+            Fault::Rpc { method, trouble, percent, for_ms } => {
+                let until = now + for_ms;
+                self.outages.rpc.borrow_mut().push(Outage { method, trouble, percent, until });
+            }
+            Fault::Reorg(depth) => self.reorg(depth),
+            Fault::Evict => self.chain.evict(),
+            Fault::BaseFee(wei) => self.chain.set_base_fee(wei),
+            Fault::Leap(seconds) => self.chain.skip(seconds),
+            Fault::IpfsDown(ms) => {
+                self.outages.ipfs_until = now + ms;
+                self.hoster.ipfs.set_broken(true);
+            }
+            Fault::IpfsSlow(ms) => self.hoster.ipfs.set_hop(ms),
+            Fault::Bomb { node, actor } => self.bomb(node, actor),
+            Fault::Kill { node, commits, down_ms } => {
+                let Some(node) = self.nodes_mut().find(|known| known.name == node && known.is_up()) else {
+                    return;
+                };
+                node.down_until = now + down_ms;
+                node.life.iter().for_each(|life| life.fuse.burn_after(commits));
+            }
+            Fault::Stranger => self.ask_as_a_stranger(now),
+        }
+    }
+
+    /// Replaces the newest blocks, never those below a leap of days, by one more than they were. The new ones
+    /// are mined in another order of business, and chain time does not go back.
+    fn reorg(&mut self, depth: u64) {
+        let depth = depth.min(self.chain.height().saturating_sub(self.floor + 1));
+        if depth == 0 {
+            return;
+        }
+        let before = self.chain.now();
+        self.chain.reorg(depth);
+        let lost = before.since(self.chain.now());
+        self.history.tell("chain", format_args!("loses {depth} blocks"));
+        for n in 0..=depth {
+            if n == 0 {
+                self.chain.skip(lost.saturating_sub(depth * 12));
+            }
+            match self.dice.chance(50) {
+                true => self.mine(),
+                false => self.chain.mine_empty(1),
+            }
+        }
+    }
+
+    fn bomb(&self, node: &str, actor: &str) {
+        let node = self.nodes().find(|known| known.name == node);
+        let Some(life) = node.and_then(|node| node.life.as_ref()) else { return };
+        let part = &life.parts[actor];
+        if part.bomb.tell(crate::bomb::Bomb) {
+            part.bombed.set(part.bombed.get() + 1);
+        }
+    }
+
+    /// Somebody asks for a block of some file, or for one that no bid ever named.
+    fn ask_as_a_stranger(&mut self, now: u64) {
+        let Some(life) = self.hoster.life.as_ref() else { return };
+        let cid = {
+            let files = self.people.files.borrow();
+            let listed: Vec<cid::Cid> =
+                files.iter().flat_map(|file| file.blocks.iter().map(|(cid, _)| *cid)).collect();
+            match listed.is_empty() || self.dice.chance(40) {
+                true => self.hoster.ipfs.hold(0x55, &now.to_be_bytes()),
+                false => *self.dice.pick(&listed),
+            }
+        };
+        let request = Request { question: Question::Raw(cid), hoster: Some(HOSTER), bid: None };
+        let from = IpAddr::V4(Ipv4Addr::new(203, 0, 113, self.dice.between(1, 200) as u8));
+        let (line, history) = (life.firewall.clone(), self.history.clone());
+        actix_rt::spawn(async move {
+            match line.ask(Ask { request, from }).await {
+                Ok(reply) => history.tell("stranger", format_args!("{cid}: {}", reply.status)),
+                Err(unheard) => history.tell("stranger", format_args!("{cid}: {unheard}")),
+            }
+        });
+    }
+}
