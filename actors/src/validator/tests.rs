@@ -38,7 +38,6 @@ async fn an_honest_hoster_is_voted_valid_and_paid() {
     assert_eq!(report.beacons.len(), 7);
 }
 
-
 /// Every way of not having the content, from the beginning or from the last slot's tail on.
 #[actix_rt::test]
 async fn every_cheat_is_voted_invalid_with_evidence_that_checks() {
@@ -67,7 +66,10 @@ async fn every_cheat_is_voted_invalid_with_evidence_that_checks() {
             world.mood(HOSTER, mood);
             let stage = world.finish(bid).await;
             let outcomes = world.outcomes(bid).await;
-            assert!(matches!(stage, Stage::Voted { valid: false, .. }), "{cheat} {late}: {stage:?} {outcomes:?}");
+            assert!(
+                matches!(stage, Stage::Voted { valid: false, .. }),
+                "{cheat} {late}: {stage:?} {outcomes:?}"
+            );
             if late {
                 assert_eq!(outcomes[6], SlotOutcome::Fail, "{cheat}");
             } else {

@@ -147,7 +147,8 @@ async fn a_validator_can_change_nothing_that_follows_from_something_else() {
     let wrong: Vec<&String> = believed.iter().filter(|place| !is_testimony(place)).collect();
     assert!(wrong.is_empty(), "{wrong:?}");
     // What a draw rests on is never a matter of belief.
-    for part in ["/secret", "/due", "/hash", "/seed", "/outcome", "/verdict", "/hoster", "/validator", "/car"] {
+    for part in ["/secret", "/due", "/hash", "/seed", "/outcome", "/verdict", "/hoster", "/validator", "/car"]
+    {
         assert!(places.iter().any(|place| place.contains(part)), "{part}");
         assert!(!believed.iter().any(|place| place.contains(part)), "{part}");
     }

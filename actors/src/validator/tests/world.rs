@@ -122,6 +122,8 @@ impl HosterProbe for Hosters {
     }
 }
 
+type Actors = (Addr<ChainListener>, Addr<WalletSigner>, Addr<Validator>);
+
 pub(super) struct World {
     pub(super) chain: Rc<FakeChain>,
     pub(super) store: RefCell<Rc<MemoryStore>>,
@@ -131,7 +133,7 @@ pub(super) struct World {
     pub(super) config: Config,
     clock: Rc<RuntimeClock>,
     nonces: RefCell<BTreeMap<Address, u64>>,
-    actors: RefCell<Option<(Addr<ChainListener>, Addr<WalletSigner>, Addr<Validator>)>>,
+    actors: RefCell<Option<Actors>>,
 }
 
 pub(super) fn endpoint(of: Address) -> String {
@@ -237,7 +239,9 @@ impl World {
     /// All blocks without links.
     pub(super) fn leaves(&self) -> BTreeSet<FileHash> {
         let blocks = self.hosters.blocks.borrow();
-        let is_leaf = |(hash, bytes): &(&FileHash, &Vec<u8>)| bytes.len() <= 64 && dag::root_of(**hash, bytes).codec() == cids::RAW;
+        let is_leaf = |(hash, bytes): &(&FileHash, &Vec<u8>)| {
+            bytes.len() <= 64 && dag::root_of(**hash, bytes).codec() == cids::RAW
+        };
         blocks.iter().filter(is_leaf).map(|(hash, _)| *hash).collect()
     }
 
