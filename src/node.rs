@@ -26,11 +26,11 @@ use crate::adapters::sqlite::Sqlite;
 use crate::adapters::system_clock::SystemClock;
 use crate::config::Config;
 use crate::exit::{told, Code, Fault};
-use crate::preflight;
+use crate::{preflight, watchdog};
 
 mod parts;
 
-use parts::{Parts, World};
+use parts::{Assembled, Parts, World};
 
 /// Between two looks whether the supervisor still lives.
 const WATCH: Duration = Duration::from_secs(1);
@@ -84,12 +84,13 @@ impl Node {
             chain,
             keys,
         };
+        watchdog::watch().map_err(|error| Fault::new(Code::Bug, error))?;
         let (alarm, escalated) = oneshot::channel();
         let alarm = Alarm(Some(alarm)).start().recipient();
         let policy = config.supervision.policy;
         let drain = config.supervision.drain;
         let clock = world.clock.clone();
-        let (specs, servers, actors) = Parts::new(config, world).assemble()?;
+        let Assembled { specs, servers, actors } = Parts::new(config, world).assemble()?;
         let supervisor = Supervisor::new(policy, clock, specs, Some(alarm)).start();
         actors.point(&supervisor);
         tracing::info!(account = me.map(|me| me.to_string()), peer = %ipfs.peer_id(), "running");

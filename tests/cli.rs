@@ -1,104 +1,26 @@
 //! The program as its operator meets it: bad input gets one clear error, and nothing is started or lost.
+// A panic is how a test fails, and a test prepares the files that the program meets.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 mod support;
 
+#[path = "cli/operator.rs"]
+mod operator;
+#[path = "cli/place.rs"]
+mod place;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::time::Duration;
 
+use place::{error, Place};
 use scatter::adapters::data_dir::DataDir;
-use scatter::adapters::keystore::{self, Cost};
-use serde_json::Value;
+use scatter::adapters::keystore;
+use scatter_actors::domain::units::Address;
+use scatter_actors::ports::keys::Keys;
 use support::anvil::Anvil;
-use support::scatter::{Finished, Scatter};
+use support::scatter::Scatter;
 use support::PATIENCE;
-use tempfile::TempDir;
-
-/// An operator's directory: a key file, its password and a configuration that is right but for the chain.
-struct Place {
-    dir: TempDir,
-    account: String,
-}
-
-impl Place {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let signer = keystore::create(&dir.path().join("key.json"), "open sesame", Cost::LIGHT).unwrap();
-        fs::write(dir.path().join("password"), "open sesame\n").unwrap();
-        let place = Self { dir, account: scatter_actors::ports::keys::Keys::address(&signer).to_string() };
-        place.configure(&[]);
-        place
-    }
-
-    fn path(&self) -> &Path {
-        self.dir.path()
-    }
-
-    /// Writes the configuration of a validator, with changes: each replaces a piece of text.
-    fn configure(&self, changes: &[(&str, &str)]) {
-        let mut text = "\
-[node]
-data_dir = \"data\"
-log_format = \"text\"
-[roles]
-validator = true
-[chain]
-urls = [\"http://127.0.0.1:1/secret-api-key\"]
-chain_id = 31337
-market = \"0x00000000000000000000000000000000000000aa\"
-[wallet]
-keystore = \"key.json\"
-password_file = \"password\"
-[ipfs]
-listen = [\"/ip4/127.0.0.1/tcp/0\"]
-[status]
-listen = \"127.0.0.1:0\"
-"
-        .to_owned();
-        for (from, to) in changes {
-            assert!(text.contains(from), "{from} is in the configuration");
-            text = text.replace(from, to);
-        }
-        fs::write(self.path().join("node.toml"), text).unwrap();
-    }
-
-    fn scatter(&self, args: &[&str]) -> Finished {
-        Scatter::run(self.path(), args, PATIENCE)
-    }
-
-    /// What is there, to see that nothing was made or lost.
-    fn listing(&self) -> Vec<(String, Vec<u8>)> {
-        let read = |entry: fs::DirEntry| {
-            (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap_or_default())
-        };
-        let mut all: Vec<_> = fs::read_dir(self.path()).unwrap().map(|entry| read(entry.unwrap())).collect();
-        all.sort();
-        all
-    }
-
-    /// Runs the node, which must refuse in one message that holds `words`, with `status`, and change nothing.
-    fn refuses_to_run(&self, status: i32, words: &[&str]) {
-        let before = self.listing();
-        let ended = self.scatter(&["run", "--config", "node.toml"]);
-        assert_eq!(ended.code(), status, "{ended:?}");
-        for word in words {
-            assert!(ended.stderr.contains(word), "{word} should be told: {ended:?}");
-        }
-        assert_eq!(ended.stderr.matches("error: ").count(), 1, "one error: {ended:?}");
-        assert!(!ended.stderr.contains("secret-api-key") && !ended.stderr.contains("sesame"), "{ended:?}");
-        assert_eq!(ended.stdout, "", "nothing is answered");
-        assert_eq!(self.listing(), before, "nothing is made or lost");
-    }
-}
-
-/// The `error` of a document, which must be all that is on standard output.
-fn error(ended: &Finished) -> Value {
-    let document = ended.json();
-    let error = document["error"].clone();
-    assert!(error["code"].is_string() && error["message"].is_string(), "{document}");
-    error
-}
 
 #[test]
 fn an_absent_configuration_file_is_named() {
@@ -226,7 +148,7 @@ fn check_tells_a_verdict_on_each_part_and_leaves_nothing_behind() {
         (&verdict("key")["ok"], &verdict("key")["found"]),
         (&true.into(), &place.account.clone().into())
     );
-    for name in ["config", "data dir", "disk"] {
+    for name in ["config", "data dir", "disk", "ipfs"] {
         assert_eq!(verdict(name)["ok"], true, "{verdicts}");
     }
     assert_eq!((&verdict("chain")["ok"], &verdict("chain")["key"]), (&false.into(), &"chain.urls".into()));
@@ -247,11 +169,11 @@ fn a_new_account_prints_its_address_alone_and_never_touches_an_existing_file() {
     let new = ["account", "new", "--keystore", "keys/new.json", "--password-file", "password"];
     let ended = place.scatter(&new);
     assert_eq!((ended.code(), ended.stderr.as_str()), (0, ""), "{ended:?}");
-    let address: scatter_actors::domain::units::Address = ended.stdout.parse().unwrap();
+    let address: Address = ended.stdout.parse().unwrap();
     let file = place.path().join("keys/new.json");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let signer = keystore::open(&file, "open sesame").unwrap();
-    assert_eq!(scatter_actors::ports::keys::Keys::address(&signer), address);
+    assert_eq!(signer.address(), address);
 
     let written = fs::read(&file).unwrap();
     let again = place.scatter(&new);

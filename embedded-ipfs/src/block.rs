@@ -65,10 +65,11 @@ pub fn verify(cid: &Cid, bytes: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// Refuses a CID whose block could never be checked or is none.
+/// Refuses a CID whose block could never be checked: an unknown hash function, or a digest of another length than its own.
 pub(crate) fn check_known_hash(cid: &Cid) -> Result<(), Error> {
     let code = cid.hash().code();
-    if code == IDENTITY || Code::try_from(code).is_ok() {
+    let computed = Code::try_from(code).ok().map(|code| code.digest(b"").size());
+    if code == IDENTITY || computed == Some(cid.hash().size()) {
         Ok(())
     } else {
         Err(Error::Hash(code))
@@ -144,6 +145,16 @@ mod tests {
         let cid = cid_of(Version::V1, RAW, b"right");
         assert!(verify(&cid, b"right").is_ok());
         assert!(matches!(verify(&cid, b"wrong"), Err(Error::Mismatch(_))));
+    }
+
+    #[test]
+    fn a_cid_that_no_bytes_can_have_is_refused() {
+        let digest = Code::Sha2_256.digest(b"x");
+        let truncated = cid::multihash::Multihash::wrap(digest.code(), &digest.digest()[..20]).unwrap();
+        let unknown = cid::multihash::Multihash::wrap(0xd5, digest.digest()).unwrap(); // md5
+        assert!(check_known_hash(&Cid::new_v1(RAW, digest)).is_ok());
+        assert!(matches!(check_known_hash(&Cid::new_v1(RAW, truncated)), Err(Error::Hash(0x12))));
+        assert!(matches!(check_known_hash(&Cid::new_v1(RAW, unknown)), Err(Error::Hash(0xd5))));
     }
 
     proptest! {

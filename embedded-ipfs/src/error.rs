@@ -66,7 +66,7 @@ pub enum Error {
     /// A codec whose links this crate does not know (it knows raw, dag-pb and dag-cbor).
     #[error("unknown codec {0:#x}")]
     Codec(u64),
-    /// A hash function that this crate does not compute.
+    /// A hash function that this crate does not compute, or a digest whose length is not that function's.
     #[error("unknown hash function {0:#x}")]
     Hash(u64),
     /// The bytes do not hash to the CID.

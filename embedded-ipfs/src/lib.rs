@@ -1,9 +1,4 @@
-//! A small IPFS node as a library: bitswap beside Kubo, a durable block store, recursive pins, UnixFS files.
-//!
-//! [`Node`] is the whole facade: a cloneable `Send + Sync` handle. The node runs on threads of its own, so its methods
-//! may be awaited on any runtime (an actix arbiter too) and never hash, encrypt or touch the disk there.
-//!
-//! Blocks are keyed by multihash: a CIDv0, its CIDv1 and a raw CID of one digest are one block.
+#![doc = include_str!("../README.md")]
 
 mod bitswap;
 mod block;

@@ -29,6 +29,8 @@ const IDLE: Duration = Duration::from_secs(600);
 /// Kubo opens a stream for each message that it sends.
 const NEGOTIATING_STREAMS: usize = 512;
 const CONNECTIONS_PER_PEER: u32 = 8;
+/// How often a connection is probed, and how long it may take to answer, behind megabytes of blocks on a slow line.
+const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(60));
 
 /// What the swarm task is asked to do.
 pub(crate) enum Command {
@@ -76,7 +78,7 @@ pub(crate) fn build(key: Keypair, connections: u32) -> Result<Swarm<Behaviour>, 
                 identify: identify::Behaviour::new(
                     identify::Config::new("ipfs/0.1.0".into(), key.public()).with_agent_version(agent.into()),
                 ),
-                ping: ping::Behaviour::default(),
+                ping: ping::Behaviour::new(ping::Config::new().with_interval(PING.0).with_timeout(PING.1)),
             }
         })
         .map_err(std::io::Error::other)?
@@ -313,3 +315,6 @@ async fn sleep_until(at: Option<Instant>) {
 pub(crate) fn unreachable(error: &DialError) -> Error {
     Error::Unreachable(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

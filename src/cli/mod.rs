@@ -13,8 +13,11 @@ mod account;
 mod bid;
 mod check;
 mod client;
+pub mod devnet;
+mod evidence;
 mod follow;
 mod output;
+mod register;
 mod run;
 mod status;
 mod terminal;
@@ -48,21 +51,30 @@ struct Common {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the node until a signal ends it.
-    Run,
+    Run(run::Run),
     /// Try everything that the node needs, and tell a verdict on each.
     Check,
+    /// How the running node is doing.
+    Status,
+    /// Why the node did what it did with a bid or a CID.
+    Why(why::Why),
     /// Make, import and list accounts.
     #[command(subcommand)]
     Account(account::Account),
+    /// Publish where this node's account is found, and register it with the market.
+    Register(register::Register),
     /// Place and look at bids.
     #[command(subcommand)]
     Bid(bid::Bid),
     /// Withdraw what the market owes to this node's account.
     Withdraw(follow::Waiting),
-    /// How the running node is doing.
-    Status,
-    /// Why the node did what it did with a bid or a CID.
-    Why(why::Why),
+    /// Check evidence of audits.
+    #[command(subcommand)]
+    Evidence(evidence::Evidence),
+    /// Run a whole market on this machine: chain, contracts, hoster, validators, a bid carried to its payout.
+    Devnet(devnet::Devnet),
+    #[command(hide = true)]
+    DevnetGuard(devnet::guard::DevnetGuard),
 }
 
 /// What the commands work with.
@@ -126,10 +138,14 @@ fn first_paragraph(error: &clap::Error) -> String {
 
 fn dispatch(command: Command, context: &Context) -> Result<(), Fault> {
     match command {
-        Command::Run => run::execute(&context.config()?),
+        Command::Run(run) => run::execute(&run, &context.config()?),
+        Command::Devnet(devnet) => devnet::execute(&devnet, context),
+        Command::DevnetGuard(guard) => devnet::guard::execute(&guard),
         Command::Check => check::execute(context),
         Command::Account(account) => account::execute(&account, context),
+        Command::Register(register) => register::execute(&register, context),
         Command::Bid(bid) => bid::execute(&bid, context),
+        Command::Evidence(evidence) => evidence::execute(&evidence, context),
         Command::Withdraw(waiting) => withdraw::execute(&waiting, context),
         Command::Status => status::execute(context),
         Command::Why(why) => why::execute(&why, context),

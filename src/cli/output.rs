@@ -76,7 +76,7 @@ fn aligned(rows: &[Vec<String>]) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Any document for people: objects as aligned lines, lists of objects as tables.
+/// Any document for people: its single values as aligned lines, each with the way to it.
 pub(super) fn plain(document: &Value) -> String {
     let mut lines = Vec::new();
     flatten("", document, &mut lines);
@@ -154,6 +154,21 @@ pub(super) fn span(seconds: u64) -> String {
     }
 }
 
+/// Milliseconds since 1970 as people read them, in UTC.
+pub(super) fn moment(milliseconds: u64) -> String {
+    let (days, second) = (milliseconds / 86_400_000, milliseconds / 1_000 % 86_400);
+    // From a count of days to a date: the years of this algorithm begin in March, so that a leap day comes last.
+    let shifted = days + 719_468;
+    let (era, day) = (shifted / 146_097, shifted % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let march = (5 * day + 2) / 153;
+    let month = if march < 10 { march + 3 } else { march - 9 };
+    let (year, day) = (era * 400 + year + u64::from(month <= 2), day - (153 * march + 2) / 5 + 1);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}Z")
+}
+
 /// Bytes as people read them.
 pub(super) fn size(bytes: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -199,6 +214,19 @@ mod tests {
     }
 
     #[test]
+    fn moments_are_dates() {
+        for (seconds, text) in [
+            (0, "1970-01-01 00:00:00Z"),
+            (951_782_399, "2000-02-28 23:59:59Z"),
+            (951_782_400, "2000-02-29 00:00:00Z"),
+            (1_700_000_000, "2023-11-14 22:13:20Z"),
+            (4_102_444_799, "2099-12-31 23:59:59Z"),
+        ] {
+            assert_eq!(moment(seconds * 1_000 + 999), text);
+        }
+    }
+
+    #[test]
     fn columns_are_aligned_and_nothing_has_words_of_its_own() {
         let rows = [vec!["1".to_owned(), "open".into()], vec!["12".into(), "held".into()]];
         assert_eq!(table(&["bid", "state"], &rows, "none"), "BID  STATE\n1    open\n12   held");
@@ -206,8 +234,10 @@ mod tests {
     }
 
     #[test]
-    fn any_document_reads_as_lines_without_a_strangers_control_characters() {
-        let document = json!({"a": {"b": 1, "c": null}, "list": [{"x": "\u{1b}[31m"}], "flat": [1, 2]});
-        assert_eq!(plain(&document), "a.b       1\nflat      1, 2\nlist.0.x  \\u{1b}[31m");
+    fn a_strangers_control_characters_do_not_reach_the_terminal() {
+        assert_eq!(cell(&json!("\u{1b}[31m")), "\\u{1b}[31m");
+        let document = json!({"a": {"b": 1, "c": null}, "list": [{"x": "y\n"}], "flat": [1, 2]});
+        assert_eq!(plain(&document), "a.b       1\nflat      1, 2\nlist.0.x  y\\n");
+        assert_eq!((cell(&json!(null)), cell(&json!([1, "a"]))), ("-".to_owned(), "1, a".to_owned()));
     }
 }

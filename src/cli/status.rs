@@ -1,23 +1,66 @@
 //! How the running node is doing.
 
-use serde_json::{json, Value};
+use serde_json::Value;
 
 use super::{output, Context};
 use crate::exit::Fault;
 
 pub(super) fn execute(context: &Context) -> Result<(), Fault> {
     let node = context.node()?;
-    // Each part is told as far as the node has it: one without a wallet still has actors.
-    let part = |path: &str| match node.get(path) {
-        Ok(document) => Ok(document),
-        Err(fault) if fault.code == crate::exit::Code::NotFound => Ok(Value::Null),
-        Err(fault) => Err(fault),
-    };
-    let document = json!({
-        "ready": part("/readyz")?,
-        "actors": part("/api/v1/actors")?,
-        "wallet": part("/api/v1/wallet")?,
-    });
-    context.output.answer(&document, || output::plain(&document));
+    let mut document = node.get("/api/v1/status")?;
+    document["wallet"] = node.get("/api/v1/wallet")?;
+    context.output.answer(&document, || words(&document));
     Ok(())
+}
+
+fn words(status: &Value) -> String {
+    let chain = &status["chain"];
+    let ready = match status["ready"].as_bool() {
+        Some(true) => "yes".to_owned(),
+        _ => {
+            let reasons = status["reasons"].as_array().into_iter().flatten();
+            let told: Vec<_> = reasons.map(|reason| output::cell(&reason["message"])).collect();
+            format!("no: {}", told.join("; "))
+        }
+    };
+    let bytes = |value: &Value| value.as_u64().map_or_else(|| "-".to_owned(), output::size);
+    let mut rows = vec![("ready", ready), ("account", output::cell(&status["wallet"]["account"]))];
+    if chain.is_object() {
+        let market = &chain["market"];
+        rows.push(("market", format!("{} on chain {}", output::cell(&market["address"]), market["chain"])));
+        rows.push(("block", format!("{} ({} is final)", chain["head"], chain["finalized"])));
+        if !chain["halted"].is_null() {
+            rows.push(("halted", output::cell(&chain["halted"])));
+        }
+    }
+    rows.extend([
+        ("bids", counts(&status["bids"])),
+        ("audits", counts(&status["audits"])),
+        ("transactions", counts(&status["intents"])),
+        ("spent in 24 h", output::money(&status["wallet"]["spent_last_day_wei"])),
+        ("pins", format!("{}, {}", status["pins"]["count"], bytes(&status["pins"]["bytes"]))),
+        ("ipfs blocks", bytes(&status["ipfs_stored_bytes"])),
+        ("disk free", bytes(&status["disk_free_bytes"])),
+    ]);
+    let actors: Vec<_> = status["actors"].as_array().into_iter().flatten().map(actor).collect();
+    format!(
+        "{}\n\n{}",
+        output::pairs(&rows),
+        output::table(&["actor", "state", "restarts", "last cause"], &actors, "")
+    )
+}
+
+/// `3 hosting, 1 fetching`.
+fn counts(stages: &Value) -> String {
+    let told: Vec<_> =
+        stages.as_object().into_iter().flatten().map(|(stage, count)| format!("{count} {stage}")).collect();
+    if told.is_empty() {
+        "none".into()
+    } else {
+        told.join(", ")
+    }
+}
+
+fn actor(actor: &Value) -> Vec<String> {
+    ["name", "state", "restarts", "last_cause"].map(|field| output::cell(&actor[field])).to_vec()
 }

@@ -156,6 +156,11 @@ impl Chain {
         }
     }
 
+    /// Seconds from block to block, rounded up.
+    pub fn block_seconds(&self) -> u64 {
+        milliseconds(self.block_time).div_ceil(1_000)
+    }
+
     /// The adapter's part.
     pub fn contracts(&self) -> ethereum::Config {
         ethereum::Config {
@@ -271,6 +276,13 @@ pub struct Hoster {
     pub grace: Duration,
     /// Where validators reach this node's firewall.
     pub announce_url: Option<Url>,
+}
+
+impl Hoster {
+    /// The announced URL as a registration file names it: without the slash that URLs end in.
+    pub fn endpoint(&self) -> Option<String> {
+        self.announce_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned())
+    }
 }
 
 /// `[validator]`

@@ -114,7 +114,7 @@ fn every_value_can_come_from_the_environment_alone() {
     let wallet = config.wallet.unwrap();
     assert_eq!(wallet.keystore, PathBuf::from("/keys/key.json"));
     assert_eq!(wallet.password.read().unwrap().expose_secret(), "0012");
-    assert_eq!(config.validator.sizes.1, ByteSize(1 << 20));
+    assert_eq!(config.validator.auditor.max_size, ByteSize(1 << 20));
     assert_eq!(config.status.listen.to_string(), "[::1]:9000");
 }
 

@@ -21,6 +21,7 @@ use scatter_actors::line::Line;
 use scatter_actors::ports::chain::Chain;
 use scatter_actors::ports::clock::Clock;
 use scatter_actors::ports::ipfs::Ipfs;
+use scatter_actors::ports::randomness::Randomness;
 use scatter_actors::ports::store::Store;
 use scatter_actors::records::intent::IntentKey;
 use scatter_actors::supervised;
@@ -65,6 +66,20 @@ pub struct Offer {
     pub min_validations: u32,
 }
 
+/// What the operator wants others to know of this node's account.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registration {
+    /// Makes the request one.
+    pub request: u32,
+    /// The URL of its firewall, instead of the configured one.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// A name for people.
+    #[serde(default)]
+    pub alias: String,
+}
+
 /// What the operator wants.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "Result<Value, Fault>")]
@@ -80,6 +95,8 @@ pub enum Order {
         /// Makes the request one.
         request: u32,
     },
+    /// Publish a registration file and register it.
+    Register(Registration),
     /// How far a transaction is.
     Intent(IntentKey),
     /// The bids of this node's account, newest first.
@@ -93,6 +110,12 @@ pub enum Order {
 pub struct Config {
     /// Its account, if it has one.
     pub me: Option<Address>,
+    /// Whether it hosts: then others should know where.
+    pub hoster: bool,
+    /// Whether it validates: then its registration holds the anchor of its secrets.
+    pub validator: bool,
+    /// The URL of its firewall as others reach it.
+    pub endpoint: Option<String>,
 }
 
 /// What it needs of the world.
@@ -106,6 +129,8 @@ pub struct Ports {
     pub store: Rc<dyn Store>,
     /// The clock.
     pub clock: Rc<dyn Clock>,
+    /// Where secrets come from.
+    pub randomness: Rc<dyn Randomness>,
 }
 
 /// To whom it speaks.
@@ -226,6 +251,10 @@ fn routes(config: &mut ServiceConfig) {
             web::post().to(|door, body: Json<Offer>| ask(door, Order::Quote(body.into_inner()))),
         )
         .route("/bid", web::post().to(|door, body: Json<Offer>| ask(door, Order::Bid(body.into_inner()))))
+        .route(
+            "/register",
+            web::post().to(|door, body: Json<Registration>| ask(door, Order::Register(body.into_inner()))),
+        )
         .route(
             "/withdraw",
             web::post().to(|door, body: Json<Request>| ask(door, Order::Withdraw { request: body.request })),

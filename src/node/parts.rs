@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::adapters::hoster_probe::HttpProbe;
+use crate::adapters::randomness::OsRandomness;
 use actix_web::dev::ServerHandle;
 use actix_web::web::ServiceConfig;
 use scatter_actors::bid_filter::{self, BidFilter};
@@ -26,8 +27,6 @@ use crate::exit::{told, Code, Fault};
 use crate::http::status::{self, Access, ChainNeeds, Gauge, Needs, StatusServer, StatusState};
 use crate::http::{self, control, metrics, Door};
 
-/// Seconds from block to block where fetches are planned: mainnet's, as slow as the common chains get.
-const BLOCK_TIME: u64 = 12;
 /// A head that has not changed for so many milliseconds is not fresh.
 const MAX_HEAD_AGE_MS: u64 = 180_000;
 
@@ -40,6 +39,16 @@ pub(super) struct World {
     pub(super) ipfs: Rc<dyn Ipfs>,
     pub(super) chain: Option<Rc<dyn Chain>>,
     pub(super) keys: Option<Rc<dyn Keys>>,
+}
+
+/// What a node is made of.
+pub(super) struct Assembled {
+    /// The actors, in the order of a drain.
+    pub(super) specs: Vec<Spec>,
+    /// The servers, which are stopped behind the actors.
+    pub(super) servers: Vec<ServerHandle>,
+    /// The line at which the supervisor will be asked.
+    pub(super) actors: Line<Actors>,
 }
 
 /// What is put together so far.
@@ -70,19 +79,18 @@ impl Parts {
         }
     }
 
-    /// Puts together what the roles need; tells the line at which the supervisor will be asked.
+    /// Puts together what the roles need.
     ///
     /// # Errors
     /// If a server can't listen.
-    pub(super) fn assemble(mut self) -> Result<(Vec<Spec>, Vec<ServerHandle>, Line<Actors>), Fault> {
+    pub(super) fn assemble(mut self) -> Result<Assembled, Fault> {
         let roles = self.config.roles;
         if roles.firewall {
             self.firewall()?;
         }
         self.status()?;
         if let Some(chain) = self.world.chain.clone() {
-            let mut readers = Vec::new();
-            std::mem::swap(&mut readers, &mut self.specs);
+            let outside = std::mem::take(&mut self.specs);
             if roles.hoster {
                 self.hoster(&chain)?;
             }
@@ -93,10 +101,10 @@ impl Parts {
             // The listener is made last, when all who hear it have their lines, and drained first.
             let heard = std::mem::take(&mut self.specs);
             self.listener(chain);
-            self.specs.extend(readers);
+            self.specs.extend(outside);
             self.specs.extend(heard);
         }
-        Ok((self.specs, self.servers, self.actors))
+        Ok(Assembled { specs: self.specs, servers: self.servers, actors: self.actors })
     }
 
     fn listener(&mut self, chain: Rc<dyn Chain>) {
@@ -116,7 +124,7 @@ impl Parts {
         let config = bid_filter::Config {
             policy: hoster.policy.clone(),
             confirmations: self.config.chain.as_ref().map_or(0, |chain| chain.confirmations),
-            block_time: BLOCK_TIME,
+            block_time: self.config.chain.as_ref().map_or(0, crate::config::Chain::block_seconds),
             me,
         };
         let ports = bid_filter::Ports {
@@ -163,7 +171,8 @@ impl Parts {
         let keys = self.account("validator")?.clone();
         let config = self.config.validator.auditor.clone();
         let (private, id) = (config.allow_private_endpoints, self.config.chain.as_ref().map(|c| c.chain_id));
-        let own = vec![self.config.status.listen, self.config.firewall.listen];
+        let mut own = vec![self.config.status.listen];
+        own.extend(self.config.roles.firewall.then_some(self.config.firewall.listen));
         let ports = validator::Ports {
             chain: chain.clone(),
             ipfs: self.world.ipfs.clone(),
@@ -290,12 +299,18 @@ impl Parts {
             ipfs: self.world.ipfs.clone(),
             store: self.world.store.clone(),
             clock: self.world.clock.clone(),
+            randomness: Rc::new(OsRandomness),
+        };
+        let config = control::Config {
+            me,
+            hoster: self.config.roles.hoster,
+            validator: self.config.roles.validator,
+            endpoint: self.config.hoster.endpoint(),
         };
         let outbox = control::Outbox { submit: self.submit.clone(), wallet: self.wallet.clone() };
         let door = Door::new();
         let behind = door.clone();
-        let make =
-            move |guard| control::Control::new(control::Config { me }, ports.clone(), outbox.clone(), guard);
+        let make = move |guard| control::Control::new(config.clone(), ports.clone(), outbox.clone(), guard);
         self.specs.push(Spec::new("control", make, move |addr| behind.point(addr)));
 
         let socket = self.config.node.control_socket();

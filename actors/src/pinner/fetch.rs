@@ -79,7 +79,10 @@ impl Pinner {
         }
         let hosted = match self.adopt_root(bid, root) {
             Ok(Some(hosted)) => hosted,
-            Ok(None) => return drop(self.fetches.remove(&bid)),
+            Ok(None) => {
+                self.fetches.remove(&bid);
+                return;
+            }
             Err(error) => return self.fetch_ended(bid, Err(error.into()), ctx),
         };
         let (ipfs, store) = (Rc::clone(&self.ports.ipfs), Rc::clone(&self.ports.store));
@@ -148,7 +151,9 @@ impl Pinner {
     fn refetch(&mut self, bid: BidKey, ctx: &mut Context<Self>) {
         match store::read::<HostedBid>(&*self.ports.store, &bid.to_bytes()) {
             Ok(Some(hosted)) if matches!(hosted.stage, Stage::Fetching { .. }) => self.fetch(&hosted, ctx),
-            Ok(_) => drop(self.fetches.remove(&bid)),
+            Ok(_) => {
+                self.fetches.remove(&bid);
+            }
             Err(error) => tracing::error!(%error, "a bid could not be read; the next sweep fetches it"),
         }
     }

@@ -60,13 +60,6 @@ impl Book {
         self.store.commit(batch)
     }
 
-    /// Makes one record durable.
-    pub(super) fn keep<R: Record>(&self, record: &R) -> Result<(), Error> {
-        let mut batch = Batch::new();
-        batch.put(record);
-        self.store.commit(batch)
-    }
-
     /// Wants a withdrawal; its number is used up with it.
     pub(super) fn want_withdrawal(&self, intent: &Intent, number: u64) -> Result<(), Error> {
         let mut batch = Batch::new();
@@ -207,6 +200,13 @@ impl Book {
         let (next, final_below) = (self.counters.next.max(used), self.counters.final_below.max(used));
         batch.put(&Counters { next, final_below, ..self.counters.clone() });
     }
+}
+
+/// Makes one record durable.
+pub(super) fn keep<R: Record>(store: &dyn Store, record: &R) -> Result<(), Error> {
+    let mut batch = Batch::new();
+    batch.put(record);
+    store.commit(batch)
 }
 
 /// The intent that owns these attempts' nonce.

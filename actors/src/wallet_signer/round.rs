@@ -5,13 +5,15 @@
 
 use std::rc::Rc;
 
+use super::book::{self, Book};
 use super::memory::Memory;
-use super::{Asked, Book, Config, Ports};
+use super::{Asked, Config, Ports};
 use crate::domain::market::Market;
 use crate::domain::units::{Address, ChainTime};
 use crate::domain::wallet::slot::{Inclusion, Moment, Move, Rules, Sight, Slot};
 use crate::ports::chain::{self, At, Receipt};
 use crate::ports::{keys, store};
+use crate::records::journal::Block;
 use crate::records::meta::{newest_block, Account, ChainStatus};
 
 mod intake;
@@ -96,7 +98,7 @@ impl Round {
             return Err(Error::Refused(format!("the provider is on chain {chain}, not {wanted}")));
         }
         match Account::read(self.ports.store.as_ref())? {
-            None => self.book()?.keep(&Account { address: self.me })?,
+            None => book::keep(self.ports.store.as_ref(), &Account { address: self.me })?,
             Some(account) if account.address == self.me => {}
             Some(Account { address }) => {
                 return Err(Error::Refused(format!("the store is of account {address}, not {}", self.me)))
@@ -125,14 +127,15 @@ impl Round {
     async fn tend(&mut self, world: &World) -> Result<(), Error> {
         let mut front = None;
         self.memory.calm("receipts");
-        for slot in self.book()?.lane.slots.into_values() {
+        let mut book = self.book()?;
+        for slot in book.lane.slots.clone().into_values() {
             let (sight, found) = match self.sight(&slot, world).await {
                 Ok(seen) => seen,
-                Err(error @ chain::Error::Untrustworthy { .. }) => {
+                Err(Error::Chain(error @ chain::Error::Untrustworthy { .. })) => {
                     self.memory.alert("receipts", error.to_string());
                     continue;
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             };
             if sight == Sight::Unmined && front.is_none() {
                 front = Some(slot.nonce);
@@ -144,7 +147,7 @@ impl Round {
             };
             let recall = self.memory.recall(slot.nonce, self.now());
             let next = slot.next(sight, &world.moment, rules, &recall);
-            self.perform(&slot, next, found, recall.send_due).await?;
+            self.perform(&mut book, &slot, next, found, recall.send_due).await?;
         }
         if front.is_none() {
             self.memory.calm("send");
@@ -154,11 +157,17 @@ impl Round {
     }
 
     /// What the chain shows of a slot: the receipts of all its hashes count, and only canonical blocks.
-    async fn sight(&mut self, slot: &Slot, world: &World) -> Result<(Sight, Found), chain::Error> {
+    async fn sight(&mut self, slot: &Slot, world: &World) -> Result<(Sight, Found), Error> {
         let chain = Rc::clone(&self.ports.chain);
         if let Some(standing) = slot.standing {
             if standing.block > world.moment.head {
                 return Ok((Sight::Unclear, None));
+            }
+            // What the listener has read spares a question to the chain; the last word is always the chain's.
+            let last_word = world.moment.is_final(standing.block, self.config.confirmations);
+            let read = store::read::<Block>(self.ports.store.as_ref(), &standing.block.0.to_be_bytes())?;
+            if !last_word && read.is_some_and(|block| block.hash == standing.hash) {
+                return Ok((Sight::Mined(standing), None));
             }
             match chain.header(standing.block).await? {
                 Some(header) if header.hash == standing.hash => return Ok((Sight::Mined(standing), None)),
@@ -186,15 +195,21 @@ impl Round {
         Ok((Sight::Unmined, None))
     }
 
-    /// Does what was decided for a slot.
-    async fn perform(&mut self, slot: &Slot, next: Move, found: Found, due: bool) -> Result<(), Error> {
+    /// Does what was decided for a slot. The book stays right for the slots that follow.
+    async fn perform(
+        &mut self,
+        book: &mut Book,
+        slot: &Slot,
+        next: Move,
+        found: Found,
+        due: bool,
+    ) -> Result<(), Error> {
         let nonce = slot.nonce;
-        let book = self.book()?;
         match next {
             Move::Wait => {}
-            Move::Send => self.hand_over(nonce).await?,
-            Move::Outbid => self.replace(slot, None, due).await?,
-            Move::GiveUp(reason) => self.replace(slot, Some(reason), due).await?,
+            Move::Send => self.send_newest(book, nonce).await?,
+            Move::Outbid => self.replace(book, slot, None, due).await?,
+            Move::GiveUp(reason) => self.replace(book, slot, Some(reason), due).await?,
             Move::Confirm(_) => {
                 let Some((receipt, time)) = found else { return Ok(()) };
                 book.confirm(nonce, &receipt, time, self.ports.clock.wall())?;

@@ -44,7 +44,7 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// Reads a message; blocks share its bytes. A block whose prefix is senseless is left out.
+    /// Reads a message. A block whose prefix is senseless is left out.
     pub(crate) fn decode(bytes: &Bytes) -> Result<Message, Malformed> {
         let mut message = Message::default();
         for field in fields(bytes) {
@@ -59,8 +59,11 @@ impl Message {
                             _ => {}
                         }
                     }
-                    // An empty slice need not lie within the message.
-                    let shared = if data.is_empty() { Bytes::new() } else { bytes.slice_ref(data) };
+                    // A block that is a small part of its message must not keep all of it in memory.
+                    let shared = match data.len() * 2 > bytes.len() {
+                        true => bytes.slice_ref(data),
+                        false => Bytes::copy_from_slice(data),
+                    };
                     if let Some(cid) = cid_from_prefix(prefix, data) {
                         message.blocks.push((cid, shared));
                     }

@@ -97,7 +97,6 @@ impl Service {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let input = tokio::select! {
-                biased;
                 input = inbox.recv() => input,
                 _ = ticks.tick() => {
                     self.drop_abandoned();

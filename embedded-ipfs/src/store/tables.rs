@@ -50,7 +50,8 @@ pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Database, Error> {
         Err(DatabaseError::DatabaseAlreadyOpen) => return Err(Error::Locked),
         other => other.map_err(failed)?,
     };
-    let write = database.begin_write().map_err(failed)?;
+    let mut write = database.begin_write().map_err(failed)?;
+    write.set_quick_repair(true);
     write.open_table(BLOCKS).map_err(failed)?;
     write.open_table(INDEX).map_err(failed)?;
     write.open_table(PINS).map_err(failed)?;

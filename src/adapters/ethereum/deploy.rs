@@ -23,7 +23,8 @@ use crate::adapters::json_rpc::Client;
 const ROUTER: &str = include_str!("../../../contracts/artifacts/Router.json");
 const ENV: &str = include_str!("../../../contracts/artifacts/Env.json");
 const REGISTER: &str = include_str!("../../../contracts/artifacts/Register.json");
-const MARKET: &str = include_str!("../../../contracts/artifacts/ScatterMarket.json");
+/// The artifact of our market.
+pub const MARKET: &str = include_str!("../../../contracts/artifacts/ScatterMarket.json");
 
 /// How long a transaction may take to be mined.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -69,12 +70,25 @@ pub struct Deployed {
 /// # Errors
 /// If the chain refuses, or `owner` cannot pay.
 pub async fn deploy(rpc: Rc<Client>, owner: &Signer, terms: &[(&str, u64)]) -> Result<Deployed, Error> {
+    deploy_market(rpc, owner, MARKET, terms).await
+}
+
+/// The same with another market: the text of an artifact whose constructor takes Env and Register.
+///
+/// # Errors
+/// As [`deploy`].
+pub async fn deploy_market(
+    rpc: Rc<Client>,
+    owner: &Signer,
+    artifact: &str,
+    terms: &[(&str, u64)],
+) -> Result<Deployed, Error> {
     let by = Deployer::new(rpc, owner);
     let keys = terms.iter().map(|(name, _)| Token::FixedBytes(keccak256(name).to_vec())).collect();
     let values = terms.iter().map(|(_, value)| Token::Uint(U256::from(*value))).collect();
     let env = by.create(ENV, &encode(&[Token::Array(keys), Token::Array(values)])).await?;
     let register = by.create(REGISTER, &[]).await?;
-    let market = by.create(MARKET, &(H160(env.0), H160(register.0)).encode()).await?;
+    let market = by.create(artifact, &(H160(env.0), H160(register.0)).encode()).await?;
     let router = by.create(ROUTER, &[]).await?;
     for (name, target) in [("Scatter", market), ("Register", register), ("Env", env)] {
         let data = with("set(bytes32,address)", (keccak256(name), H160(target.0)));

@@ -1,13 +1,18 @@
 //! What the operator's orders do. Money moves only through intents, so that an order that is heard twice pays once.
 
+use std::net::IpAddr;
 use std::path::Path;
+use std::rc::Rc;
 
 use scatter_actors::domain::cids;
+use scatter_actors::domain::egress::{self, Egress, Kind};
 use scatter_actors::domain::market::{BidKey, BidState, Market, MarketCall, MarketEvent, Version};
+use scatter_actors::domain::registration::{self, Host, Registration};
 use scatter_actors::domain::units::{Address, BidId, ByteSize, FileHash, Wei};
 use scatter_actors::ports::chain::{self, Chain};
 use scatter_actors::ports::ipfs;
 use scatter_actors::ports::store::{self, Batch, Order as Direction};
+use scatter_actors::records::audit::AuditSecrets;
 use scatter_actors::records::decision;
 use scatter_actors::records::intent::{want, Intent, IntentKey, IntentState};
 use scatter_actors::records::journal::{Fact, Outcome};
@@ -39,6 +44,10 @@ fn no_store(error: store::Error) -> Fault {
     Fault::new(Code::DataDir, error)
 }
 
+fn no_ipfs(error: ipfs::Error) -> Fault {
+    Fault::new(Code::Unreachable, error)
+}
+
 fn no_chain(error: chain::Error) -> Fault {
     Fault::new(Code::Unreachable, error)
 }
@@ -50,6 +59,7 @@ impl Desk {
             Order::Quote(offer) => self.quote(&offer).await,
             Order::Bid(offer) => self.bid(&offer).await,
             Order::Withdraw { request } => self.withdraw(request).await,
+            Order::Register(registration) => self.register(&registration).await,
             Order::Intent(key) => self.intent(&key).await,
             Order::Bids => self.bids().await,
             Order::Show(bid) => self.show(bid).await,
@@ -177,6 +187,57 @@ impl Desk {
         self.want(key, status.market, MarketCall::Withdraw)
     }
 
+    /// Composes the registration file, keeps it in IPFS, and has its digest registered unless it is already.
+    async fn register(&self, wanted: &super::Registration) -> Result<Value, Fault> {
+        let (status, me) = (self.status()?, self.account()?);
+        let endpoint = wanted.endpoint.clone().or_else(|| self.config.endpoint.clone());
+        if let Some(endpoint) = &endpoint {
+            // By the rules of those who will dial it; private ones pass on development chains only.
+            let rules = Egress::new(true, status.market.chain, Vec::new());
+            rules.endpoint(endpoint).map_err(|refusal| {
+                Fault::new(Code::Usage, format!("{endpoint}: nobody would dial this endpoint: {refusal}"))
+                    .about("hoster.announce_url")
+            })?;
+        }
+        let mut warnings = Vec::new();
+        if self.config.hoster && endpoint.is_none() {
+            warnings.push("no endpoint: validators can't check this hoster, so it is not paid");
+        }
+        let audit = match self.config.validator {
+            // Durable before it is published: what was lost could never be revealed.
+            true => Some(
+                AuditSecrets::ensure(&*self.ports.store, &*self.ports.randomness, status.head_time)
+                    .map_err(no_store)?
+                    .anchor(),
+            ),
+            false => None,
+        };
+        let identity = self.ports.ipfs.identity().await.map_err(no_ipfs)?;
+        let host = Host { multiaddr: reachable(&identity.addrs).cloned(), endpoint, audit };
+        let registration = Registration { address: me, alias: wanted.alias.clone(), host };
+        let bytes = registration::compose(&registration);
+        let size = ByteSize(bytes.len() as u64);
+        if bytes.len() > registration::MOST {
+            return Err(Fault::new(Code::Usage, "alias: too long for a registration file").about("alias"));
+        }
+        let cid = self.ports.ipfs.put(cids::RAW, bytes).await.map_err(no_ipfs)?;
+        self.ports.ipfs.pin(cid, size, Rc::new(|_| {})).await.map_err(no_ipfs)?;
+        let file = cids::file_hash(&cid)
+            .ok_or_else(|| Fault::new(Code::Bug, "the ipfs backend names blocks by another hash"))?;
+        let known = self.chain()?.registration(me).await.map_err(no_chain)?;
+        let mut answer = match known {
+            Some((registered, _)) if registered == file => json!({"intent": null}),
+            _ => {
+                let key = IntentKey::of_account("register", status.market, me, wanted.request.into());
+                self.want(key, status.market, MarketCall::Register(file))?
+            }
+        };
+        answer["cid"] = json!(cid.to_string());
+        answer["registration"] = json!(registration);
+        answer["warnings"] = json!(warnings);
+        Ok(answer)
+    }
+
     /// Writes an intent down, unless it stands there already, and tells the wallet.
     fn want(&self, key: IntentKey, market: Market, call: MarketCall) -> Result<Value, Fault> {
         let created = self.ports.clock.wall();
@@ -260,6 +321,21 @@ impl Desk {
         };
         self.config.me.ok_or_else(none)
     }
+}
+
+/// The address that is most likely of use to others: public before private before this machine's own.
+pub(super) fn reachable(addrs: &[String]) -> Option<&String> {
+    let rank = |addr: &String| {
+        let mut parts = addr.split('/').skip(1);
+        let (kind, value) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        match (kind, value.parse::<IpAddr>().map(egress::kind)) {
+            ("dns" | "dns4" | "dns6" | "dnsaddr", _) | (_, Ok(Kind::Global)) => 2,
+            (_, Ok(Kind::Private)) => 1,
+            _ => 0,
+        }
+    };
+    // The first of the best: what the operator announces stands where the backend puts it.
+    addrs.iter().rev().max_by_key(|addr| rank(addr))
 }
 
 /// A bid as it is shown.

@@ -5,14 +5,17 @@ use scatter_actors::domain::cids;
 use scatter_actors::domain::market::{
     Execution, Market, MarketCall, MarketEvent, MarketRules, Position, Version,
 };
+use scatter_actors::domain::registration;
 use scatter_actors::domain::units::{BlockHeight, ChainTime, TxHash, WallTime};
+use scatter_actors::ports::ipfs::Reach;
 use scatter_actors::ports::keys::{Fees, Keys, Unsigned};
 use scatter_actors::ports::store::{self, Batch, Order as Direction};
+use scatter_actors::records::audit::AuditSecrets;
 use scatter_actors::records::intent::{Intent, IntentState};
 use scatter_actors::records::journal::{Fact, Outcome};
 use scatter_actors::records::meta::ChainStatus;
 use scatter_actors::testkit::chain::{FakeChain, FakeKeys};
-use scatter_actors::testkit::{ManualClock, MemoryIpfs, MemoryStore};
+use scatter_actors::testkit::{ManualClock, MemoryIpfs, MemoryStore, SeededRandomness};
 use serde_json::json;
 
 use super::*;
@@ -53,8 +56,10 @@ fn world_of(version: Version) -> World {
         ipfs: ipfs.clone(),
         store: store.clone(),
         clock: Rc::new(ManualClock::at(WallTime(5))),
+        randomness: Rc::new(SeededRandomness::new(1)),
     };
-    let control = Control::new(Config { me: Some(ME) }, ports, Outbox::default(), Guard::none()).start();
+    let config = Config { me: Some(ME), hoster: true, validator: true, endpoint: None };
+    let control = Control::new(config, ports, Outbox::default(), Guard::none()).start();
     World { chain, store, ipfs, control }
 }
 
@@ -188,6 +193,47 @@ async fn nothing_is_withdrawn_where_nothing_is_owed() {
     assert_eq!(world.intents().len(), 1);
 }
 
+fn registration(endpoint: Option<&str>) -> Order {
+    Order::Register(Registration { request: 3, endpoint: endpoint.map(str::to_owned), alias: "me".into() })
+}
+
+#[actix_rt::test]
+async fn a_registration_is_kept_in_ipfs_before_its_digest_is_wanted() {
+    let world = world();
+    let answer = world.order(registration(Some("http://127.0.0.1:8480"))).await.unwrap();
+    let [Intent { call: MarketCall::Register(file), .. }] = &world.intents()[..] else { panic!() };
+    let cid = cids::raw_of_file(*file);
+    assert_eq!((answer["cid"].clone(), world.ipfs.pinned()), (json!(cid.to_string()), vec![cid]));
+    let block = world.ipfs.block(cid, Reach::Local).await.unwrap().unwrap();
+    let read = registration::parse(&block, ME).unwrap();
+    assert_eq!((read.alias.as_str(), read.host.endpoint.as_deref()), ("me", Some("http://127.0.0.1:8480")));
+    // The anchor of secrets that are durable already.
+    let secrets = AuditSecrets::read(&*world.store).unwrap().unwrap();
+    assert_eq!(read.host.audit, Some(secrets.anchor()));
+}
+
+#[actix_rt::test]
+async fn the_same_file_is_not_registered_twice() {
+    let world = world();
+    world.order(registration(None)).await.unwrap();
+    let call = world.intents()[0].call.clone();
+    world.mine(call).await;
+    let again = world.order(registration(None)).await.unwrap();
+    assert!(again["intent"].is_null(), "{again}");
+    assert!(again["warnings"][0].as_str().unwrap().contains("no endpoint"), "{again}");
+}
+
+#[actix_rt::test]
+async fn an_endpoint_that_nobody_would_dial_is_refused() {
+    let world = world();
+    for endpoint in ["https://hoster.example/path", "ftp://hoster.example", "https://hoster.example:22"] {
+        let fault = world.order(registration(Some(endpoint))).await.unwrap_err();
+        assert_eq!((fault.code, fault.key.as_deref()), (Code::Usage, Some("hoster.announce_url")));
+        assert!(fault.message.starts_with(endpoint), "{fault}");
+    }
+    assert!(world.intents().is_empty());
+}
+
 #[actix_rt::test]
 async fn an_intent_tells_its_outcome_once_it_is_deep_enough() {
     let world = world();
@@ -245,10 +291,21 @@ async fn own_bids_are_listed_newest_first_without_what_a_reorg_removed() {
 async fn a_node_without_chain_or_account_says_which_key_is_missing() {
     let World { ipfs, store, .. } = world();
     let clock = Rc::new(ManualClock::at(WallTime(5)));
-    let ports = Ports { chain: None, ipfs, store, clock };
+    let randomness = Rc::new(SeededRandomness::new(1));
+    let ports = Ports { chain: None, ipfs, store, clock, randomness };
     let control = Control::new(Config::default(), ports, Outbox::default(), Guard::none()).start();
     let fault = control.send(Order::Bid(offer(1))).await.unwrap().unwrap_err();
     assert_eq!(fault.key.as_deref(), Some("chain.urls"));
+}
+
+#[test]
+fn the_address_that_others_can_use_is_told() {
+    let addrs =
+        ["/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.1/tcp/1", "/dns4/a.example/tcp/1", "/ip4/8.8.8.8/tcp/1"];
+    let addrs = addrs.map(str::to_owned);
+    assert_eq!(desk::reachable(&addrs), Some(&addrs[2]));
+    assert_eq!(desk::reachable(&addrs[..2]), Some(&addrs[1]));
+    assert_eq!(desk::reachable(&addrs[..1]), Some(&addrs[0]));
 }
 
 /// One exchange from another thread, as the command line does it.

@@ -109,7 +109,7 @@ impl Tally {
 
 fn silence_is_theirs(policy: &Policy, tries: &[Try], elsewhere: &[Elsewhere]) -> bool {
     let mut times = tries.iter().filter_map(|attempt| attempt.asked.first()).map(|asked| asked.chain);
-    let (first, last) = (times.next(), times.last());
+    let (first, last) = (times.next(), times.next_back());
     let meanwhile = |at: ChainTime| Some(at) >= first && Some(at) <= last;
     tries.len() >= policy.dark_tries.max(1) as usize && elsewhere.iter().any(|other| meanwhile(other.at))
 }

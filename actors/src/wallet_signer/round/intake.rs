@@ -11,7 +11,8 @@ use crate::domain::wallet::spend::{self, Verdict};
 use crate::ports::chain;
 use crate::ports::store::{self, Order};
 use crate::records::intent::{Intent, IntentKey, IntentState};
-use crate::wallet_signer::{Asked, Book};
+use crate::wallet_signer::book::Book;
+use crate::wallet_signer::Asked;
 
 /// Milliseconds between looks at balance and credit.
 const TREASURY_MS: u64 = 60_000;
@@ -108,7 +109,8 @@ impl Round {
         self.memory.calm("behind");
         let (latest, most) = (world.latest, self.config.in_flight);
         let room = |book: &Book| book.lane.in_flight(latest) < most;
-        if self.memory.queue.is_empty() || !room(&self.book()?) {
+        let mut book = self.book()?;
+        if self.memory.queue.is_empty() || !room(&book) {
             return Ok(());
         }
         let now = self.now();
@@ -122,7 +124,6 @@ impl Round {
         // Oldest first, whatever its name.
         ready.sort_by_key(|(intent, _)| intent.as_ref().map(|intent| intent.created));
         for (intent, key) in ready {
-            let book = self.book()?;
             if !room(&book) {
                 break;
             }
@@ -131,6 +132,7 @@ impl Round {
                     match self.begin(&book, &intent, world).await {
                         Ok(true) => {
                             self.memory.queue.remove(&key);
+                            book = self.book()?;
                         }
                         Ok(false) => self.memory.postpone(&key, now),
                         Err(error) => {
@@ -196,7 +198,7 @@ impl Round {
         book.take_nonce(&attempt, Some(intent))?;
         tracing::info!(intent = %intent.key, nonce, tx = %attempt.tx, "a transaction is signed");
         self.memory.forget(nonce);
-        self.hand_over(nonce).await?;
+        self.hand_over(&attempt).await?;
         Ok(true)
     }
 

@@ -11,6 +11,7 @@ use crate::ports::chain;
 use crate::ports::keys::{self, Unsigned};
 use crate::records::intent::IntentKey;
 use crate::records::wallet::Attempt;
+use crate::wallet_signer::book::{keep, Book};
 
 /// Gas of a transfer of nothing, where the chain does not tell.
 const NO_OP_GAS: u64 = 21_000;
@@ -20,11 +21,11 @@ impl Round {
     /// a cap forbids that, the old bytes go out again when that is due.
     pub(super) async fn replace(
         &mut self,
+        book: &mut Book,
         slot: &Slot,
         gives_up: Option<Abandonment>,
         due: bool,
     ) -> Result<(), Error> {
-        let book = self.book()?;
         let Some(old) = book.tries(slot.nonce).last() else { return Ok(()) };
         let going = self.going().await?;
         let (call, gas_limit) = match gives_up {
@@ -38,7 +39,7 @@ impl Round {
         });
         let Some(fees) = dearer else {
             self.memory.alert("ceiling", format!("nonce {} may not pay more", slot.nonce));
-            return if due { self.hand_over(slot.nonce).await } else { Ok(()) };
+            return if due { self.hand_over(old).await } else { Ok(()) };
         };
         self.memory.calm("ceiling");
         let attempt = Attempt {
@@ -46,17 +47,25 @@ impl Round {
             gives_up: gives_up.or_else(|| old.gives_up.clone()),
             ..self.sign(slot.nonce, old.intent.clone(), call, gas_limit, fees)?
         };
-        book.keep(&attempt)?;
+        keep(self.ports.store.as_ref(), &attempt)?;
+        *book = self.book()?;
         self.memory.counts.replaced += 1;
         tracing::info!(nonce = slot.nonce, tx = %attempt.tx, attempt = attempt.number, "a transaction is replaced");
-        self.hand_over(slot.nonce).await
+        self.hand_over(&attempt).await
     }
 
-    /// Hands over a nonce's newest attempt. Whatever the answer, its fate is told by receipts alone.
-    pub(super) async fn hand_over(&mut self, nonce: u64) -> Result<(), Error> {
-        let book = self.book()?;
-        let Some(newest) = book.tries(nonce).last() else { return Ok(()) };
-        let (fault, words) = match self.ports.chain.submit(&newest.raw).await {
+    /// Hands over a nonce's newest attempt.
+    pub(super) async fn send_newest(&mut self, book: &Book, nonce: u64) -> Result<(), Error> {
+        match book.tries(nonce).last() {
+            Some(newest) => self.hand_over(newest).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Hands over an attempt that is durable. Whatever the answer, its fate is told by receipts alone.
+    pub(super) async fn hand_over(&mut self, attempt: &Attempt) -> Result<(), Error> {
+        let nonce = attempt.nonce;
+        let (fault, words) = match self.ports.chain.submit(&attempt.raw).await {
             Ok(_) => (Fault::AlreadyKnown, String::new()),
             Err(chain::Error::Reverts { reason }) => (Fault::Reverts, reason),
             Err(chain::Error::Refused { message, .. }) => (Fault::of(&message), message),
@@ -68,8 +77,9 @@ impl Round {
             Fault::AlreadyKnown => {
                 self.memory.calm("send");
                 self.memory.taken(nonce, now);
-                if newest.accepted_at.is_none() {
-                    book.keep(&Attempt { accepted_at: Some(self.ports.clock.wall()), ..newest.clone() })?;
+                if attempt.accepted_at.is_none() {
+                    let accepted_at = Some(self.ports.clock.wall());
+                    keep(self.ports.store.as_ref(), &Attempt { accepted_at, ..attempt.clone() })?;
                 }
                 return Ok(());
             }
@@ -84,7 +94,7 @@ impl Round {
                 self.memory.refused(nonce, Urge::None, now);
             }
         }
-        tracing::debug!(nonce, tx = %newest.tx, ?fault, words, "a provider did not take a transaction");
+        tracing::debug!(nonce, tx = %attempt.tx, ?fault, words, "a provider did not take a transaction");
         self.memory.counts.refused += 1;
         if fault != Fault::NonceTooLow {
             self.memory.alert("send", format!("nonce {nonce}: {words}"));
@@ -110,7 +120,7 @@ impl Round {
             tracing::warn!(nonce, "a nonce is missing: a transfer of nothing takes it");
             let attempt = self.sign(nonce, None, MarketCall::NoOp, gas_limit, fees)?;
             book.take_nonce(&attempt, None)?;
-            self.hand_over(nonce).await?;
+            self.hand_over(&attempt).await?;
         }
         self.memory.calm("gap");
         Ok(())

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::ports::keys::{Keys, Unsigned};
+use crate::records::journal::Block;
 use crate::records::wallet::{attempts, Attempt, Counters};
 use crate::testkit::chain::{Trouble, Tx};
 
@@ -275,6 +276,36 @@ async fn a_transaction_that_comes_back_to_the_block_that_it_was_taken_from_is_no
     assert_eq!(rig.state("accept:1"), IntentState::Confirmed { nonce: 0 });
     assert_eq!(rig.results("accept:1"), ["mined"]);
     assert_eq!(rig.status().await.spent_today, rig.spent());
+}
+
+#[actix_rt::test]
+async fn what_the_listener_has_read_spares_questions_but_never_makes_an_outcome_final() {
+    let rig = Rig::started();
+    rig.accept(1);
+    rig.blocks(5).await;
+    let receipt = rig.chain.mined().remove(0).receipt;
+    let (number, hash, parent, time) = (receipt.block, receipt.hash, receipt.hash, ChainTime(0));
+    let mut batch = Batch::new();
+    batch.put(&Block { number, hash, parent, time });
+    rig.store.commit(batch).unwrap();
+    rig.pass(10).await;
+    let asked = Rc::new(Cell::new(0));
+    let count = asked.clone();
+    rig.chain.trouble(move |method| {
+        count.set(count.get() + u32::from(method == "header"));
+        None
+    });
+    rig.pass(60).await;
+    assert_eq!(asked.get(), 0);
+    // A reorg of which the listener never hears.
+    rig.chain.reorg(5);
+    rig.chain.evict();
+    rig.chain.mine_empty(20);
+    rig.pass(10).await;
+    assert_eq!(rig.state("accept:1"), IntentState::InFlight { nonce: 0 });
+    rig.blocks(15).await;
+    assert_eq!(rig.results("accept:1"), ["mined", "mined"]);
+    assert_eq!(rig.state("accept:1"), IntentState::Done);
 }
 
 #[actix_rt::test]

@@ -1,0 +1,310 @@
+//! Carries a bid to its end: moves chain time from one moment that somebody waits for to the next, and lets everybody
+//! do what is due at each.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use scatter_actors::domain::audit::life::Stage as AuditStage;
+use scatter_actors::domain::audit::slot::Slot;
+use scatter_actors::domain::market::BidState;
+use scatter_actors::domain::units::{BidId, ChainTime};
+use scatter_actors::ports::chain::{self, Chain};
+use scatter_actors::records::hosting::HostedBid;
+use scatter_actors::records::intent::{Intent, IntentState};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::market::Market;
+use super::node::{Node, Role};
+use super::standing::{self, Standing};
+use crate::cli::output::span;
+use crate::exit::{told, Code, Fault};
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Longest time in which nothing changes, in milliseconds: a missing block is asked for again after a minute.
+const PATIENCE_MS: u64 = 120_000;
+/// Seconds behind which a jump is told: shorter ones are the clock's own pace.
+const SHORTEST_JUMP: u64 = 2;
+
+/// What a drive has seen, so that everything is told once.
+#[derive(Debug, Default)]
+pub struct Drive {
+    /// Seconds that chain time was moved by.
+    pub advanced: u64,
+    /// How often.
+    pub jumps: u64,
+    slots: BTreeMap<(String, u32), String>,
+    stages: BTreeMap<String, String>,
+    /// When something last changed, in milliseconds of the story.
+    changed: u64,
+    last: String,
+}
+
+impl Market {
+    /// Carries a bid to its end: settled, everybody done with it, and all that is owed withdrawn.
+    ///
+    /// # Errors
+    /// If a process ends, somebody does not answer, or nothing moves any more.
+    pub async fn carry(&mut self, bid: BidId, drive: &mut Drive) -> Result<(), Fault> {
+        self.carry_until(bid, drive, |state| state.outcome.is_some()).await?;
+        loop {
+            self.withdraw_all().await?;
+            let standings = self.standings(bid, drive).await?;
+            let rest = standings.iter().all(|(_, standing)| *standing == Standing::Rests);
+            if rest && self.is_hosting_over(bid)? && self.nothing_is_owed().await? {
+                return self.tell_news().await;
+            }
+            self.advance(standings, drive).await?;
+        }
+    }
+
+    /// Carries a bid until its state on chain is as wanted.
+    ///
+    /// # Errors
+    /// As [`Market::carry`].
+    pub async fn carry_until(
+        &mut self,
+        bid: BidId,
+        drive: &mut Drive,
+        is_there: impl Fn(&BidState) -> bool,
+    ) -> Result<BidState, Fault> {
+        drive.changed = self.story.wall_ms();
+        loop {
+            let state = self.state(bid).await?;
+            if is_there(&state) {
+                self.tell_news().await?;
+                return Ok(state);
+            }
+            let standings = self.standings(bid, drive).await?;
+            self.advance(standings, drive).await?;
+        }
+    }
+
+    /// Where a bid stands on chain.
+    ///
+    /// # Errors
+    /// If the chain does not answer, or does not know it.
+    pub async fn state(&self, bid: BidId) -> Result<BidState, Fault> {
+        let state = self.chain.bid(bid).await.map_err(unreachable)?;
+        state.ok_or_else(|| Fault::new(Code::NotFound, format!("the market does not know bid {bid}")))
+    }
+
+    /// Moves the clock if everybody waits for it, else waits a moment.
+    async fn advance(&mut self, standings: Vec<(String, Standing)>, drive: &mut Drive) -> Result<(), Fault> {
+        self.tell_news().await?;
+        let found = standing::next(&standings);
+        let now = format!("{found:?} {}", self.journal.entries().len());
+        if now != drive.last {
+            (drive.last, drive.changed) = (now, self.story.wall_ms());
+        }
+        match found {
+            Ok(Some(moment)) => {
+                let from = self.anvil.head().await?.time;
+                self.anvil.jump(moment.at).await?;
+                let ahead = moment.at.since(from);
+                drive.advanced += ahead;
+                drive.jumps += 1;
+                if ahead >= SHORTEST_JUMP {
+                    self.story.tell(
+                        Some(moment.at),
+                        "clock",
+                        &format!("{} on, for {}", span(ahead), moment.what),
+                    );
+                }
+                Ok(())
+            }
+            waiting => {
+                let waited = self.story.wall_ms().saturating_sub(drive.changed);
+                if waited > PATIENCE_MS {
+                    let what = waiting.err().unwrap_or_else(|| "nobody waits for anything".to_owned());
+                    let text = format!("nothing has moved for {} s: {what}", PATIENCE_MS / 1_000);
+                    return Err(Fault::new(Code::Unreachable, text));
+                }
+                tokio::time::sleep(PAUSE).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// What everybody waits for.
+    async fn standings(&mut self, bid: BidId, drive: &mut Drive) -> Result<Vec<(String, Standing)>, Fault> {
+        self.anvil.still_runs()?;
+        for node in self.nodes_mut() {
+            node.still_runs()?;
+        }
+        let is_pinned = self.state(bid).await?.pinned_at.is_some();
+        let now = self.anvil.head().await?.time;
+        let mut standings = Vec::new();
+        for node in self.nodes() {
+            standings.push((node.name().to_owned(), open_intent(node)?));
+            match node.role() {
+                Role::Hoster => {
+                    let hosted = hosted(node, bid)?;
+                    let standing = match &hosted {
+                        Some(hosted) => standing::of_hosting(&hosted.stage, now),
+                        None => Standing::Busy("looking at the bid".into()),
+                    };
+                    standings.push((node.name().to_owned(), standing));
+                    let stage = hosted.map(|hosted| stage_name(&hosted.stage)).unwrap_or_default();
+                    self.tell_stage(node, &stage, now, drive);
+                }
+                Role::Validator => {
+                    let audit = Audit::of(node, bid)?;
+                    let standing = match &audit.stage {
+                        Some(stage) => standing::of_audit(stage, is_pinned, now),
+                        None => Standing::Busy("looking at the bid".into()),
+                    };
+                    standings.push((node.name().to_owned(), standing));
+                    self.tell_audit(node, &audit, now, drive);
+                }
+                Role::Bidder => {}
+            }
+        }
+        Ok(standings)
+    }
+
+    fn tell_stage(&self, node: &Node, stage: &str, now: ChainTime, drive: &mut Drive) {
+        let known = drive.stages.insert(node.name().to_owned(), stage.to_owned());
+        if known.as_deref() == Some(stage) {
+            return;
+        }
+        let words = match stage {
+            "fetching" => "fetching the content",
+            "announcing" => "has the content, every block of it checked, and pinned it",
+            "released" => "let go of the content",
+            "declined" | "lost" | "failed" => stage,
+            // What else happens is told by the chain.
+            _ => return,
+        };
+        self.story.tell(Some(now), node.name(), words);
+    }
+
+    fn tell_audit(&self, node: &Node, audit: &Audit, now: ChainTime, drive: &mut Drive) {
+        for slot in &audit.slots {
+            let Some(outcome) = slot.outcome else { continue };
+            let outcome = format!("{outcome:?}").to_lowercase();
+            let key = (node.name().to_owned(), slot.slot);
+            if drive.slots.insert(key, outcome.clone()).is_none() {
+                self.story.tell(
+                    Some(now),
+                    node.name(),
+                    &format!("audited slot {}: {outcome}", slot.slot + 1),
+                );
+            }
+        }
+        if let Some(AuditStage::Abstained { reason }) = &audit.stage {
+            let told = drive.stages.insert(node.name().to_owned(), reason.clone());
+            if told.as_ref() != Some(reason) {
+                self.story.tell(Some(now), node.name(), &format!("abstains: {reason}"));
+            }
+        }
+        if let Some(AuditStage::Skipped { reason }) = &audit.stage {
+            let reason = reason.to_string();
+            let told = drive.stages.insert(node.name().to_owned(), reason.clone());
+            if told.as_ref() != Some(&reason) {
+                self.story.tell(Some(now), node.name(), &format!("does not audit: {reason}"));
+            }
+        }
+    }
+
+    /// Withdraws what the market owes, as the operators would.
+    async fn withdraw_all(&mut self) -> Result<(), Fault> {
+        for node in self.nodes() {
+            let (_, credit) = self.purse(node).await?;
+            if credit.0.is_zero() || open_intent(node)? != Standing::Rests {
+                continue;
+            }
+            if let Err(fault) = node.operate(&["withdraw"]).await {
+                // The node may have withdrawn by itself in between.
+                let (_, credit) = self.purse(node).await?;
+                if !credit.0.is_zero() {
+                    return Err(fault);
+                }
+            }
+        }
+        self.tell_news().await
+    }
+
+    async fn nothing_is_owed(&self) -> Result<bool, Fault> {
+        for node in self.nodes() {
+            if !self.purse(node).await?.1 .0.is_zero() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn is_hosting_over(&mut self, bid: BidId) -> Result<bool, Fault> {
+        let hosted = hosted(self.hoster(), bid)?;
+        Ok(hosted.is_some_and(|hosted| standing::is_hosting_over(&hosted.stage)))
+    }
+}
+
+/// An audit as far as a validator's API tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// How far it has come.
+    pub stage: Option<AuditStage>,
+    /// Its slots.
+    pub slots: Vec<Slot>,
+}
+
+impl Audit {
+    /// A validator's audit of a bid.
+    ///
+    /// # Errors
+    /// If the node does not answer.
+    pub fn of(node: &Node, bid: BidId) -> Result<Self, Fault> {
+        // The table holds audits, their slots and files that they relied on, one behind the other.
+        let rows = items(node, "/api/v1/audits?limit=1000")?;
+        let ours = |row: &&Value| row["bid"]["id"].as_u64() == Some(bid.0);
+        let stage = rows.iter().filter(ours).find(|row| !row["stage"].is_null());
+        let stage = stage.map(|row| read(node, &row["stage"])).transpose()?;
+        let slots = rows.iter().filter(ours).filter(|row| row["slot"].is_object());
+        Ok(Self { stage, slots: slots.map(|row| read(node, &row["slot"])).collect::<Result<_, _>>()? })
+    }
+}
+
+/// A bid as the hoster has it.
+///
+/// # Errors
+/// If the node does not answer.
+pub fn hosted(node: &Node, bid: BidId) -> Result<Option<HostedBid>, Fault> {
+    let rows = items(node, "/api/v1/bids?limit=1000")?;
+    let row = rows.iter().find(|row| row["bid"]["id"].as_u64() == Some(bid.0));
+    row.map(|row| read(node, row)).transpose()
+}
+
+/// Whether a transaction of the node is under way.
+fn open_intent(node: &Node) -> Result<Standing, Fault> {
+    for row in items(node, "/api/v1/intents?limit=1000")? {
+        let intent: Intent = read(node, &row)?;
+        if matches!(intent.state, IntentState::Queued | IntentState::InFlight { .. }) {
+            let what = intent.key.0.split(':').next().unwrap_or_default().to_owned();
+            return Ok(Standing::Busy(format!("transaction: {what}")));
+        }
+    }
+    Ok(Standing::Rests)
+}
+
+fn items(node: &Node, path: &str) -> Result<Vec<Value>, Fault> {
+    match node.get(path)?["items"].take() {
+        Value::Array(items) => Ok(items),
+        other => Err(Fault::new(Code::Bug, format!("{}: {path} answered {other}", node.name()))),
+    }
+}
+
+fn read<T: DeserializeOwned>(node: &Node, value: &Value) -> Result<T, Fault> {
+    T::deserialize(value)
+        .map_err(|error| Fault::new(Code::Bug, format!("{}: {error} in {value}", node.name())))
+}
+
+fn stage_name(stage: &scatter_actors::domain::bid::Stage) -> String {
+    let value = serde_json::to_value(stage).unwrap_or_default();
+    value["stage"].as_str().unwrap_or_default().to_owned()
+}
+
+fn unreachable(error: chain::Error) -> Fault {
+    Fault::new(Code::Unreachable, told(&error))
+}

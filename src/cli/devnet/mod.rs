@@ -1,0 +1,163 @@
+//! `scatter devnet`: a whole market on this machine.
+//!
+//! A chain (Anvil), the market's contracts, and four nodes, each a process of `scatter run` with a configuration, a data
+//! directory and an IPFS node of its own: a hoster behind its firewall, two validators, and a bidder's node. A bid is
+//! placed and carried to payout and withdrawal; chain time is moved from one due moment to the next, so that every audit
+//! really runs. [`Market`] is the library that tests drive; the command is a thin user of it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use scatter_actors::domain::units::{ByteSize, Wei};
+use tokio::signal::unix::{signal, Signal, SignalKind};
+
+mod anvil;
+mod child;
+mod drive;
+mod files;
+pub(super) mod guard;
+mod journal;
+mod market;
+mod node;
+mod report;
+mod standing;
+mod story;
+
+pub use anvil::Anvil;
+pub use child::Child;
+pub use drive::{hosted, Audit, Drive};
+pub use journal::{Entry, Journal};
+pub use market::{Detour, Market, Offer, Options, Placed};
+pub use node::{Node, Role};
+pub use report::{Check, Report};
+pub use story::{Audience, Story};
+
+use super::Context;
+use crate::config::bytes;
+use crate::exit::{Code, Fault};
+
+/// While it stays up, news of the chain are looked for so often.
+const LOOK_EACH: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Args)]
+pub(super) struct Devnet {
+    /// End after one bid, with a summary. Exits 0 only if all of it is true on chain and on disk.
+    #[arg(long)]
+    once: bool,
+    /// How much content the bidder adds and bids on.
+    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = bytes)]
+    size: ByteSize,
+    /// Where configurations, logs and evidence stay. Everything else is removed at the end.
+    #[arg(long, value_name = "DIR", default_value = "devnet-report")]
+    out: PathBuf,
+    /// Keep the nodes' data directories, too.
+    #[arg(long)]
+    keep: bool,
+    /// Deploy another contract as the market: the file of its artifact, JSON with its "bytecode".
+    #[arg(long, value_name = "FILE")]
+    market: Option<PathBuf>,
+}
+
+pub(super) fn execute(devnet: &Devnet, context: &Context) -> Result<(), Fault> {
+    if context.output.is_json() && !devnet.once {
+        return Err(Fault::new(Code::Usage, "--json needs --once: without it there is no end to tell of"));
+    }
+    actix::System::new().block_on(async {
+        let mut signals = Signals::watch()?;
+        tokio::select! {
+            biased;
+            () = signals.next() => Err(Fault::new(Code::Interrupted, "interrupted: everything that was started has ended")),
+            ended = run(devnet, context) => ended,
+        }
+    })
+}
+
+async fn run(devnet: &Devnet, context: &Context) -> Result<(), Fault> {
+    let audience = if context.output.is_json() { Audience::Aside } else { Audience::People };
+    let program = std::env::current_exe()
+        .map_err(|error| Fault::new(Code::Bug, format!("this program can't find itself: {error}")))?;
+    let artifact = devnet.market.as_deref().map(files::read).transpose()?;
+    let options = Options { keep: devnet.keep, artifact, ..Options::new(program, &devnet.out) };
+    let mut market = Market::start(options, Story::new(audience)).await?;
+    let setup_ms = market.story.wall_ms();
+    let before = balances(&market).await?;
+    let mut drive = Drive::default();
+    let placed = market.place(&Offer::of(devnet.size)).await?;
+    market.carry(placed.id, &mut drive).await?;
+    let mut report = Report::of(&mut market, placed, &before).await?;
+    if !devnet.once {
+        let total_ms = market.story.wall_ms();
+        market.story.say(&report.words(&drive, total_ms));
+        return stay(&mut market).await;
+    }
+    market.end_nodes().await;
+    report.look_at_disk(&mut market).await?;
+    let total_ms = market.story.wall_ms();
+    let document = report.document(&drive, total_ms, setup_ms);
+    market.files.write_summary(&document)?;
+    market.end().await;
+    match report.untrue() {
+        untrue if untrue.is_empty() => {
+            context.output.answer(&document, || report.words(&drive, total_ms));
+            Ok(())
+        }
+        untrue => {
+            if !context.output.is_json() {
+                context.output.answer(&document, || report.words(&drive, total_ms));
+            }
+            Err(Fault::new(Code::Bug, format!("not true: {}", untrue.join("; "))).with(document))
+        }
+    }
+}
+
+async fn balances(market: &Market) -> Result<Vec<Wei>, Fault> {
+    let mut balances = Vec::new();
+    for node in market.nodes() {
+        balances.push(market.purse(node).await?.0);
+    }
+    Ok(balances)
+}
+
+/// Stays up and tells what happens on chain, until a signal comes.
+async fn stay(market: &mut Market) -> Result<(), Fault> {
+    let mut rows = Vec::new();
+    for node in market.nodes() {
+        rows.push(vec![node.name().to_owned(), node.status_url(), node.config().display().to_string()]);
+    }
+    let nodes = super::output::table(&["node", "status", "configuration"], &rows, "");
+    let bidder = market.bidder().config().display();
+    let story = format!(
+        "\n{nodes}\n\nPlace another bid:  scatter bid place FILE --config {bidder} --amount \"0.01 ether\" --pool \
+         \"0.01 ether\" --duration 7d\nWatch bids:         scatter bid list --config {bidder}\n\nThe market stays up \
+         until Ctrl-C. Chain time now runs at the wall's pace.\n"
+    );
+    market.story.say(&story);
+    loop {
+        tokio::time::sleep(LOOK_EACH).await;
+        market.tell_news().await?;
+    }
+}
+
+/// The signals that end it.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn watch() -> Result<Self, Fault> {
+        let watch = |kind| {
+            signal(kind).map_err(|error| Fault::new(Code::Bug, format!("signals can't be heard: {error}")))
+        };
+        Ok(Self { terminate: watch(SignalKind::terminate())?, interrupt: watch(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

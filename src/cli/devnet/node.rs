@@ -1,0 +1,352 @@
+//! One node of a devnet: its configuration, its account, and the process that runs it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use scatter_actors::domain::units::{Address, Wei};
+use scatter_actors::ports::keys::Keys;
+use serde_json::Value;
+
+use super::anvil::CHAIN_ID;
+use super::child::Child;
+use super::files::{self, Files};
+use crate::adapters::ethereum::deploy::Deployed;
+use crate::adapters::keystore::{self, Cost};
+use crate::cli::client::{Client, PATIENCE};
+use crate::config::{self, LogFormat};
+use crate::exit::{told, Code, Fault};
+
+/// The password of every key here: they guard nothing.
+const PASSWORD: &str = "devnet";
+/// Between two looks whether a node is there.
+const PAUSE: Duration = Duration::from_millis(50);
+/// A node may take so long to be ready.
+const STARTS_WITHIN: Duration = Duration::from_secs(30);
+
+/// What a node is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Hosts, behind its firewall.
+    Hoster,
+    /// Checks and votes.
+    Validator,
+    /// Has no role: places bids and serves what they are about.
+    Bidder,
+}
+
+/// What a node is told of the world around it.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// Its provider.
+    pub rpc: String,
+    /// The market's contracts.
+    pub deployed: Deployed,
+    /// The multiaddrs of the other nodes.
+    pub peers: Vec<String>,
+    /// How validators reach its firewall.
+    pub announce_url: Option<String>,
+}
+
+/// Where a node listens on loopback.
+#[derive(Debug, Clone, Copy)]
+pub struct Ports {
+    /// IPFS.
+    pub ipfs: u16,
+    /// The status server.
+    pub status: u16,
+    /// The firewall, where it has one.
+    pub firewall: u16,
+}
+
+/// A node, running or not.
+#[derive(Debug)]
+pub struct Node {
+    name: String,
+    role: Role,
+    address: Address,
+    multiaddr: String,
+    ports: Ports,
+    program: PathBuf,
+    config: PathBuf,
+    data_dir: PathBuf,
+    log: PathBuf,
+    client: Client,
+    child: Option<Child>,
+}
+
+impl Node {
+    /// Makes a node's account and its IPFS identity; nothing runs yet.
+    ///
+    /// # Errors
+    /// If its directory can't be written.
+    pub async fn make(
+        name: &str,
+        role: Role,
+        program: &Path,
+        files: &Files,
+        ports: Ports,
+    ) -> Result<Self, Fault> {
+        let data_dir = files.data_dir(name);
+        files::make_private_dir(&data_dir)?;
+        let keystore = data_dir.join("keystore.json");
+        files::write_secret(&data_dir.join("password"), PASSWORD.as_bytes())?;
+        let signer = keystore::create(&keystore, PASSWORD, Cost::LIGHT)
+            .map_err(|error| Fault::new(Code::Key, told(&error)))?;
+        // A node's identity is made when it first starts: the others must know it before.
+        let ipfs = embedded_ipfs::Node::start(embedded_ipfs::Config::new(data_dir.join("ipfs")))
+            .await
+            .map_err(|error| Fault::new(Code::DataDir, told(&error)))?;
+        let multiaddr = format!("/ip4/127.0.0.1/tcp/{}/p2p/{}", ports.ipfs, ipfs.peer_id());
+        ipfs.stop().await;
+        Ok(Self {
+            name: name.to_owned(),
+            role,
+            address: signer.address(),
+            multiaddr,
+            ports,
+            program: program.to_owned(),
+            config: files.config(name),
+            log: files.log(name),
+            client: client_of(&data_dir),
+            data_dir,
+            child: None,
+        })
+    }
+
+    /// Its name among the others.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it is for.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Its account.
+    pub fn address(&self) -> Address {
+        self.address
+    }
+
+    /// How other nodes reach its IPFS node.
+    pub fn multiaddr(&self) -> &str {
+        &self.multiaddr
+    }
+
+    /// Its configuration's file.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Where it keeps everything durable.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Its status server.
+    pub fn status_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.status)
+    }
+
+    /// Its firewall, as it really listens.
+    pub fn firewall_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.firewall)
+    }
+
+    /// Writes its configuration.
+    ///
+    /// # Errors
+    /// If the file can't be written.
+    pub fn configure(&self, around: &Surroundings) -> Result<(), Fault> {
+        files::write(&self.config, self.settings(around).as_bytes())
+    }
+
+    fn settings(&self, around: &Surroundings) -> String {
+        let quoted = |text: &str| toml::Value::from(text).to_string();
+        let path = |name: &str| quoted(&self.data_dir.join(name).display().to_string());
+        let (hoster, validator) = (self.role == Role::Hoster, self.role == Role::Validator);
+        let peers: Vec<_> = around.peers.iter().map(|peer| format!("\n    {},", quoted(peer))).collect();
+        let announce_url = around.announce_url.as_deref().map(quoted).unwrap_or_else(|| quoted(""));
+        format!(
+            r#"# The {name} of a devnet. Every key and its default: config/default.toml.
+
+[node]
+data_dir = {data_dir}
+log = "info"
+log_format = "text"
+
+[roles]
+hoster = {hoster}
+firewall = {hoster}
+validator = {validator}
+
+[chain]
+urls = [{rpc}]
+chain_id = {CHAIN_ID}
+router = "{router}"
+# A chain of one machine, a block each quarter of a second: the second newest block is final.
+confirmations = 1
+block_time = "1s"
+poll = "100ms"
+
+[wallet]
+keystore = {keystore}
+password_file = {password}
+max_spend_per_tx = "1 ether"
+max_spend_per_day = "10 ether"
+min_withdraw = "1 wei"
+
+[ipfs]
+listen = ["/ip4/127.0.0.1/tcp/{ipfs}"]
+peers = [{peers}
+]
+
+[hoster]
+announce_url = {announce_url}
+min_free_disk = "64MiB"
+# Content goes as soon as nobody pays for it.
+grace = "0s"
+
+[validator]
+allow_private_endpoints = true
+
+[firewall]
+listen = "127.0.0.1:{firewall}"
+# All validators ask from one address here.
+requests_per_second = 1000
+requests_at_once = 64
+
+[status]
+listen = "127.0.0.1:{status}"
+
+[supervision]
+drain = "3s"
+"#,
+            name = self.name,
+            data_dir = quoted(&self.data_dir.display().to_string()),
+            rpc = quoted(&around.rpc),
+            router = around.deployed.router,
+            keystore = path("keystore.json"),
+            password = path("password"),
+            ipfs = self.ports.ipfs,
+            peers = peers.concat(),
+            firewall = self.ports.firewall,
+            status = self.ports.status,
+        )
+    }
+
+    /// Starts its process; [`Node::is_ready`] tells when it is there.
+    ///
+    /// # Errors
+    /// If it can't be started.
+    pub fn start(&mut self) -> Result<(), Fault> {
+        let mut command = self.command(&["run", "--until-stdin-closes"]);
+        command.current_dir(&self.data_dir);
+        self.child = Some(Child::spawn(&self.name, command, &self.log)?);
+        Ok(())
+    }
+
+    /// Its process, if one was started.
+    pub fn child(&mut self) -> Option<&mut Child> {
+        self.child.as_mut()
+    }
+
+    /// Waits until the node is ready, or tells its reasons not to be.
+    ///
+    /// # Errors
+    /// If it ends, or is not ready in time.
+    pub async fn is_ready(&mut self) -> Result<(), Fault> {
+        let mut last = Value::Null;
+        for _ in 0..=STARTS_WITHIN.as_millis() / PAUSE.as_millis() {
+            self.still_runs()?;
+            // No socket yet is as good as not ready.
+            if let Ok(document) = self.get("/readyz") {
+                if document["ready"] == true {
+                    return Ok(());
+                }
+                last = document["reasons"].clone();
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        let text = format!("{} is not ready after {} s: {last}", self.name, STARTS_WITHIN.as_secs());
+        Err(Fault::new(Code::Unreachable, format!("{text}; see {}", self.log.display())))
+    }
+
+    /// A fault, if its process has ended by itself.
+    ///
+    /// # Errors
+    /// That fault.
+    pub fn still_runs(&mut self) -> Result<(), Fault> {
+        self.child.as_mut().map_or(Ok(()), Child::still_runs)
+    }
+
+    /// Reads a document of its API.
+    ///
+    /// # Errors
+    /// If it does not run, or the node's own fault.
+    pub fn get(&self, path: &str) -> Result<Value, Fault> {
+        self.client.get(path)
+    }
+
+    /// Runs `scatter ARGUMENTS --json` beside it, as its operator would, and gives the answer.
+    ///
+    /// # Errors
+    /// The command's fault.
+    pub async fn operate(&self, arguments: &[&str]) -> Result<Value, Fault> {
+        let mut command = self.command(arguments);
+        command.arg("--json").stdin(Stdio::null());
+        let run = tokio::process::Command::from(command).kill_on_drop(true).output();
+        let patience = PATIENCE.saturating_mul(4);
+        let what = arguments.join(" ");
+        let refused =
+            |text: String| Fault::new(Code::Refused, format!("{}: scatter {what}: {text}", self.name));
+        let output = match tokio::time::timeout(patience, run).await {
+            Ok(output) => output.map_err(|error| refused(error.to_string()))?,
+            Err(_) => return Err(refused(format!("no answer within {} s", patience.as_secs()))),
+        };
+        let document: Value = serde_json::from_slice(&output.stdout)
+            .map_err(|_| refused(String::from_utf8_lossy(&output.stderr).trim().to_owned()))?;
+        match output.status.success() {
+            true => Ok(document),
+            false => Err(refused(document["error"]["message"].as_str().unwrap_or("failed").to_owned())),
+        }
+    }
+
+    /// `scatter ARGUMENTS` with this node's configuration, and nothing of the environment's.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).arg("--config").arg(&self.config);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("SCATTER_") {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
+    /// Asks its process to end.
+    pub fn ask_to_end(&mut self) {
+        if let Some(child) = &mut self.child {
+            child.ask_to_end();
+        }
+    }
+
+    /// Ends its process, and kills it if that takes longer than `within`.
+    pub async fn end(&mut self, within: Duration) {
+        if let Some(mut child) = self.child.take() {
+            child.end(within).await;
+        }
+    }
+}
+
+fn client_of(data_dir: &Path) -> Client {
+    let (log, log_format) = (String::new(), LogFormat::Text);
+    Client::new(&config::Node { data_dir: data_dir.to_owned(), log, log_format })
+}
+
+/// What an account of a devnet begins with.
+pub fn purse() -> Wei {
+    Wei::from(10_000_000_000_000_000_000)
+}

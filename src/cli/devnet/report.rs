@@ -1,0 +1,275 @@
+//! What became of a bid: told from the chain and from the disk, and checked.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use scatter_actors::domain::market::{BidState, MarketEvent, Settlement};
+use scatter_actors::domain::units::{Address, Wei};
+use serde::Serialize;
+use serde_json::{json, Value};
+
+use super::drive::{hosted, Drive};
+use super::journal::{outcome_word, Entry};
+use super::market::{Market, Placed};
+use super::node::Role;
+use crate::cli::output::{self, ether, span};
+use crate::exit::{told, Code, Fault};
+
+/// A node's money.
+#[derive(Debug, Clone, Serialize)]
+pub struct Account {
+    /// The node's name.
+    pub name: String,
+    /// What it is for.
+    pub role: Role,
+    /// Its account.
+    pub address: Address,
+    /// Before the bid was placed.
+    pub balance_before_wei: Wei,
+    /// After everything was withdrawn.
+    pub balance_after_wei: Wei,
+}
+
+/// A vote with what it rests on.
+#[derive(Debug, Clone, Serialize)]
+pub struct Vote {
+    /// Who voted.
+    pub validator: Address,
+    /// What they said.
+    pub valid: bool,
+    /// The evidence's document; `None` if there is none.
+    pub evidence: Option<PathBuf>,
+}
+
+/// Something that must be true, and whether it is.
+#[derive(Debug, Clone, Serialize)]
+pub struct Check {
+    /// What.
+    pub what: String,
+    /// Whether.
+    pub ok: bool,
+}
+
+/// Everything about one bid.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The bid.
+    pub placed: Placed,
+    /// Its state on chain.
+    pub state: BidState,
+    /// How far the hoster came with it.
+    pub stage: Value,
+    /// The nodes' money.
+    pub accounts: Vec<Account>,
+    /// The votes.
+    pub votes: Vec<Vote>,
+    /// The transactions since the bid was placed.
+    pub entries: Vec<Entry>,
+    /// What must be true.
+    pub checks: Vec<Check>,
+}
+
+impl Report {
+    /// Looks at chain and nodes. `before`: the balances, in the order of the nodes.
+    ///
+    /// # Errors
+    /// If somebody does not answer.
+    pub async fn of(market: &mut Market, placed: Placed, before: &[Wei]) -> Result<Self, Fault> {
+        market.tell_news().await?;
+        let state = market.state(placed.id).await?;
+        let begin =
+            market.journal().entries().iter().position(
+                |entry| matches!(entry.event, MarketEvent::BidPlaced { bid, .. } if bid == placed.id),
+            );
+        let entries = market.journal().entries()[begin.unwrap_or_default()..].to_vec();
+        let mut report = Self {
+            placed,
+            state,
+            stage: Value::Null,
+            accounts: Vec::new(),
+            votes: Vec::new(),
+            entries,
+            checks: Vec::new(),
+        };
+        for (node, before) in market.nodes().zip(before) {
+            let (balance, credit) = market.purse(node).await?;
+            report.check(credit.0.is_zero(), format!("nothing is owed to {}", node.name()));
+            let expected = report.expected(node.address(), *before);
+            report.check(balance == expected, format!("the balance of {} adds up to the wei", node.name()));
+            report.accounts.push(Account {
+                name: node.name().to_owned(),
+                role: node.role(),
+                address: node.address(),
+                balance_before_wei: *before,
+                balance_after_wei: balance,
+            });
+        }
+        report.look_at_outcome(market)?;
+        report.look_at_votes(market).await?;
+        Ok(report)
+    }
+
+    fn check(&mut self, ok: bool, what: impl Into<String>) {
+        self.checks.push(Check { what: what.into(), ok });
+    }
+
+    /// What an account should own: what it had, less gas and what it sent, and what it withdrew.
+    fn expected(&self, who: Address, before: Wei) -> Wei {
+        let mut balance = before;
+        let mut paid = std::collections::BTreeSet::new();
+        for entry in &self.entries {
+            // A transaction that led to two events was paid once.
+            if entry.by == who && paid.insert(entry.tx) {
+                balance = balance.minus(entry.cost).minus(entry.value);
+            }
+            if let MarketEvent::Withdrawn { amount, to } = entry.event {
+                balance = if to == who { balance.plus(amount) } else { balance };
+            }
+        }
+        balance
+    }
+
+    fn look_at_outcome(&mut self, market: &mut Market) -> Result<(), Fault> {
+        self.check(self.state.outcome == Some(Settlement::Paid), "the market settled the bid as paid");
+        for call in ["accept", "pinned", "settle"] {
+            let count = self.entries.iter().filter(|entry| entry.call == call).count();
+            self.check(count == 1, format!("exactly one {call} was mined"));
+        }
+        let hosted = hosted(market.hoster(), self.placed.id)?;
+        self.stage = hosted.map(|hosted| json!(hosted.stage)).unwrap_or_default();
+        self.check(self.stage["stage"] == "released", "the hoster released the bid");
+        Ok(())
+    }
+
+    async fn look_at_votes(&mut self, market: &Market) -> Result<(), Fault> {
+        for node in market.validators() {
+            let name = node.name();
+            let files = market.files.keep_evidence(name)?;
+            let about = format!("-{}.json", self.placed.id);
+            let evidence = files.into_iter().find(|file| file.display().to_string().ends_with(&about));
+            let vote = self.state.votes.iter().find(|vote| vote.validator == node.address()).cloned();
+            self.check(vote.as_ref().is_some_and(|vote| vote.valid), format!("{name} voted valid"));
+            let Some(vote) = vote else { continue };
+            let verified = match &evidence {
+                Some(file) => node.operate(&["evidence", "verify", &file.display().to_string()]).await,
+                None => Err(Fault::new(Code::NotFound, "no evidence")),
+            };
+            let digest = self.entries.iter().find_map(|entry| match entry.event {
+                MarketEvent::Voted { validator, .. } if validator == vote.validator => entry.evidence.clone(),
+                _ => None,
+            });
+            let what = match &verified {
+                Ok(_) => format!("the evidence of {name} verifies"),
+                Err(fault) => format!("the evidence of {name} verifies: {}", fault.message),
+            };
+            self.check(verified.is_ok(), what);
+            let same =
+                verified.is_ok_and(|verified| verified["report"]["digest"].as_str() == digest.as_deref());
+            self.check(same && digest.is_some(), format!("its digest stands on chain behind {name}'s vote"));
+            self.votes.push(Vote { validator: vote.validator, valid: vote.valid, evidence });
+        }
+        Ok(())
+    }
+
+    /// Looks into the hoster's blocks after its node has ended: nothing may be left of the content.
+    ///
+    /// # Errors
+    /// If they can't be read.
+    pub async fn look_at_disk(&mut self, market: &mut Market) -> Result<(), Fault> {
+        let failed = |error: embedded_ipfs::Error| Fault::new(Code::DataDir, told(&error));
+        let blocks = market.hoster().data_dir().join("ipfs");
+        let ipfs = embedded_ipfs::Node::start(embedded_ipfs::Config::new(blocks)).await.map_err(failed)?;
+        let left = ipfs.is_pinned(&self.placed.cid).await.map_err(failed)?
+            || ipfs.has(&self.placed.cid).await.map_err(failed)?;
+        ipfs.stop().await;
+        self.check(!left, "the content is gone from the hoster's disk");
+        Ok(())
+    }
+
+    /// What is not true.
+    pub fn untrue(&self) -> Vec<&str> {
+        self.checks.iter().filter(|check| !check.ok).map(|check| check.what.as_str()).collect()
+    }
+
+    /// How the bid ended, in one word.
+    pub fn outcome(&self) -> &'static str {
+        self.state.outcome.map_or("unsettled", outcome_word)
+    }
+
+    /// Gas used of each function, at most.
+    fn gas(&self) -> BTreeMap<&'static str, u64> {
+        let mut gas = BTreeMap::new();
+        for entry in &self.entries {
+            let most = gas.entry(entry.call).or_insert(0);
+            *most = entry.gas.max(*most);
+        }
+        gas
+    }
+
+    /// The report as one document.
+    pub fn document(&self, drive: &Drive, total_ms: u64, setup_ms: u64) -> Value {
+        let seconds = |ms: u64| ms as f64 / 1_000.0;
+        json!({
+            "outcome": self.outcome(),
+            "bid": {
+                "id": self.placed.id,
+                "cid": self.placed.cid.to_string(),
+                "stage": self.stage["stage"],
+                "size_bytes": self.state.terms.size,
+                "amount_wei": self.state.terms.amount,
+                "pool_wei": self.state.terms.pool,
+                "duration_seconds": self.state.terms.duration,
+            },
+            "nodes": self.accounts,
+            "votes": self.votes,
+            "gas": self.gas(),
+            "seconds": {
+                "total": seconds(total_ms),
+                "setup": seconds(setup_ms),
+                "chain_advanced": drive.advanced,
+            },
+            "jumps": drive.jumps,
+            "transactions": self.entries,
+            "checks": self.checks,
+        })
+    }
+
+    /// The report for people.
+    pub fn words(&self, drive: &Drive, total_ms: u64) -> String {
+        let accounts: Vec<_> = self.accounts.iter().map(account_row).collect();
+        let header = ["node", "account", "before", "after", "gained"];
+        let calls: Vec<_> = self.entries.iter().map(|entry| self.call_row(entry)).collect();
+        let checks: Vec<_> =
+            self.checks.iter().map(|check| vec![mark(check.ok), check.what.clone()]).collect();
+        let table = output::table(&header, &accounts, "");
+        let gas = output::table(&["transaction", "by", "gas", "cost"], &calls, "");
+        let checks = output::table(&["", "checked on chain and on disk"], &checks, "");
+        let seconds = total_ms as f64 / 1_000.0;
+        let time = span(drive.advanced);
+        let (bid, outcome, cid) = (self.placed.id, self.outcome(), self.placed.cid);
+        format!(
+            "\nBid {bid} ({cid}) was {outcome}, in {seconds:.1} s here and {time} of chain time in {} jumps.\n\n\
+             {table}\n\n{gas}\n\n{checks}",
+            drive.jumps
+        )
+    }
+
+    fn call_row(&self, entry: &Entry) -> Vec<String> {
+        let account = self.accounts.iter().find(|account| account.address == entry.by);
+        let by = account.map_or_else(|| entry.by.to_string(), |account| account.name.clone());
+        vec![entry.call.to_owned(), by, entry.gas.to_string(), ether(entry.cost)]
+    }
+}
+
+fn mark(ok: bool) -> String {
+    if ok { "ok" } else { "NO" }.to_owned()
+}
+
+fn account_row(account: &Account) -> Vec<String> {
+    let (before, after) = (account.balance_before_wei, account.balance_after_wei);
+    let gained = match after >= before {
+        true => format!("+{}", ether(after.minus(before))),
+        false => format!("-{}", ether(before.minus(after))),
+    };
+    vec![account.name.clone(), account.address.to_string(), ether(before), ether(after), gained]
+}
