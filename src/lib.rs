@@ -8,3 +8,4 @@ pub mod http;
 pub mod node;
 pub mod preflight;
 pub mod telemetry;
+pub mod watchdog;

@@ -26,7 +26,7 @@ use crate::adapters::sqlite::Sqlite;
 use crate::adapters::system_clock::SystemClock;
 use crate::config::Config;
 use crate::exit::{told, Code, Fault};
-use crate::preflight;
+use crate::{preflight, watchdog};
 
 mod parts;
 
@@ -84,6 +84,7 @@ impl Node {
             chain,
             keys,
         };
+        watchdog::watch().map_err(|error| Fault::new(Code::Bug, error))?;
         let (alarm, escalated) = oneshot::channel();
         let alarm = Alarm(Some(alarm)).start().recipient();
         let policy = config.supervision.policy;

@@ -1,108 +1,26 @@
 //! The program as its operator meets it: bad input gets one clear error, and nothing is started or lost.
+// A panic is how a test fails, and a test prepares the files that the program meets.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 mod support;
 
+#[path = "cli/operator.rs"]
+mod operator;
+#[path = "cli/place.rs"]
+mod place;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::rc::Rc;
 use std::time::Duration;
 
+use place::{error, Place};
 use scatter::adapters::data_dir::DataDir;
-use scatter::adapters::ethereum::deploy::{deploy, fund};
-use scatter::adapters::ethereum::signing::Signer;
-use scatter::adapters::json_rpc::{self, Client};
-use scatter::adapters::keystore::{self, Cost};
-use serde_json::Value;
+use scatter::adapters::keystore;
+use scatter_actors::domain::units::Address;
+use scatter_actors::ports::keys::Keys;
 use support::anvil::Anvil;
-use support::scatter::{Finished, Scatter};
+use support::scatter::Scatter;
 use support::PATIENCE;
-use tempfile::TempDir;
-
-/// An operator's directory: a key file, its password and a configuration that is right but for the chain.
-struct Place {
-    dir: TempDir,
-    account: String,
-}
-
-impl Place {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let signer = keystore::create(&dir.path().join("key.json"), "open sesame", Cost::LIGHT).unwrap();
-        fs::write(dir.path().join("password"), "open sesame\n").unwrap();
-        let place = Self { dir, account: scatter_actors::ports::keys::Keys::address(&signer).to_string() };
-        place.configure(&[]);
-        place
-    }
-
-    fn path(&self) -> &Path {
-        self.dir.path()
-    }
-
-    /// Writes the configuration of a validator, with changes: each replaces a piece of text.
-    fn configure(&self, changes: &[(&str, &str)]) {
-        let mut text = "\
-[node]
-data_dir = \"data\"
-log_format = \"text\"
-[roles]
-validator = true
-[chain]
-urls = [\"http://127.0.0.1:1/secret-api-key\"]
-chain_id = 31337
-market = \"0x00000000000000000000000000000000000000aa\"
-[wallet]
-keystore = \"key.json\"
-password_file = \"password\"
-[ipfs]
-listen = [\"/ip4/127.0.0.1/tcp/0\"]
-[status]
-listen = \"127.0.0.1:0\"
-"
-        .to_owned();
-        for (from, to) in changes {
-            assert!(text.contains(from), "{from} is in the configuration");
-            text = text.replace(from, to);
-        }
-        fs::write(self.path().join("node.toml"), text).unwrap();
-    }
-
-    fn scatter(&self, args: &[&str]) -> Finished {
-        Scatter::run(self.path(), args, PATIENCE)
-    }
-
-    /// What is there, to see that nothing was made or lost.
-    fn listing(&self) -> Vec<(String, Vec<u8>)> {
-        let read = |entry: fs::DirEntry| {
-            (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap_or_default())
-        };
-        let mut all: Vec<_> = fs::read_dir(self.path()).unwrap().map(|entry| read(entry.unwrap())).collect();
-        all.sort();
-        all
-    }
-
-    /// Runs the node, which must refuse in one message that holds `words`, with `status`, and change nothing.
-    fn refuses_to_run(&self, status: i32, words: &[&str]) {
-        let before = self.listing();
-        let ended = self.scatter(&["run", "--config", "node.toml"]);
-        assert_eq!(ended.code(), status, "{ended:?}");
-        for word in words {
-            assert!(ended.stderr.contains(word), "{word} should be told: {ended:?}");
-        }
-        assert_eq!(ended.stderr.matches("error: ").count(), 1, "one error: {ended:?}");
-        assert!(!ended.stderr.contains("secret-api-key") && !ended.stderr.contains("sesame"), "{ended:?}");
-        assert_eq!(ended.stdout, "", "nothing is answered");
-        assert_eq!(self.listing(), before, "nothing is made or lost");
-    }
-}
-
-/// The `error` of a document, which must be all that is on standard output.
-fn error(ended: &Finished) -> Value {
-    let document = ended.json();
-    let error = document["error"].clone();
-    assert!(error["code"].is_string() && error["message"].is_string(), "{document}");
-    error
-}
 
 #[test]
 fn an_absent_configuration_file_is_named() {
@@ -230,7 +148,7 @@ fn check_tells_a_verdict_on_each_part_and_leaves_nothing_behind() {
         (&verdict("key")["ok"], &verdict("key")["found"]),
         (&true.into(), &place.account.clone().into())
     );
-    for name in ["config", "data dir", "disk"] {
+    for name in ["config", "data dir", "disk", "ipfs"] {
         assert_eq!(verdict(name)["ok"], true, "{verdicts}");
     }
     assert_eq!((&verdict("chain")["ok"], &verdict("chain")["key"]), (&false.into(), &"chain.urls".into()));
@@ -251,11 +169,11 @@ fn a_new_account_prints_its_address_alone_and_never_touches_an_existing_file() {
     let new = ["account", "new", "--keystore", "keys/new.json", "--password-file", "password"];
     let ended = place.scatter(&new);
     assert_eq!((ended.code(), ended.stderr.as_str()), (0, ""), "{ended:?}");
-    let address: scatter_actors::domain::units::Address = ended.stdout.parse().unwrap();
+    let address: Address = ended.stdout.parse().unwrap();
     let file = place.path().join("keys/new.json");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let signer = keystore::open(&file, "open sesame").unwrap();
-    assert_eq!(scatter_actors::ports::keys::Keys::address(&signer), address);
+    assert_eq!(signer.address(), address);
 
     let written = fs::read(&file).unwrap();
     let again = place.scatter(&new);
@@ -336,133 +254,4 @@ fn help_tells_the_exit_statuses() {
     let ended = Scatter::run(place.path(), &["--help"], Duration::from_secs(10));
     assert_eq!(ended.code(), 0);
     assert!(ended.stdout.contains("Exit status:"), "{ended:?}");
-}
-
-/// The operator's directory on a chain with a market of its own: a bidder's node, funded.
-struct Market {
-    place: Place,
-    anvil: Anvil,
-}
-
-impl Market {
-    fn start() -> Option<Self> {
-        let anvil = Anvil::start()?;
-        let key = hex::decode(anvil.keys()[0].trim_start_matches("0x")).unwrap();
-        let owner = Signer::from_key(&key.try_into().unwrap()).unwrap();
-        let place = Place::new();
-        let me = place.account.parse().unwrap();
-        let deployed = actix_rt::System::new().block_on(async {
-            let rpc = Rc::new(Client::new(&anvil.url(), json_rpc::Config::default()).unwrap());
-            let deployed = deploy(rpc.clone(), &owner, &[("minDuration", 60)]).await.unwrap();
-            fund(rpc, &owner, me, "1 ether".parse().unwrap()).await.unwrap();
-            deployed
-        });
-        place.configure(&[
-            ("validator = true", ""),
-            ("http://127.0.0.1:1/secret-api-key", &anvil.url()),
-            ("0x00000000000000000000000000000000000000aa", &deployed.market.to_string()),
-            ("[wallet]", "confirmations = 1\npoll = \"100ms\"\n[wallet]"),
-        ]);
-        Some(Self { place, anvil })
-    }
-
-    fn run(&self) -> Scatter {
-        let node = Scatter::start(self.place.path(), &["run", "--config", "node.toml"]);
-        node.wait_for_line("start", PATIENCE, |line| line.contains("running").then_some(()));
-        node
-    }
-
-    /// Runs a command to its answer while the chain goes on.
-    fn answer(&self, args: &[&str]) -> Value {
-        let command =
-            Scatter::start(self.place.path(), &[args, &["--config", "node.toml", "--json"]].concat());
-        while command.status().is_none() {
-            self.anvil.mine(1);
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        let ended = command.finish(PATIENCE);
-        assert_eq!(ended.code(), 0, "{args:?}: {ended:?}");
-        ended.json()
-    }
-}
-
-#[test]
-fn an_operator_registers_and_places_a_bid_through_the_running_node() {
-    let Some(market) = Market::start() else { return };
-    let node = market.run();
-    let place = &market.place;
-
-    let registered = market.answer(&["register", "--alias", "me"]);
-    assert_eq!(registered["registration"]["address"], place.account.as_str());
-    assert_eq!(registered["result"]["result"], "mined", "{registered}");
-    assert!(market.answer(&["register", "--alias", "me"])["intent"].is_null());
-
-    fs::write(place.path().join("file"), "content that somebody keeps").unwrap();
-    let bid = ["bid", "place", "file", "--amount", "1 gwei", "--pool", "1000", "--duration", "7d"];
-    let placed = market.answer(&bid);
-    assert_eq!((&placed["quote"]["size"], &placed["quote"]["value"]), (&27.into(), &"1000001000".into()));
-    assert!(placed["quote"]["warnings"].to_string().contains("accounts are registered"), "{placed}");
-    let id = placed["bid"].as_u64().unwrap().to_string();
-    let shown = market.answer(&["bid", "show", &id]);
-    assert_eq!(
-        (&shown["phase"], &shown["terms"]["bidder"]),
-        (&"open".into(), &place.account.as_str().into())
-    );
-    assert_eq!(market.answer(&["bid", "list"])["items"][0]["cid"], placed["quote"]["cid"]);
-
-    let status = market.answer(&["status"]);
-    assert_eq!(status["wallet"]["account"], place.account.as_str());
-    for args in [&["status"][..], &["bid", "list"], &["bid", "show", &id]] {
-        let ended = place.scatter(&[args, &["--config", "node.toml"]].concat());
-        assert!(ended.code() == 0 && ended.stdout.lines().count() > 1, "{ended:?}");
-    }
-    let refused = place.scatter(&["withdraw", "--config", "node.toml", "--json"]);
-    assert_eq!((refused.code(), &error(&refused)["code"]), (4, &"refused".into()));
-    let unknown = place.scatter(&["bid", "show", "99", "--config", "node.toml", "--json"]);
-    assert_eq!((unknown.code(), &error(&unknown)["code"]), (4, &"not_found".into()));
-
-    // A second node on the directory is refused, and the first is none the worse for it.
-    let second = place.scatter(&["run", "--config", "node.toml"]);
-    assert!(second.code() == 2 && second.stderr.contains("holds this data directory"), "{second:?}");
-    let check = place.scatter(&["check", "--config", "node.toml"]);
-    assert!(check.stdout.contains("in use by the node that is running"), "{check:?}");
-
-    node.terminate();
-    assert_eq!(node.finish(PATIENCE).code(), 0);
-    assert!(!place.path().join("data/control.sock").exists());
-}
-
-#[test]
-fn a_bid_that_the_market_refuses_says_so_and_the_money_comes_back() {
-    let Some(market) = Market::start() else { return };
-    let node = market.run();
-    fs::write(market.place.path().join("file"), "content").unwrap();
-    let args = [
-        "bid",
-        "place",
-        "file",
-        "--amount",
-        "1 gwei",
-        "--pool",
-        "1000",
-        "--duration",
-        "1s",
-        "--config",
-        "node.toml",
-        "--json",
-    ];
-    let command = Scatter::start(market.place.path(), &args);
-    while command.status().is_none() {
-        market.anvil.mine(1);
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    let refused = command.finish(PATIENCE);
-    assert_eq!((refused.code(), &error(&refused)["code"]), (4, &"refused".into()), "{refused:?}");
-    assert!(
-        error(&refused)["message"].as_str().unwrap().contains("the market refused the bid"),
-        "{refused:?}"
-    );
-    let withdrawn = market.answer(&["withdraw"]);
-    assert_eq!(withdrawn["result"]["events"][0]["amount"], "1000001000", "{withdrawn}");
-    drop(node);
 }

@@ -18,7 +18,7 @@ interface ScatterEvents {
     /// @notice A bid is below the floor, or its value does not cover its promises; it was not placed.
     event BidTooLow(bytes32 indexed fileHash);
     /// @notice `hoster` reserved the bid at `when` (Unix seconds).
-    event Accepted(int256 indexed bidId, uint256 when, address indexed hoster);
+    event Accepted(int256 indexed bidId, uint256 indexed when, address indexed hoster);
     /// @notice The bid was not accepted: another's reservation has `waitLeft` seconds left.
     event AcceptWait(uint256 waitLeft);
     /// @notice `hoster` says that it holds the file; its time starts.

@@ -67,7 +67,7 @@ contract ViewsTest is MarketTest {
         _logged("NotAcceptedByPinner(int256,address)", 2);
         vm.prank(hoster);
         market.accept(0);
-        _logged("Accepted(int256,uint256,address)", 2);
+        _logged("Accepted(int256,uint256,address)", 3);
         market.accept(0);
         _logged("AcceptWait(uint256)", 0);
         vm.prank(hoster);

@@ -5,6 +5,7 @@ use scatter_actors::bid_filter::BidFilter;
 use scatter_actors::chain_listener::ChainListener;
 use scatter_actors::firewall::Firewall;
 use scatter_actors::pinner::Pinner;
+use scatter_actors::validator::Validator;
 use scatter_actors::wallet_signer::WalletSigner;
 
 /// Panic at once.
@@ -24,4 +25,4 @@ macro_rules! kills {
     };
 }
 
-kills!(ChainListener, BidFilter, Pinner, WalletSigner, Firewall);
+kills!(ChainListener, BidFilter, Pinner, Validator, WalletSigner, Firewall);

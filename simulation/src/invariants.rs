@@ -7,16 +7,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use scatter_actors::domain::admission::byte_cap;
 use scatter_actors::domain::bid::Stage;
-use scatter_actors::domain::market::{MarketEvent, Position, Settlement};
-use scatter_actors::domain::units::{BidId, Wei};
+use scatter_actors::domain::evidence::verify::verify;
+use scatter_actors::domain::market::{MarketCall, MarketEvent, Position, Settlement};
+use scatter_actors::domain::units::{Address, BidId, Wei};
+use scatter_actors::ports::disk::Disk;
 use scatter_actors::ports::store::{self, Order};
 use scatter_actors::records::hosting::{references, Pin};
 use scatter_actors::records::journal::Fact;
 use scatter_actors::records::meta::newest_block;
 use scatter_actors::testkit::chain::{cost, Mined};
+use sha3::{Digest, Keccak256};
 
-use crate::node::{FLOOR, QUOTA, SPEND_CAP};
-use crate::world::{World, HOSTER};
+use crate::node::{Node, FLOOR, QUOTA, SPEND_CAP};
+use crate::street::Cheat;
+use crate::world::World;
 
 type Verdict = Result<(), String>;
 
@@ -37,6 +41,7 @@ pub fn all(world: &World) -> Verdict {
     i4(world)?;
     i5(world)?;
     i6(world)?;
+    i7(world)?;
     i8(world)?;
     i10(world)?;
     i11(world)?;
@@ -49,28 +54,32 @@ pub fn all(world: &World) -> Verdict {
 /// Which one does not, and how.
 pub fn at_the_end(world: &World) -> Verdict {
     i3(world)?;
-    every_bid_that_was_worth_it_is_paid(world)?;
-    what_nobody_needs_is_released(world)
+    every_bid_that_was_worth_it_is_paid(world)
 }
 
-fn of_hoster(world: &World) -> Vec<Mined> {
-    world.chain.mined().into_iter().filter(|mined| mined.tx.from == HOSTER).collect()
+/// What of a node's is mined.
+fn of<'a>(world: &World, node: &'a Node) -> impl Iterator<Item = Mined> + use<'a> {
+    let who = node.account;
+    world.chain.mined().into_iter().filter(move |mined| mined.tx.from == who)
 }
 
 /// No effect with money happens twice: an intent is mined at most once, a bid announced at most once.
 fn i1(world: &World) -> Verdict {
     let sent = world.sent.borrow();
-    let mut mined_for = BTreeMap::new();
-    let mut announced = BTreeSet::new();
-    for mined in of_hoster(world) {
-        if let Some(intent) = sent.get(&mined.receipt.tx).and_then(|sent| sent.intent.as_ref()) {
-            if let Some(before) = mined_for.insert(intent.clone(), mined.receipt.tx) {
-                return Err(format!("I1: {intent} was mined as {before} and {}", mined.receipt.tx));
+    for node in world.nodes() {
+        let mut mined_for = BTreeMap::new();
+        let mut announced = BTreeSet::new();
+        for mined in of(world, node) {
+            let Mined { receipt, .. } = mined;
+            if let Some(intent) = sent.get(&receipt.tx).and_then(|sent| sent.intent.as_ref()) {
+                if let Some(before) = mined_for.insert(intent.clone(), receipt.tx) {
+                    return Err(format!("I1: {intent} was mined as {before} and {}", receipt.tx));
+                }
             }
-        }
-        for event in &mined.receipt.events {
-            if let MarketEvent::Pinned { bid, .. } = event {
-                holds(announced.insert(*bid), || format!("I1: bid {bid} was announced twice"))?;
+            for event in &receipt.events {
+                if let MarketEvent::Pinned { bid, .. } = event {
+                    holds(announced.insert(*bid), || format!("I1: bid {bid} was announced twice"))?;
+                }
             }
         }
     }
@@ -84,17 +93,24 @@ fn i2(world: &World) -> Verdict {
     holds(early.is_none(), || format!("I2: {:?} was sent and not in the store", early.map(|(tx, _)| tx)))
 }
 
-/// No nonce gap outlives its repair: in the end nothing of the hoster's waits for a nonce before it.
+/// No nonce gap outlives its repair: in the end nothing of a node's waits for a nonce before it.
 fn i3(world: &World) -> Verdict {
-    let waiting: Vec<u64> =
-        world.chain.pool().iter().filter(|tx| tx.from == HOSTER).map(|tx| tx.nonce).collect();
-    holds(waiting.is_empty(), || format!("I3: nonces {waiting:?} still wait to be mined"))
+    for node in world.nodes() {
+        let pool = world.chain.pool();
+        let waiting: Vec<u64> = pool.iter().filter(|tx| tx.from == node.account).map(|tx| tx.nonce).collect();
+        holds(waiting.is_empty(), || format!("I3: nonces {waiting:?} of {} still wait", node.name))?;
+    }
+    Ok(())
 }
 
 /// What is spent stays below its cap. A history takes less than the window of a day.
 fn i4(world: &World) -> Verdict {
-    let spent = of_hoster(world).iter().fold(Wei::ZERO, |sum, mined| sum.plus(cost(mined)));
-    holds(spent <= Wei::from(SPEND_CAP), || format!("I4: {spent} of {SPEND_CAP} wei were spent"))
+    for node in world.nodes() {
+        let spent = of(world, node).fold(Wei::ZERO, |sum, mined| sum.plus(cost(&mined)));
+        let within = spent <= Wei::from(SPEND_CAP);
+        holds(within, || format!("I4: {} spent {spent} of {SPEND_CAP} wei", node.name))?;
+    }
+    Ok(())
 }
 
 /// What a reference needs and the store calls complete is pinned; what others pinned stays pinned.
@@ -138,10 +154,48 @@ fn i6(world: &World) -> Verdict {
     holds(taken <= QUOTA.0, || format!("I6: {taken} of {} bytes are pinned or promised", QUOTA.0))
 }
 
+/// One vote a bid, never without evidence on the disk that verifies and whose digest stands behind the vote;
+/// and what it says is the truth about the hoster.
+fn i7(world: &World) -> Verdict {
+    for validator in &world.validators {
+        let mut voted = BTreeSet::new();
+        for mined in of(world, validator).filter(|mined| mined.receipt.succeeded) {
+            let MarketCall::Vote { bid, valid, evidence } = mined.tx.call else { continue };
+            let who = validator.name;
+            holds(voted.insert(bid), || format!("I7: {who} voted twice on bid {bid}"))?;
+            let honest = world.plan.cheat == Cheat::None;
+            holds(valid == honest, || format!("I7: {who} voted {valid} on bid {bid}"))?;
+            if world.verified.borrow_mut().insert(mined.receipt.tx) {
+                let name = format!("-{bid}.json");
+                let file = validator.disk.names().into_iter().find(|file| file.ends_with(&name));
+                let file = file.ok_or_else(|| format!("I7: {who} has no evidence on bid {bid}"))?;
+                let document = validator.disk.read(&file).unwrap().unwrap();
+                let car = validator.disk.read(&file.replace(".json", ".car")).unwrap();
+                let report = verify(&document, car.as_deref(), &recover)
+                    .map_err(|doubt| format!("I7: evidence of {who} on bid {bid}: {doubt}"))?;
+                let is_it = report.digest == evidence;
+                holds(is_it, || format!("I7: {who} voted on bid {bid} with another digest"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whose [`FakeKeys`](scatter_actors::testkit::chain::FakeKeys) signed.
+fn recover(message: &[u8], signature: &[u8; 65]) -> Option<Address> {
+    let mut address = [0; 20];
+    address.copy_from_slice(&signature[32..52]);
+    (signature[..32] == Keccak256::digest(message)[..]).then_some(Address(address))
+}
+
 /// A reorg undoes exactly what it removed: where the listener stands on the chain, its journal's live facts are
 /// the chain's events up to there.
 fn i8(world: &World) -> Verdict {
-    let store = &*world.hoster.store;
+    world.nodes().try_for_each(|node| journal_is_true(world, node))
+}
+
+fn journal_is_true(world: &World, node: &Node) -> Verdict {
+    let store = &*node.store;
     let Some(newest) = newest_block(store).unwrap() else { return Ok(()) };
     let on_chain = world.chain.block(newest.number.0).is_some_and(|block| block.hash == newest.hash);
     if !on_chain {
@@ -185,8 +239,8 @@ fn i10(world: &World) -> Verdict {
 
 /// A panic stops no other actor: nobody is started again but those who were told to panic.
 fn i11(world: &World) -> Verdict {
-    let Some(life) = &world.hoster.life else { return Ok(()) };
-    for (name, part) in &life.parts {
+    let lives = world.nodes().filter_map(|node| node.life.as_ref());
+    for (name, part) in lives.flat_map(|life| &life.parts) {
         let (starts, bombed) = (part.starts.get(), part.bombed.get());
         holds(starts <= 1 + bombed, || {
             format!("I11: {name} was started {starts} times and told to panic {bombed} times")
@@ -202,7 +256,8 @@ fn money_is_conserved(world: &World) -> Verdict {
     holds(owes == held, || format!("the market holds {held} wei and owes {owes}"))
 }
 
-/// A bid at the floor or above is settled as paid, once, unless there was no room for it when it came.
+/// A bid at the floor or above is settled as paid, unless there was no room for it when it came or the hoster
+/// cheated.
 fn every_bid_that_was_worth_it_is_paid(world: &World) -> Verdict {
     let market = world.chain.market_now();
     for bid in world.hosted() {
@@ -215,18 +270,18 @@ fn every_bid_that_was_worth_it_is_paid(world: &World) -> Verdict {
                 holds(cheap || full, || format!("bid {id} was declined: {reason}"))?;
             }
             stage => {
-                let released = *stage == Stage::Released { how: Some(Settlement::Paid) };
-                let paid = outcome == Some(Settlement::Paid);
-                holds(released && paid, || format!("bid {id} ended {stage:?}, on chain {outcome:?}"))?;
+                let due = match world.plan.cheat {
+                    Cheat::None => Settlement::Paid,
+                    // Nobody can prove silence towards a single hoster: it gets nothing, and that is all.
+                    Cheat::Silent => Settlement::Undecided,
+                    Cheat::Drops | Cheat::Flips => Settlement::Failed,
+                };
+                let released = *stage == Stage::Released { how: Some(due) };
+                holds(released && outcome == Some(due), || {
+                    format!("bid {id} ended {stage:?}, on chain {outcome:?}")
+                })?;
             }
         }
     }
     Ok(())
-}
-
-/// When all bids are over and their grace too, nothing of ours is pinned.
-fn what_nobody_needs_is_released(world: &World) -> Verdict {
-    let left: Vec<cid::Cid> =
-        world.hoster.ipfs.pinned().into_iter().filter(|root| !world.foreign.contains(root)).collect();
-    holds(left.is_empty(), || format!("I5: {left:?} are pinned for nobody"))
 }

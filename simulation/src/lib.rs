@@ -18,6 +18,7 @@ pub mod mortal;
 pub mod node;
 pub mod people;
 pub mod plan;
+pub mod street;
 pub mod telling;
 pub mod world;
 

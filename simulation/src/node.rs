@@ -16,14 +16,15 @@ use scatter_actors::line::Line;
 use scatter_actors::ports::clock::Clock;
 use scatter_actors::ports::store::Store;
 use scatter_actors::supervisor::{self, Guard, Ping, Shutdown, Spec, Supervisor};
-use scatter_actors::testkit::chain::{FakeKeys, BLOCK_SECONDS};
+use scatter_actors::testkit::chain::{FakeChain, FakeKeys, BLOCK_SECONDS};
 use scatter_actors::testkit::ipfs::MemoryNet;
 use scatter_actors::testkit::{Fuse, MemoryDisk, MemoryIpfs};
-use scatter_actors::{bid_filter, chain_listener, firewall, pinner, wallet_signer};
+use scatter_actors::{bid_filter, chain_listener, firewall, pinner, validator, wallet_signer};
 
 use crate::bomb::Bomb;
 use crate::history::History;
-use crate::mortal::{Backend, FusedStore, Mortal, Wire};
+use crate::mortal::{Backend, FusedStore, Mortal};
+use crate::street::Street;
 
 /// Blocks above an event before it is acted on.
 pub const CONFIRMATIONS: u64 = 3;
@@ -49,18 +50,31 @@ impl Clock for RuntimeClock {
 /// What all nodes share.
 #[derive(Clone)]
 pub struct Surroundings {
-    /// The way to the chain.
-    pub wire: Rc<Wire>,
+    /// The chain.
+    pub chain: Rc<FakeChain>,
     /// The IPFS network.
     pub net: MemoryNet,
+    /// The way to the hoster's door.
+    pub street: Rc<Street>,
     /// The machine's clock.
     pub clock: Rc<RuntimeClock>,
     /// Where everything is written down.
     pub history: History,
 }
 
+/// What a node is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Hosting, with a firewall.
+    Hoster,
+    /// Auditing.
+    Validator,
+}
+
 /// A node and what outlasts its process.
 pub struct Node {
+    /// What it is for.
+    pub role: Role,
     /// What it is called in the history.
     pub name: &'static str,
     /// Its account.
@@ -75,6 +89,8 @@ pub struct Node {
     pub served: Rc<RefCell<Vec<Cid>>>,
     /// Its process, unless it is down.
     pub life: Option<Life>,
+    /// The millisecond at which it is started again.
+    pub down_until: u64,
     world: Surroundings,
 }
 
@@ -104,8 +120,9 @@ pub struct Part {
 
 impl Node {
     /// A node that does not run yet.
-    pub fn new(name: &'static str, account: Address, world: &Surroundings) -> Self {
+    pub fn new(role: Role, name: &'static str, account: Address, world: &Surroundings) -> Self {
         Self {
+            role,
             name,
             account,
             store: Rc::new(Sqlite::in_memory().unwrap()),
@@ -113,6 +130,7 @@ impl Node {
             disk: Rc::default(),
             served: Rc::default(),
             life: None,
+            down_until: 0,
             world: world.clone(),
         }
     }
@@ -120,8 +138,11 @@ impl Node {
     /// Starts its process on what is there.
     pub fn start(&mut self) {
         self.world.history.tell(self.name, "starts");
-        let life = Birth::of(self).hoster();
-        self.life = Some(life);
+        let birth = Birth::of(self);
+        self.life = Some(match self.role {
+            Role::Hoster => birth.hoster(),
+            Role::Validator => birth.validator(),
+        });
     }
 
     /// Ends its process: inert from now on, and its actors are gone when this is over.
@@ -156,8 +177,8 @@ impl<'a> Birth<'a> {
         Self { node, fuse, store, clock, parts: BTreeMap::new(), specs: Vec::new() }
     }
 
-    fn chain(&self) -> Rc<Mortal<Wire>> {
-        Rc::new(Mortal::new(&self.node.world.wire, &self.fuse, self.node.name))
+    fn chain(&self) -> Rc<Mortal<FakeChain>> {
+        Rc::new(Mortal::new(&self.node.world.chain, &self.fuse, self.node.name))
     }
     fn ipfs(&self, watcher: impl Fn(&Cid) + 'static) -> Rc<Mortal<Backend>> {
         let backend = Backend { ipfs: Rc::clone(&self.node.ipfs), watcher: Box::new(watcher) };
@@ -241,7 +262,6 @@ impl<'a> Birth<'a> {
         let mut heard = chain_listener::Outbox::default();
         let (placed, accepted, pinned) = (heard.placed.add(), heard.accepted.add(), heard.pinned.add());
         let (voted, settled, retracted) = (heard.voted.add(), heard.settled.add(), heard.retracted.add());
-        let (credit_voted, credit_settled) = (heard.voted.add(), heard.settled.add());
         let heads = heard.heads.add();
         self.listener(heard);
 
@@ -276,11 +296,7 @@ impl<'a> Birth<'a> {
             heads.point(addr);
         });
 
-        let wallet = self.wallet(move |addr| {
-            submit.point(addr);
-            credit_voted.point(addr);
-            credit_settled.point(addr);
-        });
+        let wallet = self.wallet(move |addr| submit.point(addr));
 
         let served = Rc::clone(&self.node.served);
         let ports = firewall::Ports {
@@ -290,13 +306,48 @@ impl<'a> Birth<'a> {
         };
         let config = firewall::Config { hoster: me, limits: Limits::default(), backend_ms: 5_000 };
         let make = move |guard| firewall::Firewall::new(config.clone(), ports.clone(), guard);
-        let line = Line::new();
-        let ask = line.clone();
+        let door = Line::new();
+        let ask = door.clone();
         self.child("firewall", make, move |addr| ask.point(addr));
+        *self.node.world.street.door.borrow_mut() = Some(door.clone());
+        self.born(wallet, door)
+    }
 
+    /// The actors of a validator.
+    fn validator(mut self) -> Life {
+        let mut heard = chain_listener::Outbox::default();
+        let (pinned, voted, settled) = (heard.pinned.add(), heard.voted.add(), heard.settled.add());
+        let (retracted, heads) = (heard.retracted.add(), heard.heads.add());
+        self.listener(heard);
+
+        let outbox = validator::Outbox::default();
+        let submit = outbox.submit.clone();
+        let ports = validator::Ports {
+            chain: self.chain(),
+            ipfs: self.ipfs(|_| {}),
+            probe: Rc::new(Mortal::new(&self.node.world.street, &self.fuse, self.node.name)),
+            keys: Rc::new(FakeKeys(self.node.account)),
+            store: Rc::clone(&self.store),
+            clock: Rc::clone(&self.clock),
+            disk: self.disk(),
+        };
+        let make =
+            move |guard| validator::Validator::new(Default::default(), ports.clone(), outbox.clone(), guard);
+        self.child("validator", make, move |addr| {
+            pinned.point(addr);
+            voted.point(addr);
+            settled.point(addr);
+            retracted.point(addr);
+            heads.point(addr);
+        });
+        let wallet = self.wallet(move |addr| submit.point(addr));
+        self.born(wallet, Line::new())
+    }
+
+    fn born(self, wallet: Line<wallet_signer::Wallet>, firewall: Line<firewall::Ask>) -> Life {
         let policy = supervisor::Policy::default();
         let supervisor = Supervisor::new(policy, self.clock, self.specs, None).start();
-        Life { fuse: self.fuse, parts: self.parts, firewall: line, wallet, supervisor }
+        Life { fuse: self.fuse, parts: self.parts, firewall, wallet, supervisor }
     }
 }
 

@@ -5,13 +5,18 @@ use scatter_actors::testkit::chain::Trouble;
 
 use crate::dice::Dice;
 use crate::node::FLOOR;
+use crate::street::Cheat;
 
 /// Milliseconds in which things break; then the weather is calm.
 pub const WEATHER_MS: u64 = 900_000;
 /// Seconds of a day.
 const DAY: u64 = 86_400;
-/// The actors that a bomb can reach.
+/// The actors that a bomb can reach at the hoster.
 pub const ACTORS: [&str; 5] = ["listener", "filter", "pinner", "wallet", "firewall"];
+/// The actors that a bomb can reach at a validator.
+pub const AUDITORS: [&str; 3] = ["listener", "validator", "wallet"];
+/// The validators' nodes. What breaks, breaks the first: the other's vote is enough.
+pub const VALIDATORS: [&str; 2] = ["val-1", "val-2"];
 
 /// A whole history before it happens.
 #[derive(Debug, Clone)]
@@ -26,6 +31,10 @@ pub struct Plan {
     pub pace: (u64, u64),
     /// Whether one of three voters lies or stays at home.
     pub voters: [Voter; 3],
+    /// Whether the first two voters are no scripts but nodes.
+    pub validators: bool,
+    /// What the hoster answers validators.
+    pub cheat: Cheat,
 }
 
 /// How a voter votes.
@@ -87,9 +96,16 @@ pub enum Fault {
     /// Every block takes so long, for the rest of the weather.
     IpfsSlow(u64),
     /// An actor panics.
-    Bomb(&'static str),
+    Bomb {
+        /// At which node.
+        node: &'static str,
+        /// Which.
+        actor: &'static str,
+    },
     /// The process dies behind the n-th commit from now, and is down for a while.
     Kill {
+        /// Of which node.
+        node: &'static str,
         /// Commits that still succeed.
         commits: u64,
         /// Milliseconds.
@@ -105,19 +121,33 @@ impl Plan {
         let dice = Dice::new(seed, "bids");
         let mut bids: Vec<PlannedBid> = (0..dice.between(1, 4)).map(|n| bid(&dice, n)).collect();
         bids.sort_by_key(|bid| bid.at);
-        let voters = *dice.pick(&[
+        // Audits take long to simulate: one seed in ten has them, on shorter bids and fewer.
+        let validators = seed % 10 == 9;
+        if validators {
+            bids.truncate(2);
+            bids.iter_mut().for_each(|bid| bid.duration = 7 * DAY + bid.duration % DAY);
+        }
+        let mut voters = *dice.pick(&[
             [Voter::Honest; 3],
             [Voter::Honest, Voter::Honest, Voter::Liar],
             [Voter::Absent, Voter::Honest, Voter::Honest],
         ]);
+        if validators {
+            voters = [Voter::Absent, Voter::Absent, Voter::Honest];
+        }
         let dice = Dice::new(seed, "pace");
         let shortest = dice.between(3_000, 12_000);
-        let pace = (shortest, shortest + dice.between(0, 10_000));
+        // A slot waits for a final block of the chain: quick blocks make short histories.
+        let pace = match validators {
+            true => (2_000, 4_000),
+            false => (shortest, shortest + dice.between(0, 10_000)),
+        };
         let dice = Dice::new(seed, "faults");
-        let mut faults: Vec<(u64, Fault)> =
-            (0..dice.between(4, 24)).map(|_| (dice.between(0, WEATHER_MS), fault(&dice))).collect();
+        let mut faults: Vec<(u64, Fault)> = (0..dice.between(4, 24))
+            .map(|_| (dice.between(0, WEATHER_MS), fault(&dice, validators)))
+            .collect();
         faults.sort_by_key(|(at, _)| *at);
-        Self { seed, bids, faults, pace, voters }
+        Self { seed, bids, faults, pace, voters, validators, cheat: Cheat::None }
     }
 
     /// The same bids on a day on which nothing breaks.
@@ -131,9 +161,21 @@ impl Plan {
         plan.bids.truncate(1);
         plan.bids[0].amount = Wei::from(100_000_000_000_000_000);
         plan.bids[0].foreign = false;
+        plan.bids[0].arrives_after = 0;
         plan.voters = [Voter::Honest; 3];
+        plan.validators = false;
         plan.faults = vec![(at, fault)];
         plan
+    }
+
+    /// One bid on a calm day, two validators who alone vote, and a hoster that cheats or not.
+    pub fn audited(seed: u64, cheat: Cheat) -> Self {
+        let mut plan = Self::single(seed, 0, Fault::Stranger);
+        plan.bids[0].duration = 7 * DAY;
+        plan.voters = [Voter::Absent; 3];
+        plan.validators = true;
+        plan.pace = (2_000, 4_000);
+        Self { cheat, faults: vec![], ..plan }
     }
 }
 
@@ -158,7 +200,10 @@ fn bid(dice: &Dice, n: u64) -> PlannedBid {
     }
 }
 
-fn fault(dice: &Dice) -> Fault {
+fn fault(dice: &Dice, validators: bool) -> Fault {
+    let at_validator = validators && dice.chance(40);
+    let node = if at_validator { VALIDATORS[0] } else { "hoster" };
+    let actors: &[&'static str] = if at_validator { &AUDITORS } else { &ACTORS };
     match dice.between(0, 99) {
         0..=24 => Fault::Rpc {
             method: *dice.pick(&[
@@ -189,8 +234,8 @@ fn fault(dice: &Dice) -> Fault {
         50..=54 => Fault::Leap(dice.between(10, 120)),
         55..=61 => Fault::IpfsDown(dice.between(2_000, 60_000)),
         62..=65 => Fault::IpfsSlow(dice.between(100, 5_000)),
-        66..=80 => Fault::Bomb(*dice.pick(&ACTORS)),
-        81..=92 => Fault::Kill { commits: dice.between(1, 12), down_ms: dice.between(1_000, 60_000) },
+        66..=80 => Fault::Bomb { node, actor: actors[dice.between(0, actors.len() as u64 - 1) as usize] },
+        81..=92 => Fault::Kill { node, commits: dice.between(1, 12), down_ms: dice.between(1_000, 60_000) },
         _ => Fault::Stranger,
     }
 }

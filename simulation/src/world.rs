@@ -1,14 +1,19 @@
 //! One history from its plan to its end: time, blocks, weather, and after each step the invariants.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
+use scatter::adapters::sqlite::Sqlite;
+use scatter_actors::domain::audit::secrets::{Secrets, SLOT_SECONDS};
 use scatter_actors::domain::bid::Stage;
+use scatter_actors::domain::cids;
 use scatter_actors::domain::market::MarketCall;
-use scatter_actors::domain::units::{Address, BidId, FileHash, TxHash, Wei};
-use scatter_actors::ports::store::{self, Order};
+use scatter_actors::domain::registration::{compose, Host, Registration};
+use scatter_actors::domain::units::{Address, BidId, ChainTime, FileHash, TxHash, Wei};
+use scatter_actors::ports::store::{self, Batch, Order, Store};
+use scatter_actors::records::audit::{self, AuditSecrets};
 use scatter_actors::records::hosting::HostedBid;
 use scatter_actors::records::intent::IntentKey;
 use scatter_actors::records::meta::newest_block;
@@ -22,23 +27,27 @@ use tokio::time::Instant;
 use crate::dice::Dice;
 use crate::history::{History, Scribe};
 use crate::invariants;
-use crate::mortal::Wire;
-use crate::node::{Node, RuntimeClock, Surroundings};
+use crate::node::{Node, Role, RuntimeClock, Surroundings};
 use crate::people::{People, BIDDER, VOTERS};
-use crate::plan::{Plan, WEATHER_MS};
+use crate::plan::{Plan, VALIDATORS, WEATHER_MS};
+use crate::street::{Street, ENDPOINT};
 use crate::CHAIN;
 
 mod weather;
 
 /// The hoster's account. Blocks are filled in the order of accounts: what bidders do comes before what answers it.
 pub const HOSTER: Address = Address([0xf1; 20]);
+/// When the chain begins.
+const FIRST_DAY: ChainTime = ChainTime(1_700_000_000);
+/// Hours for which a validator has secrets: longer than any audited bid.
+const SECRETS: u32 = 1_000;
 /// Milliseconds between two steps.
 const STEP_MS: u64 = 2_000;
 /// Milliseconds after the weather within which every bid has come to its end: its fetch (a hold), its
 /// announcement, its settlement and its withdrawal, with what the supervisor and the backoffs add.
 const PATIENCE_MS: u64 = 3_600_000;
 
-/// A transaction that the hoster handed over.
+/// A transaction that a node handed over.
 #[derive(Debug, Clone)]
 pub struct Sent {
     /// Whether an attempt with its hash stood in the store at that moment.
@@ -64,6 +73,8 @@ pub struct Summary {
     pub declined: usize,
     /// Bids that came to nothing.
     pub failed: usize,
+    /// Votes of the validators' nodes.
+    pub votes: usize,
     /// Blocks of the chain.
     pub blocks: u64,
 }
@@ -80,7 +91,11 @@ pub struct World {
     pub people: People,
     /// The hoster.
     pub hoster: Node,
-    /// What the hoster handed over, by hash.
+    /// The validators, if they are nodes.
+    pub validators: Vec<Node>,
+    /// Votes whose evidence was found to verify.
+    pub verified: RefCell<BTreeSet<TxHash>>,
+    /// What the nodes handed over, by hash.
     pub sent: Rc<RefCell<BTreeMap<TxHash, Sent>>>,
     /// Pins on the hoster's IPFS node that are none of its own.
     pub foreign: Vec<cid::Cid>,
@@ -90,7 +105,6 @@ pub struct World {
     next_block: u64,
     /// No reorg goes below: chain time has leapt there.
     floor: u64,
-    revive_at: Option<u64>,
     outages: weather::Outages,
     checked: (usize, u64, u64),
 }
@@ -110,7 +124,9 @@ pub fn live(plan: Plan) -> Ended {
         if let Err(broken) = &verdict {
             history.tell("BROKEN", broken);
         }
-        world.hoster.kill().await;
+        for node in world.nodes_mut() {
+            node.kill().await;
+        }
         Ended { history: history.text(), verdict }
     })
 }
@@ -119,28 +135,39 @@ impl World {
     fn new(plan: Plan, history: &History) -> Self {
         let chain = Rc::new(FakeChain::with_market(CHAIN));
         let net = MemoryNet::default();
-        let wire = Rc::new(Wire { chain: Rc::clone(&chain), asking: Rc::new(Cell::new("nobody")) });
         let clock = Rc::new(RuntimeClock(Instant::now()));
-        let around = Surroundings { wire, net: net.clone(), clock, history: history.clone() };
+        let street = Rc::new(Street { door: RefCell::default(), cheat: plan.cheat });
+        let around = Surroundings {
+            chain: Rc::clone(&chain),
+            net: net.clone(),
+            street,
+            clock,
+            history: history.clone(),
+        };
         let mut people = People::new(&plan, &chain, history, MemoryIpfs::on("bidder", &net));
-        // Four registered accounts: two votes and a hoster must find enough of them.
-        let file = |n: u8| FileHash([n; 32]);
-        for (n, who) in VOTERS.iter().chain([&BIDDER]).enumerate() {
-            people.send(*who, MarketCall::Register(file(n as u8)));
+        let hoster = Node::new(Role::Hoster, "hoster", HOSTER, &around);
+        let mut validators = Vec::new();
+        if plan.validators {
+            for (name, account) in VALIDATORS.iter().zip(VOTERS) {
+                validators.push(Node::new(Role::Validator, name, account, &around));
+            }
         }
+        register(&mut people, &hoster, &validators);
         chain.mine();
-        let hoster = Node::new("hoster", HOSTER, &around);
         let sent: Rc<RefCell<BTreeMap<TxHash, Sent>>> = Rc::default();
-        let (handed, store, told) = (Rc::clone(&sent), Rc::clone(&hoster.store), history.clone());
+        let nodes = [&hoster].into_iter().chain(&validators);
+        let stores: Vec<Rc<Sqlite>> = nodes.map(|node| Rc::clone(&node.store)).collect();
+        let (handed, told) = (Rc::clone(&sent), history.clone());
         chain.watch(move |tx| {
-            let signed = attempts(&*store).unwrap();
-            let attempt = signed.iter().find(|attempt| attempt.tx == tx);
+            let signed = |store: &Rc<Sqlite>| attempts(&**store).unwrap();
+            let attempt = stores.iter().flat_map(signed).find(|attempt| attempt.tx == tx);
             told.tell("chain", format_args!("is handed {:.10}", tx.to_string()));
+            let durable = attempt.is_some();
             let intent = attempt.filter(|attempt| attempt.gives_up.is_none());
-            handed.borrow_mut().entry(tx).or_insert(Sent {
-                durable: attempt.is_some(),
-                intent: intent.and_then(|attempt| attempt.intent.clone()),
-            });
+            handed
+                .borrow_mut()
+                .entry(tx)
+                .or_insert(Sent { durable, intent: intent.and_then(|attempt| attempt.intent) });
         });
         let dice = Dice::new(plan.seed, "world");
         let outages = weather::Outages::new(plan.seed);
@@ -150,6 +177,8 @@ impl World {
             chain,
             people,
             hoster,
+            validators,
+            verified: RefCell::default(),
             sent,
             foreign: Vec::new(),
             dice,
@@ -157,7 +186,6 @@ impl World {
             broken: 0,
             next_block: 0,
             floor: 0,
-            revive_at: None,
             outages,
             checked: (0, 0, 0),
         }
@@ -165,7 +193,9 @@ impl World {
 
     async fn run(&mut self) -> Result<Summary, String> {
         self.outages.haunt(&self.chain, &self.history);
-        self.hoster.start();
+        for node in self.nodes_mut() {
+            node.start();
+        }
         let mut calm = false;
         loop {
             tokio::time::sleep(Duration::from_millis(STEP_MS)).await;
@@ -197,10 +227,19 @@ impl World {
         Ok(self.summary())
     }
 
-    /// What changes whenever anything does: lines of the history, blocks, and how far the listener has read.
+    /// What changes whenever anything does: lines of the history, blocks, and how far the listeners have read.
     fn moment(&self) -> (usize, u64, u64) {
-        let read = newest_block(&*self.hoster.store).unwrap().map_or(0, |block| block.number.0);
-        (self.history.len(), self.chain.height(), read)
+        let read = |node: &Node| newest_block(&*node.store).unwrap().map_or(0, |block| block.number.0);
+        (self.history.len(), self.chain.height(), self.nodes().map(read).sum())
+    }
+
+    /// All nodes.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        [&self.hoster].into_iter().chain(&self.validators)
+    }
+
+    fn nodes_mut(&mut self) -> impl Iterator<Item = &mut Node> {
+        [&mut self.hoster].into_iter().chain(&mut self.validators)
     }
 
     fn place_bids(&mut self, now: u64) {
@@ -241,7 +280,12 @@ impl World {
     /// Lets the days pass in which nothing happens: to the next end or close of a hosted bid, when nobody has
     /// anything to do before it.
     fn leap_if_nothing_waits(&mut self) {
-        if !self.hoster.is_up() || !self.people.are_quiet() || !self.chain.pool().is_empty() {
+        let up = self.nodes().all(Node::is_up);
+        if !up
+            || self.outages.are_on(self.history.now())
+            || !self.people.are_quiet()
+            || !self.chain.pool().is_empty()
+        {
             return;
         }
         let (market, now) = (self.chain.market_now(), self.chain.now());
@@ -249,17 +293,26 @@ impl World {
         if hosted.len() < market.bids.len() || self.placed > market.bids.len() {
             return;
         }
-        let mut next = None;
+        let mut moments = Vec::new();
         for bid in hosted.iter().filter(|bid| !bid.stage.is_over()) {
             let Stage::Hosting { end, close, .. } = bid.stage else { return };
-            let due = if now < end { end } else { close };
-            if due <= now {
-                return;
+            moments.push(if now < end { end } else { close });
+            for validator in &self.validators {
+                let Some(audit) = audit::of(&*validator.store, bid.bid).unwrap() else { return };
+                match audit.stage.wakes_at() {
+                    Some(at) => moments.push(at),
+                    None if audit.stage.is_over() => {}
+                    None => return,
+                }
             }
-            next = Some(next.map_or(due, |next: scatter_actors::domain::units::ChainTime| next.min(due)));
         }
-        if let Some(next) = next {
-            let seconds = next.since(now) + self.dice.between(0, 600);
+        if moments.iter().any(|at| *at <= now) {
+            return;
+        }
+        // The last slot of an audit may lie a few seconds before the end: nobody oversleeps it for hours.
+        let oversleep = if self.validators.is_empty() { 600 } else { 3 };
+        if let Some(next) = moments.iter().min() {
+            let seconds = next.since(now) + self.dice.between(0, oversleep);
             self.history.tell("chain", format_args!("nothing happens for {seconds} s"));
             self.chain.skip(seconds);
             self.floor = self.chain.height() + 1;
@@ -295,14 +348,29 @@ impl World {
         if credit > Wei::ZERO {
             left.push(format!("the hoster has a credit of {credit} wei"));
         }
-        let Some(life) = self.hoster.life.as_ref() else {
-            left.push("the hoster is down".to_owned());
-            return left.join("; ");
-        };
-        match life.wallet.ask(Wallet).await {
-            Ok(status) if status.pending.is_empty() && status.queued == 0 => {}
-            Ok(status) => left.push(format!("I3: the wallet waits: {status:?}")),
-            Err(_) => left.push("the wallet does not answer".to_owned()),
+        for root in self.hoster.ipfs.pinned() {
+            if !self.foreign.contains(&root) {
+                left.push(format!("{root} is still pinned"));
+            }
+        }
+        for node in self.nodes() {
+            let Some(life) = node.life.as_ref() else {
+                left.push(format!("{} is down", node.name));
+                continue;
+            };
+            match life.wallet.ask(Wallet).await {
+                Ok(status) if status.pending.is_empty() && status.queued == 0 => {}
+                Ok(status) => left.push(format!("I3: the wallet of {} waits: {status:?}", node.name)),
+                Err(_) => left.push(format!("the wallet of {} does not answer", node.name)),
+            }
+        }
+        for validator in &self.validators {
+            for audit in audit::all(&*validator.store, 100).unwrap() {
+                let hosted = hosted.iter().find(|bid| bid.bid == audit.bid);
+                if hosted.is_some_and(|bid| bid.stage.name() == "released") && !audit.stage.is_over() {
+                    left.push(format!("{} audits bid {}: {:?}", validator.name, audit.bid.id, audit.stage));
+                }
+            }
         }
         left.join("; ")
     }
@@ -314,7 +382,36 @@ impl World {
             paid: count("released"),
             declined: count("declined"),
             failed: count("failed") + count("lost"),
+            votes: self.verified.borrow().len(),
             blocks: self.chain.height(),
         }
+    }
+}
+
+/// Registers everybody, before the first bid: two votes and a hoster must find enough of them. Validators
+/// anchor their secrets, the hoster says where it is found.
+fn register(people: &mut People, hoster: &Node, validators: &[Node]) {
+    let file = |n: u8| FileHash([n; 32]);
+    for (n, who) in VOTERS.iter().chain([&BIDDER]).enumerate().skip(validators.len()) {
+        people.send(*who, MarketCall::Register(file(n as u8)));
+    }
+    for node in [hoster].into_iter().chain(validators) {
+        if validators.is_empty() {
+            break;
+        }
+        let mut host = Host::default();
+        match node.role {
+            Role::Hoster => host.endpoint = Some(ENDPOINT.to_owned()),
+            Role::Validator => {
+                let secrets = Secrets::with([node.account.0[0]; 32], FIRST_DAY, SECRETS, SLOT_SECONDS);
+                host.audit = Some(secrets.anchor());
+                let mut batch = Batch::new();
+                batch.put(&AuditSecrets { secrets });
+                node.store.commit(batch).unwrap();
+            }
+        }
+        let registration = Registration { address: node.account, alias: String::new(), host };
+        let cid = node.ipfs.hold(cids::RAW, &compose(&registration));
+        people.send(node.account, MarketCall::Register(cids::file_hash(&cid).unwrap()));
     }
 }

@@ -156,6 +156,11 @@ impl Chain {
         }
     }
 
+    /// Seconds from block to block, rounded up.
+    pub fn block_seconds(&self) -> u64 {
+        milliseconds(self.block_time).div_ceil(1_000)
+    }
+
     /// The adapter's part.
     pub fn contracts(&self) -> ethereum::Config {
         ethereum::Config {

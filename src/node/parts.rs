@@ -27,8 +27,6 @@ use crate::exit::{told, Code, Fault};
 use crate::http::status::{self, Access, ChainNeeds, Gauge, Needs, StatusServer, StatusState};
 use crate::http::{self, control, metrics, Door};
 
-/// Seconds from block to block where fetches are planned: mainnet's, as slow as the common chains get.
-const BLOCK_TIME: u64 = 12;
 /// A head that has not changed for so many milliseconds is not fresh.
 const MAX_HEAD_AGE_MS: u64 = 180_000;
 
@@ -126,7 +124,7 @@ impl Parts {
         let config = bid_filter::Config {
             policy: hoster.policy.clone(),
             confirmations: self.config.chain.as_ref().map_or(0, |chain| chain.confirmations),
-            block_time: BLOCK_TIME,
+            block_time: self.config.chain.as_ref().map_or(0, crate::config::Chain::block_seconds),
             me,
         };
         let ports = bid_filter::Ports {

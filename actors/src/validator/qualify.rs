@@ -12,7 +12,7 @@ use crate::domain::cids;
 use crate::domain::dag;
 use crate::domain::market::{BidKey, BidTerms};
 use crate::domain::registration::{self, Registration};
-use crate::domain::units::{Address, ChainTime, FileHash};
+use crate::domain::units::{Address, FileHash};
 use crate::ports::chain;
 use crate::ports::ipfs::{self, Reach};
 use crate::ports::store::{self, Batch};
@@ -124,10 +124,11 @@ async fn qualify(config: &Config, ports: &Ports, known: &Audit) -> Result<Result
         return Ok(Err(Skip::NoAnchor));
     }
     let plan = Plan::new(announced.at, terms.duration);
-    let moments: Vec<ChainTime> = (0..plan.slots).map(|slot| plan.secret_moment(slot)).collect();
-    let Some(secrets) = secrets.at(&moments) else { return Ok(Err(Skip::NoSecrets)) };
-    let slots = (0..plan.slots).zip(secrets);
-    let slots = slots.map(|(n, secret)| Slot::new(n, secret, plan.due(known.bid, n, secret))).collect();
+    let slot = |n| {
+        let secret = secrets.at(plan.secret_moment(n))?;
+        Some(Slot::new(n, secret, plan.due(known.bid, n, secret)))
+    };
+    let Some(slots) = (0..plan.slots).map(slot).collect() else { return Ok(Err(Skip::NoSecrets)) };
     let own = Registered { bid: known.bid, who: me, file, block: hex::encode(block) };
     Ok(Ok(Qualified { terms, plan, slots, own }))
 }

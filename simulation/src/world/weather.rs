@@ -35,6 +35,11 @@ impl Outages {
         Self { rpc: Rc::default(), dice: Rc::new(Dice::new(seed, "outages")), ipfs_until: 0 }
     }
 
+    /// Whether anything is down just now.
+    pub(super) fn are_on(&self, now: u64) -> bool {
+        self.ipfs_until > 0 || self.rpc.borrow().iter().any(|outage| outage.until > now)
+    }
+
     /// Lets the provider fail by these outages.
     pub(super) fn haunt(&self, chain: &FakeChain, history: &History) {
         let (rpc, dice, history) = (Rc::clone(&self.rpc), Rc::clone(&self.dice), history.clone());
@@ -63,12 +68,13 @@ impl World {
             self.hoster.ipfs.set_broken(false);
             self.history.tell("ipfs", "is back");
         }
-        if self.hoster.life.as_ref().is_some_and(|life| life.fuse.is_blown()) {
-            self.hoster.kill().await;
-        }
-        if self.hoster.life.is_none() && self.revive_at.is_none_or(|at| at <= now) {
-            self.revive_at = None;
-            self.hoster.start();
+        for node in self.nodes_mut() {
+            if node.life.as_ref().is_some_and(|life| life.fuse.is_blown()) {
+                node.kill().await;
+            }
+            if node.life.is_none() && node.down_until <= now {
+                node.start();
+            }
         }
     }
 
@@ -79,6 +85,7 @@ impl World {
         self.hoster.ipfs.set_broken(false);
         self.hoster.ipfs.set_hop(GOOD_HOP_MS);
         self.outages.ipfs_until = 0;
+        self.outages.rpc.borrow_mut().clear();
         self.chain.set_base_fee(1_000_000_000);
     }
 
@@ -97,12 +104,13 @@ impl World {
                 self.hoster.ipfs.set_broken(true);
             }
             Fault::IpfsSlow(ms) => self.hoster.ipfs.set_hop(ms),
-            Fault::Bomb(actor) => self.bomb(actor),
-            Fault::Kill { commits, down_ms } => {
-                if let Some(life) = self.hoster.life.as_ref().filter(|life| !life.fuse.is_blown()) {
-                    life.fuse.burn_after(commits);
-                    self.revive_at = Some(now + down_ms);
-                }
+            Fault::Bomb { node, actor } => self.bomb(node, actor),
+            Fault::Kill { node, commits, down_ms } => {
+                let Some(node) = self.nodes_mut().find(|known| known.name == node && known.is_up()) else {
+                    return;
+                };
+                node.down_until = now + down_ms;
+                node.life.iter().for_each(|life| life.fuse.burn_after(commits));
             }
             Fault::Stranger => self.ask_as_a_stranger(now),
         }
@@ -130,8 +138,9 @@ impl World {
         }
     }
 
-    fn bomb(&self, actor: &'static str) {
-        let Some(life) = self.hoster.life.as_ref() else { return };
+    fn bomb(&self, node: &str, actor: &str) {
+        let node = self.nodes().find(|known| known.name == node);
+        let Some(life) = node.and_then(|node| node.life.as_ref()) else { return };
         let part = &life.parts[actor];
         if part.bomb.tell(crate::bomb::Bomb) {
             part.bombed.set(part.bombed.get() + 1);

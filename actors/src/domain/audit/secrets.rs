@@ -17,11 +17,17 @@ pub const SLOT_SECONDS: u64 = 3_600;
 /// Hashes that a check does at most.
 const MOST: u64 = 1 << 20;
 
+/// Links between two that are kept.
+const STRIDE: u32 = 512;
+
 /// A chain of secrets.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Secrets {
-    /// The beginning, from which all others follow. Never leaves the store.
-    s0: Digest,
+    /// Every 512th link from the first on, which no other follows from: so no secret is far. They never leave
+    /// the store.
+    marks: Vec<Digest>,
+    /// The end of the chain.
+    anchor: Digest,
     /// How many secrets there are.
     length: u32,
     /// The number of the first secret's slot: its beginning in seconds since 1970, divided by their length.
@@ -61,37 +67,27 @@ impl Secrets {
     /// The same with a length and slots of one's own.
     pub fn with(random: [u8; 32], now: ChainTime, length: u32, slot_seconds: u64) -> Self {
         let slot_seconds = slot_seconds.max(1);
-        Self { s0: Digest(random), length, first_slot: now.0 / slot_seconds, slot_seconds }
+        let mut marks = vec![Digest(random)];
+        let mut link = Digest(random);
+        for _ in 0..length / STRIDE {
+            link = hash(STRIDE.into(), link);
+            marks.push(link);
+        }
+        let anchor = hash((length % STRIDE).into(), link);
+        Self { marks, anchor, length, first_slot: now.0 / slot_seconds, slot_seconds }
     }
 
     /// What is published before the first use.
     pub fn anchor(&self) -> Anchor {
-        Anchor {
-            anchor: hash(u64::from(self.length), self.s0),
-            first_slot: self.first_slot,
-            slot_seconds: self.slot_seconds,
-        }
+        Anchor { anchor: self.anchor, first_slot: self.first_slot, slot_seconds: self.slot_seconds }
     }
 
-    /// The secrets of these moments; `None` if one lies before the chain's beginning or behind its end.
-    pub fn at(&self, moments: &[ChainTime]) -> Option<Vec<Digest>> {
-        let indices = moments
-            .iter()
-            .map(|moment| index(self.first_slot, self.slot_seconds, *moment))
-            .collect::<Option<Vec<u64>>>()?;
-        let highest = *indices.iter().max()?;
-        // One pass down the chain, from the youngest secret wanted to the oldest.
-        let above = u64::from(self.length).checked_sub(1 + highest)?;
-        let mut link = (highest, hash(above, self.s0));
-        let mut found = vec![Digest::default(); indices.len()];
-        let mut order: Vec<usize> = (0..indices.len()).collect();
-        order.sort_by_key(|n| std::cmp::Reverse(indices.get(*n).copied()));
-        for n in order {
-            let index = *indices.get(n)?;
-            link = (index, hash(link.0 - index, link.1));
-            *found.get_mut(n)? = link.1;
-        }
-        Some(found)
+    /// The secret of a moment; `None` if that lies before the chain's beginning or behind its end.
+    pub fn at(&self, moment: ChainTime) -> Option<Digest> {
+        let index = index(self.first_slot, self.slot_seconds, moment)?;
+        let link = u64::from(self.length).checked_sub(1 + index)?;
+        let mark = self.marks.get(usize::try_from(link / u64::from(STRIDE)).ok()?)?;
+        Some(hash(link % u64::from(STRIDE), *mark))
     }
 }
 
@@ -125,35 +121,30 @@ mod tests {
 
     #[test]
     fn every_secret_hashes_to_the_anchor_and_only_in_its_own_slot() {
-        let chain = chain();
+        let chain = Secrets::with([7; 32], ChainTime(1_000_000), 1_500, 600);
         let first = 1_000_000 / 600 * 600;
-        let moments: Vec<ChainTime> =
-            [0, 599, 600, 42 * 600 + 1, 99 * 600].map(|t| ChainTime(first + t)).to_vec();
-        let secrets = chain.at(&moments).unwrap();
-        assert_eq!(secrets[0], secrets[1]);
-        for (moment, secret) in moments.iter().zip(&secrets) {
-            assert!(chain.anchor().reveals(*moment, *secret));
-            assert!(!chain.anchor().reveals(moment.plus(600), *secret));
+        let at = |t| chain.at(ChainTime(first + t)).unwrap();
+        assert_eq!(at(0), at(599));
+        assert_eq!(at(1_499 * 600), Digest([7; 32]));
+        for moment in [0, 599, 600, 42 * 600 + 1, 987 * 600, 988 * 600, 1_499 * 600] {
+            let secret = at(moment);
+            assert!(chain.anchor().reveals(ChainTime(first + moment), secret), "{moment}");
+            assert!(!chain.anchor().reveals(ChainTime(first + moment + 600), secret));
         }
-        let mut reversed = moments.clone();
-        reversed.reverse();
-        let mut again = chain.at(&reversed).unwrap();
-        again.reverse();
-        assert_eq!(again, secrets);
     }
 
     #[test]
     fn a_moment_outside_of_the_chain_has_no_secret() {
         let first = ChainTime(1_000_000 / 600 * 600);
-        assert_eq!(chain().at(&[first.minus(1)]), None);
-        assert!(chain().at(&[first.plus(100 * 600 - 1)]).is_some());
-        assert_eq!(chain().at(&[first.plus(100 * 600)]), None);
+        assert_eq!(chain().at(first.minus(1)), None);
+        assert!(chain().at(first.plus(100 * 600 - 1)).is_some());
+        assert_eq!(chain().at(first.plus(100 * 600)), None);
     }
 
     #[test]
     fn a_secret_given_away_tells_older_ones_and_no_younger_one() {
         let first = ChainTime(1_000_000);
-        let [older, younger] = [0, 600].map(|t| chain().at(&[first.plus(t)]).unwrap()[0]);
+        let [older, younger] = [0, 600].map(|t| chain().at(first.plus(t)).unwrap());
         assert_eq!(keccak(&[&younger.0]), older);
         assert_ne!(keccak(&[&older.0]), younger);
     }

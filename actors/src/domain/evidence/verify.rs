@@ -7,7 +7,7 @@ use cid::Cid;
 use serde_json::Value;
 
 use super::car::Car;
-use super::{canonical, Evidence, Signed, SCHEMA};
+use super::{canonical, Evidence, Signed, MOST_INNER, SCHEMA};
 use crate::domain::audit::draw::{draw, needed};
 use crate::domain::audit::schedule::Plan;
 use crate::domain::audit::secrets::Anchor;
@@ -227,6 +227,10 @@ impl<'a> Checked<'a> {
             }
             _ => None,
         };
+        // So many nodes are never read of content that small.
+        if !evidence.nodes_kept && caps.bytes <= MOST_INNER {
+            return Err(Doubt::Car("it could have kept the content's inner nodes".into()));
+        }
         let plan = Plan::new(evidence.pinned_at, evidence.terms.duration);
         Ok(Self { evidence, plan, anchor, endpoints, car, index })
     }
@@ -288,6 +292,10 @@ impl<'a> Checked<'a> {
             file == Some(self.evidence.terms.file)
                 || self.index.as_ref().is_none_or(|index| index.contains(cid))
         };
+        if let Some((first, rest)) = attempt.asked.split_first() {
+            let probed = first.purpose == Purpose::Probe;
+            ensure(probed && (first.answer.is_right() || rest.is_empty()), "the probe did not come first")?;
+        }
         for asked in &attempt.asked {
             let fits = match asked.purpose {
                 Purpose::Probe => asked.cid == dag::probe(),
@@ -373,6 +381,3 @@ impl<'a> Checked<'a> {
 }
 
 type Ensure<'a> = &'a dyn Fn(bool, &'static str) -> Result<(), Doubt>;
-
-#[cfg(test)]
-mod tests;

@@ -9,7 +9,7 @@ use sha3::{Digest as _, Keccak256};
 
 use super::super::*;
 use crate::chain_listener::{self, ChainListener};
-use crate::domain::audit::secrets::Anchor;
+use crate::domain::audit::secrets::{Anchor, Secrets};
 use crate::domain::audit::slot::Outcome as SlotOutcome;
 use crate::domain::cids;
 use crate::domain::dag;
@@ -22,7 +22,7 @@ use crate::ports::Answer;
 use crate::records::audit::AuditSecrets;
 use crate::supervisor::Drain;
 use crate::testkit::chain::{FakeChain, FakeKeys, Tx, CALL_GAS};
-use crate::testkit::{MemoryDisk, MemoryIpfs, MemoryStore, SeededRandomness};
+use crate::testkit::{MemoryDisk, MemoryIpfs, MemoryStore};
 use crate::wallet_signer::{self, WalletSigner};
 
 pub(super) const BIDDER: Address = Address([0xb1; 20]);
@@ -122,6 +122,8 @@ impl HosterProbe for Hosters {
     }
 }
 
+type Actors = (Addr<ChainListener>, Addr<WalletSigner>, Addr<Validator>);
+
 pub(super) struct World {
     pub(super) chain: Rc<FakeChain>,
     pub(super) store: RefCell<Rc<MemoryStore>>,
@@ -131,7 +133,7 @@ pub(super) struct World {
     pub(super) config: Config,
     clock: Rc<RuntimeClock>,
     nonces: RefCell<BTreeMap<Address, u64>>,
-    actors: RefCell<Option<(Addr<ChainListener>, Addr<WalletSigner>, Addr<Validator>)>>,
+    actors: RefCell<Option<Actors>>,
 }
 
 pub(super) fn endpoint(of: Address) -> String {
@@ -162,7 +164,11 @@ impl World {
     pub(super) fn with_everybody_registered() -> Self {
         let world = Self::new();
         let store = world.store.borrow().clone();
-        let secrets = AuditSecrets::ensure(&*store, &SeededRandomness::new(1), world.chain.now()).unwrap();
+        // A short chain: 65,536 links are slow to hash without optimisation.
+        let secrets = Secrets::with([1; 32], world.chain.now(), 1_000, 3_600);
+        let mut batch = Batch::new();
+        batch.put(&AuditSecrets { secrets: secrets.clone() });
+        store.commit(batch).unwrap();
         world.register(ME, None, Some(secrets.anchor()));
         world.register(HOSTER, Some(endpoint(HOSTER)), None);
         world.register(NEIGHBOUR, Some(endpoint(NEIGHBOUR)), None);
@@ -230,6 +236,15 @@ impl World {
         links.iter().map(|cid| cids::file_hash(cid).unwrap()).collect()
     }
 
+    /// All blocks without links.
+    pub(super) fn leaves(&self) -> BTreeSet<FileHash> {
+        let blocks = self.hosters.blocks.borrow();
+        let is_leaf = |(hash, bytes): &(&FileHash, &Vec<u8>)| {
+            bytes.len() <= 64 && dag::root_of(**hash, bytes).codec() == cids::RAW
+        };
+        blocks.iter().filter(is_leaf).map(|(hash, _)| *hash).collect()
+    }
+
     /// Starts listener, wallet and validator on what the store holds.
     pub(super) fn start(&self) {
         let store: Rc<dyn Store> = self.store.borrow().clone();
@@ -250,14 +265,14 @@ impl World {
 
         let ports =
             wallet_signer::Ports { chain: chain.clone(), keys, store: store.clone(), clock: clock.clone() };
-        let config = wallet_signer::Config { confirmations: 2, poll_ms: 1_000, ..Default::default() };
+        let config = wallet_signer::Config { confirmations: 2, poll_ms: 70_000, ..Default::default() };
         let wallet = WalletSigner::new(config, ports, Guard::none()).start();
         submit.point(&wallet);
 
         let config = chain_listener::Config {
             chain_id: CHAIN,
             confirmations: 2,
-            poll_ms: 1_000,
+            poll_ms: 15_000,
             finality_depth: 2,
             ..Default::default()
         };
@@ -318,7 +333,17 @@ impl World {
         let views = self.views().await;
         let moments = views.iter().filter_map(|view| view.stage.wakes_at());
         self.leap(moments.min().unwrap_or_default());
-        self.pass(400).await;
+        self.pass(150).await;
+    }
+
+    /// The same for a node that may die in the middle.
+    pub(super) async fn turn_blindly(&self) {
+        let validator = self.actors.borrow().as_ref().unwrap().2.clone();
+        let views = validator.send(Audits { limit: 100 }).await;
+        let views = views.ok().and_then(Result::ok).unwrap_or_default();
+        let moments = views.iter().filter_map(|view| view.stage.wakes_at());
+        self.leap(moments.min().unwrap_or_default());
+        self.pass(150).await;
     }
 
     /// Turns until the audit is where it stays.
