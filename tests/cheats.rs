@@ -16,6 +16,7 @@ use cid::Cid;
 use liar::{Liar, Lie};
 use scatter::adapters::ethereum::signing::recover;
 use scatter::cli::devnet::{Audience, Drive, Market, Offer, Options, Placed, Report, Story};
+use scatter::exit::Fault;
 use scatter_actors::domain::audit::vote::Verdict;
 use scatter_actors::domain::dag;
 use scatter_actors::domain::evidence::verify::verify;
@@ -59,14 +60,20 @@ impl Street {
     async fn cheat(&mut self, size: u64, lie: impl FnOnce(&[Cid]) -> Lie) -> Report {
         let mut drive = Drive::default();
         let placed = self.market.place(&Offer::of(ByteSize(size))).await.unwrap();
-        let is_pinned = |state: &scatter_actors::domain::market::BidState| state.pinned_at.is_some();
-        self.market.carry_until(placed.id, &mut drive, &is_pinned).await.unwrap();
+        let is_pinned = |event: &MarketEvent| matches!(event, MarketEvent::Pinned { .. });
+        let hosted = self.market.carry_until(placed.id, &mut drive, &is_pinned).await;
+        self.went_well(hosted);
         self.liar.begin(lie(&self.leaves(&placed)));
-        if let Err(fault) = self.market.carry(placed.id, &mut drive).await {
+        let carried = self.market.carry(placed.id, &mut drive).await;
+        self.went_well(carried);
+        Report::of(&mut self.market, placed, &self.before).await.unwrap()
+    }
+
+    fn went_well(&self, result: Result<(), Fault>) {
+        if let Err(fault) = result {
             let story = std::fs::read_to_string(self.out.path().join("report/logs/story.log"));
             panic!("{fault}\n{}", story.unwrap_or_default());
         }
-        Report::of(&mut self.market, placed, &self.before).await.unwrap()
     }
 
     fn leaves(&self, placed: &Placed) -> Vec<Cid> {

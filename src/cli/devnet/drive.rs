@@ -7,7 +7,7 @@ use std::time::Duration;
 use scatter_actors::domain::audit::life::Stage as AuditStage;
 use scatter_actors::domain::audit::schedule::Plan;
 use scatter_actors::domain::audit::slot::Slot;
-use scatter_actors::domain::market::{BidState, Version};
+use scatter_actors::domain::market::{BidState, MarketEvent, Version};
 use scatter_actors::domain::units::{BidId, ChainTime};
 use scatter_actors::ports::chain::{self, Chain};
 use scatter_actors::records::hosting::HostedBid;
@@ -55,8 +55,8 @@ impl Drive {
 enum Goal<'a> {
     /// Until everything is over.
     End,
-    /// Until the chain shows that.
-    State(&'a dyn Fn(&BidState) -> bool),
+    /// Until that has happened on chain.
+    Event(&'a dyn Fn(&MarketEvent) -> bool),
 }
 
 impl Market {
@@ -68,7 +68,7 @@ impl Market {
         self.drive(bid, drive, Goal::End).await
     }
 
-    /// Carries a bid until its state on chain is as wanted.
+    /// Carries a bid until that has happened on chain.
     ///
     /// # Errors
     /// As [`Market::carry`].
@@ -76,9 +76,9 @@ impl Market {
         &mut self,
         bid: BidId,
         drive: &mut Drive,
-        is_there: &dyn Fn(&BidState) -> bool,
+        happened: &dyn Fn(&MarketEvent) -> bool,
     ) -> Result<(), Fault> {
-        self.drive(bid, drive, Goal::State(is_there)).await
+        self.drive(bid, drive, Goal::Event(happened)).await
     }
 
     async fn drive(&mut self, bid: BidId, drive: &mut Drive, goal: Goal<'_>) -> Result<(), Fault> {
@@ -99,14 +99,16 @@ impl Market {
 
     /// Looks around once, and moves the clock or waits a moment; tells whether the goal is reached.
     async fn step(&mut self, bid: BidId, drive: &mut Drive, goal: Goal<'_>) -> Result<bool, Fault> {
-        let state = self.state(bid).await?;
+        self.tell_news().await?;
         match goal {
-            Goal::State(is_there) if is_there(&state) => return Ok(true),
+            Goal::Event(happened) if self.has_happened(happened) => return Ok(true),
             // Nothing says on a legacy market that it settled: there the hoster's patience tells.
-            Goal::End if state.outcome.is_some() || self.is_legacy().await? => self.withdraw_all().await?,
+            Goal::End if self.state(bid).await?.outcome.is_some() || self.is_legacy().await? => {
+                self.withdraw_all().await?;
+            }
             _ => {}
         }
-        let standings = self.standings(bid, &state, drive).await?;
+        let standings = self.standings(bid, drive).await?;
         let rest = standings.iter().all(|(_, standing)| *standing == Standing::Rests);
         if matches!(goal, Goal::End) && rest && self.is_hosting_over(bid)? && self.nothing_is_owed().await? {
             return Ok(true);
@@ -138,6 +140,10 @@ impl Market {
         Ok(!dead.is_empty())
     }
 
+    fn has_happened(&self, what: &dyn Fn(&MarketEvent) -> bool) -> bool {
+        self.journal.entries().iter().any(|entry| what(&entry.event))
+    }
+
     async fn is_legacy(&self) -> Result<bool, Fault> {
         let found = self.chain.market().await.map_err(unreachable)?;
         Ok(found.is_some_and(|(_, rules)| rules.version == Version::Legacy))
@@ -154,7 +160,6 @@ impl Market {
 
     /// Moves the clock if everybody waits for it, else waits a moment.
     async fn advance(&mut self, standings: Vec<(String, Standing)>, drive: &mut Drive) -> Result<(), Fault> {
-        self.tell_news().await?;
         let found = standing::next(&standings);
         let now = format!("{found:?} {}", self.journal.entries().len());
         if now != drive.last {
@@ -190,17 +195,16 @@ impl Market {
     }
 
     /// What everybody waits for.
-    async fn standings(
-        &mut self,
-        bid: BidId,
-        state: &BidState,
-        drive: &mut Drive,
-    ) -> Result<Vec<(String, Standing)>, Fault> {
+    async fn standings(&mut self, bid: BidId, drive: &mut Drive) -> Result<Vec<(String, Standing)>, Fault> {
         self.anvil.still_runs()?;
         for node in self.nodes_mut() {
             node.still_runs()?;
         }
         let is_legacy = self.is_legacy().await?;
+        // A legacy market's views do not tell of it.
+        let is_pinned = self.has_happened(
+            &|event| matches!(event, MarketEvent::Pinned { bid: pinned, .. } if *pinned == bid),
+        );
         let now = self.anvil.head().await?.time;
         let mut standings = Vec::new();
         for node in self.nodes() {
@@ -221,7 +225,7 @@ impl Market {
                     let turn = audit.plan.filter(|_| is_legacy);
                     let turn = turn.map(|plan| LegacyTurn::of(plan, bid, node.address()));
                     let standing = match &audit.stage {
-                        Some(stage) => standing::of_audit(stage, state.pinned_at.is_some(), turn, now),
+                        Some(stage) => standing::of_audit(stage, is_pinned, turn, now),
                         None => Standing::Busy("looking at the bid".into()),
                     };
                     standings.push((node.name().to_owned(), standing));
