@@ -122,8 +122,7 @@ impl HosterProbe for Hosters {
     }
 }
 
-/// The actors of one life.
-type Cast = (Addr<ChainListener>, Addr<WalletSigner>, Addr<Validator>);
+type Actors = (Addr<ChainListener>, Addr<WalletSigner>, Addr<Validator>);
 
 pub(super) struct World {
     pub(super) chain: Rc<FakeChain>,
@@ -134,7 +133,7 @@ pub(super) struct World {
     pub(super) config: Config,
     clock: Rc<RuntimeClock>,
     nonces: RefCell<BTreeMap<Address, u64>>,
-    actors: RefCell<Option<Cast>>,
+    actors: RefCell<Option<Actors>>,
 }
 
 pub(super) fn endpoint(of: Address) -> String {
