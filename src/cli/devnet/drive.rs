@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use scatter_actors::domain::audit::life::Stage as AuditStage;
+use scatter_actors::domain::audit::schedule::Plan;
 use scatter_actors::domain::audit::slot::Slot;
 use scatter_actors::domain::market::{BidState, Version};
 use scatter_actors::domain::units::{BidId, ChainTime};
@@ -16,7 +17,7 @@ use serde_json::Value;
 
 use super::market::Market;
 use super::node::{Node, Role};
-use super::standing::{self, Standing};
+use super::standing::{self, LegacyTurn, Standing};
 use crate::cli::output::span;
 use crate::exit::{told, Code, Fault};
 
@@ -217,8 +218,10 @@ impl Market {
                 }
                 Role::Validator => {
                     let audit = Audit::of(node, bid)?;
+                    let turn = audit.plan.filter(|_| is_legacy);
+                    let turn = turn.map(|plan| LegacyTurn::of(plan, bid, node.address()));
                     let standing = match &audit.stage {
-                        Some(stage) => standing::of_audit(stage, state.pinned_at.is_some(), now),
+                        Some(stage) => standing::of_audit(stage, state.pinned_at.is_some(), turn, now),
                         None => Standing::Busy("looking at the bid".into()),
                     };
                     standings.push((node.name().to_owned(), standing));
@@ -312,6 +315,8 @@ impl Market {
 pub struct Audit {
     /// How far it has come.
     pub stage: Option<AuditStage>,
+    /// Its plan, once it is clear that there is one.
+    pub plan: Option<Plan>,
     /// Its slots.
     pub slots: Vec<Slot>,
 }
@@ -325,10 +330,11 @@ impl Audit {
         // The table holds audits, their slots and files that they relied on, one behind the other.
         let rows = items(node, "/api/v1/audits?limit=1000")?;
         let ours = |row: &&Value| row["bid"]["id"].as_u64() == Some(bid.0);
-        let stage = rows.iter().filter(ours).find(|row| !row["stage"].is_null());
-        let stage = stage.map(|row| read(node, &row["stage"])).transpose()?;
+        let audit = rows.iter().filter(ours).find(|row| !row["stage"].is_null());
+        let stage = audit.map(|row| read(node, &row["stage"])).transpose()?;
+        let plan = audit.map(|row| read(node, &row["plan"])).transpose()?.flatten();
         let slots = rows.iter().filter(ours).filter(|row| row["slot"].is_object());
-        Ok(Self { stage, slots: slots.map(|row| read(node, &row["slot"])).collect::<Result<_, _>>()? })
+        Ok(Self { stage, plan, slots: slots.map(|row| read(node, &row["slot"])).collect::<Result<_, _>>()? })
     }
 }
 

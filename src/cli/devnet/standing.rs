@@ -4,8 +4,10 @@
 //! have met. So it moves only when everybody waits for a later moment, and then to the earliest of them.
 
 use scatter_actors::domain::audit::life::{Payout, Stage as AuditStage};
+use scatter_actors::domain::audit::schedule::Plan;
+use scatter_actors::domain::audit::vote::payout_turn;
 use scatter_actors::domain::bid::{Stage as BidStage, LEGACY_PATIENCE};
-use scatter_actors::domain::units::ChainTime;
+use scatter_actors::domain::units::{Address, BidId, ChainTime};
 
 /// What somebody waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,8 +59,24 @@ pub fn of_hosting(stage: &BidStage, is_legacy: bool, now: ChainTime) -> Standing
     }
 }
 
+/// On a legacy market a vote behind the end pays out, so nobody votes between a deadline and the validator's turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LegacyTurn {
+    /// Votes go out before.
+    pub deadline: ChainTime,
+    /// The validator's turn to trigger the payout.
+    pub turn: ChainTime,
+}
+
+impl LegacyTurn {
+    /// That of a validator.
+    pub fn of(plan: Plan, bid: BidId, validator: Address) -> Self {
+        Self { deadline: plan.end.minus(plan.tail / 8), turn: payout_turn(plan, bid, validator) }
+    }
+}
+
 /// What a validator waits for. `is_pinned`: whether the chain has the hoster's announcement.
-pub fn of_audit(stage: &AuditStage, is_pinned: bool, now: ChainTime) -> Standing {
+pub fn of_audit(stage: &AuditStage, is_pinned: bool, legacy: Option<LegacyTurn>, now: ChainTime) -> Standing {
     match stage {
         AuditStage::Placed if is_pinned => Standing::Busy("learning of the announcement".into()),
         AuditStage::Placed | AuditStage::Abstained { .. } | AuditStage::Skipped { .. } => Standing::Rests,
@@ -68,6 +86,12 @@ pub fn of_audit(stage: &AuditStage, is_pinned: bool, now: ChainTime) -> Standing
         AuditStage::Contained { slot, recheck_at } => {
             until(now, *recheck_at, None, &format!("asking again in slot {}", slot + 1))
         }
+        AuditStage::Decided { vote_at, .. } if now >= *vote_at => match legacy {
+            Some(LegacyTurn { deadline, turn }) if now >= deadline => {
+                until(now, turn, None, "the payout's turn")
+            }
+            _ => Standing::Busy("the vote".into()),
+        },
         AuditStage::Decided { vote_at, .. } => until(now, *vote_at, None, "the vote"),
         AuditStage::Voting { .. } => Standing::Busy("voting".into()),
         AuditStage::Voted { payout: Payout::Waiting { look_at }, .. } => {
@@ -142,14 +166,14 @@ mod tests {
 
     #[test]
     fn a_validator_that_has_not_heard_of_an_announcement_is_busy() {
-        assert_eq!(of_audit(&AuditStage::Placed, false, ChainTime(0)), Standing::Rests);
-        assert!(matches!(of_audit(&AuditStage::Placed, true, ChainTime(0)), Standing::Busy(_)));
+        assert_eq!(of_audit(&AuditStage::Placed, false, None, ChainTime(0)), Standing::Rests);
+        assert!(matches!(of_audit(&AuditStage::Placed, true, None, ChainTime(0)), Standing::Busy(_)));
     }
 
     #[test]
     fn a_moment_that_has_come_keeps_its_owner_busy() {
         let stage = AuditStage::Watching { slot: 2, due: ChainTime(10) };
-        assert!(matches!(of_audit(&stage, true, ChainTime(9)), Standing::Waits(_)));
-        assert!(matches!(of_audit(&stage, true, ChainTime(10)), Standing::Busy(_)));
+        assert!(matches!(of_audit(&stage, true, None, ChainTime(9)), Standing::Waits(_)));
+        assert!(matches!(of_audit(&stage, true, None, ChainTime(10)), Standing::Busy(_)));
     }
 }
