@@ -3,7 +3,6 @@
 //! What is asked after the death, or answered after it, stays unanswered for ever, as it does for a dead
 //! process; actors that still hold these ports until they are dropped can do no harm.
 
-use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -60,84 +59,60 @@ impl<P> Mortal<P> {
     }
 }
 
-/// The chain, and whose question it answers just now, for its troubles to know.
-pub struct Wire {
-    /// The chain that all nodes share.
-    pub chain: Rc<FakeChain>,
-    /// Who asks.
-    pub asking: Rc<Cell<&'static str>>,
-}
-
-impl Mortal<Wire> {
-    fn ask<'a, T: 'a>(&'a self, answer: Answer<'a, T, chain::Error>) -> Answer<'a, T, chain::Error> {
-        self.alive(
-            async move {
-                // The chain draws its trouble at the first poll, which follows at once.
-                self.inner.asking.set(self.node);
-                answer.await
-            }
-            .boxed_local(),
-        )
-    }
-    fn chain(&self) -> &FakeChain {
-        &self.inner.chain
-    }
-}
-
-impl Chain for Mortal<Wire> {
+impl Chain for Mortal<FakeChain> {
     fn chain_id(&self) -> Answer<'_, u64, chain::Error> {
-        self.ask(self.chain().chain_id())
+        self.alive(self.inner.chain_id())
     }
     fn market(&self) -> Answer<'_, Option<(Address, MarketRules)>, chain::Error> {
-        self.ask(self.chain().market())
+        self.alive(self.inner.market())
     }
     fn head(&self) -> Answer<'_, Header, chain::Error> {
-        self.ask(self.chain().head())
+        self.alive(self.inner.head())
     }
     fn finalized(&self) -> Answer<'_, Option<Header>, chain::Error> {
-        self.ask(self.chain().finalized())
+        self.alive(self.inner.finalized())
     }
     fn header(&self, number: BlockHeight) -> Answer<'_, Option<Header>, chain::Error> {
-        self.ask(self.chain().header(number))
+        self.alive(self.inner.header(number))
     }
     fn events(&self, span: Span) -> Answer<'_, Events, chain::Error> {
-        self.ask(self.chain().events(span))
+        self.alive(self.inner.events(span))
     }
     fn terms(&self, bid: BidId) -> Answer<'_, Option<BidTerms>, chain::Error> {
-        self.ask(self.chain().terms(bid))
+        self.alive(self.inner.terms(bid))
     }
     fn bid(&self, bid: BidId) -> Answer<'_, Option<BidState>, chain::Error> {
-        self.ask(self.chain().bid(bid))
+        self.alive(self.inner.bid(bid))
     }
     fn bid_count(&self) -> Answer<'_, u64, chain::Error> {
-        self.ask(self.chain().bid_count())
+        self.alive(self.inner.bid_count())
     }
     fn registration(&self, who: Address) -> Answer<'_, Option<(FileHash, ChainTime)>, chain::Error> {
-        self.ask(self.chain().registration(who))
+        self.alive(self.inner.registration(who))
     }
     fn registered_count(&self) -> Answer<'_, Option<u64>, chain::Error> {
-        self.ask(self.chain().registered_count())
+        self.alive(self.inner.registered_count())
     }
     fn credit(&self, who: Address) -> Answer<'_, Wei, chain::Error> {
-        self.ask(self.chain().credit(who))
+        self.alive(self.inner.credit(who))
     }
     fn balance(&self, who: Address) -> Answer<'_, Wei, chain::Error> {
-        self.ask(self.chain().balance(who))
+        self.alive(self.inner.balance(who))
     }
     fn nonce(&self, who: Address, at: At) -> Answer<'_, u64, chain::Error> {
-        self.ask(self.chain().nonce(who, at))
+        self.alive(self.inner.nonce(who, at))
     }
     fn fees(&self) -> Answer<'_, FeeMarket, chain::Error> {
-        self.ask(self.chain().fees())
+        self.alive(self.inner.fees())
     }
     fn simulate<'a>(&'a self, from: Address, call: &'a MarketCall) -> Answer<'a, u64, chain::Error> {
-        self.ask(self.chain().simulate(from, call))
+        self.alive(self.inner.simulate(from, call))
     }
     fn submit<'a>(&'a self, raw: &'a [u8]) -> Answer<'a, TxHash, chain::Error> {
-        self.ask(self.chain().submit(raw))
+        self.alive(self.inner.submit(raw))
     }
     fn receipt(&self, tx: TxHash) -> Answer<'_, Option<Receipt>, chain::Error> {
-        self.ask(self.chain().receipt(tx))
+        self.alive(self.inner.receipt(tx))
     }
 }
 

@@ -16,14 +16,14 @@ use scatter_actors::line::Line;
 use scatter_actors::ports::clock::Clock;
 use scatter_actors::ports::store::Store;
 use scatter_actors::supervisor::{self, Guard, Ping, Shutdown, Spec, Supervisor};
-use scatter_actors::testkit::chain::{FakeKeys, BLOCK_SECONDS};
+use scatter_actors::testkit::chain::{FakeChain, FakeKeys, BLOCK_SECONDS};
 use scatter_actors::testkit::ipfs::MemoryNet;
 use scatter_actors::testkit::{Fuse, MemoryDisk, MemoryIpfs};
 use scatter_actors::{bid_filter, chain_listener, firewall, pinner, validator, wallet_signer};
 
 use crate::bomb::Bomb;
 use crate::history::History;
-use crate::mortal::{Backend, FusedStore, Mortal, Wire};
+use crate::mortal::{Backend, FusedStore, Mortal};
 use crate::street::Street;
 
 /// Blocks above an event before it is acted on.
@@ -50,8 +50,8 @@ impl Clock for RuntimeClock {
 /// What all nodes share.
 #[derive(Clone)]
 pub struct Surroundings {
-    /// The way to the chain.
-    pub wire: Rc<Wire>,
+    /// The chain.
+    pub chain: Rc<FakeChain>,
     /// The IPFS network.
     pub net: MemoryNet,
     /// The way to the hoster's door.
@@ -177,8 +177,8 @@ impl<'a> Birth<'a> {
         Self { node, fuse, store, clock, parts: BTreeMap::new(), specs: Vec::new() }
     }
 
-    fn chain(&self) -> Rc<Mortal<Wire>> {
-        Rc::new(Mortal::new(&self.node.world.wire, &self.fuse, self.node.name))
+    fn chain(&self) -> Rc<Mortal<FakeChain>> {
+        Rc::new(Mortal::new(&self.node.world.chain, &self.fuse, self.node.name))
     }
     fn ipfs(&self, watcher: impl Fn(&Cid) + 'static) -> Rc<Mortal<Backend>> {
         let backend = Backend { ipfs: Rc::clone(&self.node.ipfs), watcher: Box::new(watcher) };

@@ -23,7 +23,7 @@ fn on_a_calm_day_every_bid_ends_paid() {
 
 /// Panics the actor at several moments of a bid's life, one history each.
 fn panicked(actor: &'static str) {
-    for at in [20_000, 60_000, 110_000, 160_000, 220_000] {
+    for at in [60_000, 110_000, 160_000] {
         let mut plan = Plan::single(1, at, Fault::Bomb { node: "hoster", actor });
         plan.bids[0].at = 10_000;
         let summary = told(1, live(plan));
@@ -58,7 +58,7 @@ fn a_panicked_firewall_loses_nothing_and_the_bid_ends_paid_once() {
 
 #[test]
 fn a_panicked_validator_loses_nothing_and_both_votes_are_cast() {
-    for at in [60_000, 160_000, 260_000] {
+    for at in [60_000, 160_000] {
         let mut plan = Plan::audited(1, Cheat::None);
         plan.bids[0].at = 10_000;
         plan.faults = vec![(at, Fault::Bomb { node: "val-1", actor: "validator" })];
@@ -87,7 +87,7 @@ fn seeds(default: std::ops::Range<u64>) -> std::ops::Range<u64> {
 
 #[test]
 fn whatever_a_seed_brings_the_invariants_hold_and_every_bid_worth_it_is_paid() {
-    let seeds = seeds(0..100);
+    let seeds = seeds(0..30);
     let mut failed = Vec::new();
     let mut sum = Summary::default();
     for seed in seeds.clone() {
@@ -113,7 +113,7 @@ fn whatever_a_seed_brings_the_invariants_hold_and_every_bid_worth_it_is_paid() {
 
 #[test]
 fn the_same_seed_has_the_same_history_to_the_byte() {
-    for seed in 0..20 {
+    for seed in seeds(0..10) {
         let (first, second) = (live(Plan::of(seed)), live(Plan::of(seed)));
         assert_eq!(first.history, second.history, "seed {seed}");
     }

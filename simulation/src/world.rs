@@ -1,6 +1,6 @@
 //! One history from its plan to its end: time, blocks, weather, and after each step the invariants.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
@@ -27,7 +27,6 @@ use tokio::time::Instant;
 use crate::dice::Dice;
 use crate::history::{History, Scribe};
 use crate::invariants;
-use crate::mortal::Wire;
 use crate::node::{Node, Role, RuntimeClock, Surroundings};
 use crate::people::{People, BIDDER, VOTERS};
 use crate::plan::{Plan, VALIDATORS, WEATHER_MS};
@@ -136,11 +135,15 @@ impl World {
     fn new(plan: Plan, history: &History) -> Self {
         let chain = Rc::new(FakeChain::with_market(CHAIN));
         let net = MemoryNet::default();
-        let wire = Rc::new(Wire { chain: Rc::clone(&chain), asking: Rc::new(Cell::new("nobody")) });
         let clock = Rc::new(RuntimeClock(Instant::now()));
         let street = Rc::new(Street { door: RefCell::default(), cheat: plan.cheat });
-        let asking = Rc::clone(&wire.asking);
-        let around = Surroundings { wire, net: net.clone(), street, clock, history: history.clone() };
+        let around = Surroundings {
+            chain: Rc::clone(&chain),
+            net: net.clone(),
+            street,
+            clock,
+            history: history.clone(),
+        };
         let mut people = People::new(&plan, &chain, history, MemoryIpfs::on("bidder", &net));
         let hoster = Node::new(Role::Hoster, "hoster", HOSTER, &around);
         let mut validators = Vec::new();
@@ -153,18 +156,18 @@ impl World {
         chain.mine();
         let sent: Rc<RefCell<BTreeMap<TxHash, Sent>>> = Rc::default();
         let nodes = [&hoster].into_iter().chain(&validators);
-        let stores: BTreeMap<&str, Rc<Sqlite>> =
-            nodes.map(|node| (node.name, Rc::clone(&node.store))).collect();
+        let stores: Vec<Rc<Sqlite>> = nodes.map(|node| Rc::clone(&node.store)).collect();
         let (handed, told) = (Rc::clone(&sent), history.clone());
         chain.watch(move |tx| {
-            let signed = attempts(&*stores[asking.get()]).unwrap();
-            let attempt = signed.iter().find(|attempt| attempt.tx == tx);
-            told.tell("chain", format_args!("{} hands over {:.10}", asking.get(), tx.to_string()));
+            let signed = |store: &Rc<Sqlite>| attempts(&**store).unwrap();
+            let attempt = stores.iter().flat_map(signed).find(|attempt| attempt.tx == tx);
+            told.tell("chain", format_args!("is handed {:.10}", tx.to_string()));
+            let durable = attempt.is_some();
             let intent = attempt.filter(|attempt| attempt.gives_up.is_none());
-            handed.borrow_mut().entry(tx).or_insert(Sent {
-                durable: attempt.is_some(),
-                intent: intent.and_then(|attempt| attempt.intent.clone()),
-            });
+            handed
+                .borrow_mut()
+                .entry(tx)
+                .or_insert(Sent { durable, intent: intent.and_then(|attempt| attempt.intent) });
         });
         let dice = Dice::new(plan.seed, "world");
         let outages = weather::Outages::new(plan.seed);
@@ -344,6 +347,11 @@ impl World {
         let credit = market.credits.get(&HOSTER).copied().unwrap_or_default();
         if credit > Wei::ZERO {
             left.push(format!("the hoster has a credit of {credit} wei"));
+        }
+        for root in self.hoster.ipfs.pinned() {
+            if !self.foreign.contains(&root) {
+                left.push(format!("{root} is still pinned"));
+            }
         }
         for node in self.nodes() {
             let Some(life) = node.life.as_ref() else {

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{params, Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 use scatter_actors::ports::store::{Batch, Change, Error, Order, Row, Store, Table};
 
@@ -194,6 +195,8 @@ fn version_known(migrations: &[&str]) -> i64 {
 fn settings(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Without it the bundled SQLite prepares every scan anew, in case the bounds would suit another plan.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use crate::domain::units::{BlockHeight, ChainTime};
 use crate::ports::chain::{Chain, Event, Header, Span};
 use crate::ports::store::{self, Batch, Order, Record, Store};
 use crate::records::journal::{next_seq, Block, Fact};
-use crate::records::meta::{newest_block, ChainStatus};
+use crate::records::meta::{newest_block, ChainStatus, ReadForGood};
 
 /// Blocks kept below finality, so that a reorg finds its ancestor and a person something to look at.
 const BLOCKS_KEPT: u64 = 256;
@@ -49,7 +49,7 @@ impl Reader {
                 }
             };
             if newest.is_some_and(|newest| newest.hash != first.parent) {
-                facts.extend(self.rewind(&status).await?);
+                facts.extend(self.rewind().await?);
                 continue;
             }
             facts.extend(self.take(span, &last, &mut status).await?);
@@ -129,6 +129,11 @@ impl Reader {
             facts.push(fact);
         }
         batch.put(&Block { number: last.number, hash: last.hash, parent: last.parent, time: last.time });
+        // It follows on all that was read before, so as much of that as is final by now is final for good.
+        let height = status.finalized.min(last.number);
+        if height > ReadForGood::read(&*self.ports.store)?.height {
+            batch.put(&ReadForGood { height });
+        }
         status.poison += read.poison;
         if read.poison > 0 {
             tracing::warn!(logs = read.poison, block = last.number.0, "logs could not be decoded");
@@ -145,8 +150,9 @@ impl Reader {
     }
 
     /// Goes back to the newest block of ours that is still canonical and retracts what stood above it.
-    async fn rewind(&self, status: &ChainStatus) -> Result<Vec<Fact>, Trouble> {
+    async fn rewind(&self) -> Result<Vec<Fact>, Trouble> {
         let store = &*self.ports.store;
+        let for_good = ReadForGood::read(store)?.height;
         let mut gone = Vec::new();
         let mut ancestor = None;
         for block in store::list::<Block>(store, &[], Order::Descending, usize::MAX)? {
@@ -154,7 +160,7 @@ impl Reader {
                 ancestor = Some(block.number);
                 break;
             }
-            if block.number <= status.finalized && status.finalized.0 > 0 {
+            if block.number <= for_good && for_good.0 > 0 {
                 return Err(Trouble::PastFinality(block.number));
             }
             gone.push(block);

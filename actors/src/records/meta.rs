@@ -47,6 +47,34 @@ impl Record for ChainStatus {
     }
 }
 
+/// Up to where the blocks that the listener has read are known to be final: none of them may ever be undone.
+///
+/// Less than the chain's finality: what was read before a reorg and looked at only after it was never final.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ReadForGood {
+    /// The highest of them.
+    pub height: BlockHeight,
+}
+
+impl ReadForGood {
+    const KEY: &'static [u8] = b"read_for_good";
+
+    /// The mark; 0 in a fresh store.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn read(store: &dyn Store) -> Result<Self, store::Error> {
+        Ok(store::read(store, Self::KEY)?.unwrap_or_default())
+    }
+}
+
+impl Record for ReadForGood {
+    const TABLE: Table = Table::Meta;
+    fn key(&self) -> Vec<u8> {
+        Self::KEY.to_vec()
+    }
+}
+
 /// Chain time by which decisions are taken: that of the newest block that is deep enough. 0 before the first.
 ///
 /// # Errors

@@ -431,6 +431,12 @@ impl Chain for FakeChain {
         self.answer("events", move |head| {
             let blocks = self.blocks.borrow();
             let mut found = Events::default();
+            if let Span::Block(hash, number) = span {
+                // As providers do (EIP-234): a block that is not theirs is an error, never an empty answer.
+                if self.header_at(number.0, head).is_none_or(|header| header.hash != hash) {
+                    return Err(refused("events", "unknown block"));
+                }
+            }
             for block in blocks.iter().take_while(|block| block.header.number.0 <= head) {
                 let header = &block.header;
                 let inside = match span {

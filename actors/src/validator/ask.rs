@@ -15,6 +15,13 @@ use crate::ports::hoster_probe::{Ask, Error};
 use crate::ports::store;
 use crate::records::meta::ChainStatus;
 
+/// A firewall that lets a few questions a second through says so: it is asked again after so many milliseconds …
+const PACE_MS: u64 = 1_000;
+/// … and so often, before being told to wait counts as silence.
+const WAITS: u32 = 30;
+/// HTTP's word for it.
+const TOO_MANY: u16 = 429;
+
 /// Why no block came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Gone {
@@ -58,7 +65,15 @@ impl Hoster<'_> {
             fresh,
         };
         let limit = Duration::from_millis(self.policy.leaf_timeout_ms);
-        let (answer, bytes) = match tokio::time::timeout(limit, self.ports.probe.ask(ask)).await {
+        let mut reply = tokio::time::timeout(limit, self.ports.probe.ask(ask.clone())).await;
+        for _ in 0..WAITS {
+            if !matches!(&reply, Ok(Ok(reply)) if reply.status == TOO_MANY) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(PACE_MS)).await;
+            reply = tokio::time::timeout(limit, self.ports.probe.ask(ask.clone())).await;
+        }
+        let (answer, bytes) = match reply {
             Ok(Ok(reply)) => {
                 let answer = Answer::read(&cid, reply.status, &reply.body);
                 let bytes = if answer.is_right() { reply.body } else { Vec::new() };
