@@ -8,6 +8,7 @@ use crate::domain::audit::life::{Payout, Skip};
 use crate::domain::audit::slot::Outcome as SlotOutcome;
 use crate::domain::evidence::verify::{verify, Report};
 use crate::domain::market::Settlement;
+use crate::domain::units::Wei;
 use world::*;
 
 /// Checks the evidence of a bid as a stranger would, and that its digest stands behind the vote.
