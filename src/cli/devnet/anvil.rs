@@ -37,14 +37,14 @@ impl Anvil {
     /// Starts a chain, guarded so that it ends with this process.
     ///
     /// # Errors
-    /// If Anvil is not installed or does not come up.
-    pub async fn start(scatter: &Path, files: &Files, keep: bool) -> Result<Self, Fault> {
+    /// If Anvil does not come up.
+    pub async fn start(scatter: &Path, anvil: &Path, files: &Files, keep: bool) -> Result<Self, Fault> {
         let mut command = Command::new(scatter);
         command.arg("devnet-guard");
         if !keep {
             command.arg("--scratch").arg(files.scratch());
         }
-        command.arg("--").arg(find()?);
+        command.arg("--").arg(anvil);
         command.args(["--host", "127.0.0.1", "--port", "0", "--chain-id", &CHAIN_ID.to_string()]);
         command.args(["--block-time", BLOCK_TIME, "--slots-in-an-epoch", "1"]);
         let mut child = Child::spawn("anvil", command, &files.log("anvil"))?;
@@ -138,7 +138,10 @@ async fn listening(child: &mut Child) -> Result<String, Fault> {
 }
 
 /// The installed program: from `.tools/bin` below the working directory, else from `PATH`.
-fn find() -> Result<PathBuf, Fault> {
+///
+/// # Errors
+/// If there is none.
+pub fn find() -> Result<PathBuf, Fault> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let tools = std::env::current_dir().unwrap_or_default().join(".tools/bin");
     let mut candidates =

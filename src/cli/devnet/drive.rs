@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use scatter_actors::domain::audit::life::Stage as AuditStage;
 use scatter_actors::domain::audit::slot::Slot;
-use scatter_actors::domain::market::BidState;
+use scatter_actors::domain::market::{BidState, Version};
 use scatter_actors::domain::units::{BidId, ChainTime};
 use scatter_actors::ports::chain::{self, Chain};
 use scatter_actors::records::hosting::HostedBid;
@@ -34,11 +34,28 @@ pub struct Drive {
     pub advanced: u64,
     /// How often.
     pub jumps: u64,
+    revives: bool,
     slots: BTreeMap<(String, u32), String>,
     stages: BTreeMap<String, String>,
     /// When something last changed, in milliseconds of the story.
     changed: u64,
     last: String,
+}
+
+impl Drive {
+    /// A drive on which nodes that were killed are started again.
+    pub fn reviving() -> Self {
+        Self { revives: true, ..Self::default() }
+    }
+}
+
+/// How far to carry a bid.
+#[derive(Clone, Copy)]
+enum Goal<'a> {
+    /// Until everything is over.
+    End,
+    /// Until the chain shows that.
+    State(&'a dyn Fn(&BidState) -> bool),
 }
 
 impl Market {
@@ -47,16 +64,7 @@ impl Market {
     /// # Errors
     /// If a process ends, somebody does not answer, or nothing moves any more.
     pub async fn carry(&mut self, bid: BidId, drive: &mut Drive) -> Result<(), Fault> {
-        self.carry_until(bid, drive, |state| state.outcome.is_some()).await?;
-        loop {
-            self.withdraw_all().await?;
-            let standings = self.standings(bid, drive).await?;
-            let rest = standings.iter().all(|(_, standing)| *standing == Standing::Rests);
-            if rest && self.is_hosting_over(bid)? && self.nothing_is_owed().await? {
-                return self.tell_news().await;
-            }
-            self.advance(standings, drive).await?;
-        }
+        self.drive(bid, drive, Goal::End).await
     }
 
     /// Carries a bid until its state on chain is as wanted.
@@ -67,18 +75,71 @@ impl Market {
         &mut self,
         bid: BidId,
         drive: &mut Drive,
-        is_there: impl Fn(&BidState) -> bool,
-    ) -> Result<BidState, Fault> {
+        is_there: &dyn Fn(&BidState) -> bool,
+    ) -> Result<(), Fault> {
+        self.drive(bid, drive, Goal::State(is_there)).await
+    }
+
+    async fn drive(&mut self, bid: BidId, drive: &mut Drive, goal: Goal<'_>) -> Result<(), Fault> {
         drive.changed = self.story.wall_ms();
         loop {
-            let state = self.state(bid).await?;
-            if is_there(&state) {
-                self.tell_news().await?;
-                return Ok(state);
+            match self.step(bid, drive, goal).await {
+                Ok(true) => return self.tell_news().await,
+                Ok(false) => {}
+                Err(fault) if !drive.revives => return Err(fault),
+                Err(fault) => {
+                    if !self.revive().await? {
+                        return Err(fault);
+                    }
+                }
             }
-            let standings = self.standings(bid, drive).await?;
-            self.advance(standings, drive).await?;
         }
+    }
+
+    /// Looks around once, and moves the clock or waits a moment; tells whether the goal is reached.
+    async fn step(&mut self, bid: BidId, drive: &mut Drive, goal: Goal<'_>) -> Result<bool, Fault> {
+        let state = self.state(bid).await?;
+        match goal {
+            Goal::State(is_there) if is_there(&state) => return Ok(true),
+            // Nothing says on a legacy market that it settled: there the hoster's patience tells.
+            Goal::End if state.outcome.is_some() || self.is_legacy().await? => self.withdraw_all().await?,
+            _ => {}
+        }
+        let standings = self.standings(bid, &state, drive).await?;
+        let rest = standings.iter().all(|(_, standing)| *standing == Standing::Rests);
+        if matches!(goal, Goal::End) && rest && self.is_hosting_over(bid)? && self.nothing_is_owed().await? {
+            return Ok(true);
+        }
+        self.advance(standings, drive).await?;
+        Ok(false)
+    }
+
+    /// Starts again what was killed, as its platform would; tells whether anything was.
+    async fn revive(&mut self) -> Result<bool, Fault> {
+        // A death is heard of on its connections before it can be waited for.
+        tokio::time::sleep(PAUSE).await;
+        let mut dead = Vec::new();
+        for node in self.nodes_mut() {
+            if node.child().is_some_and(|child| child.ended().is_some()) {
+                dead.push(node.name().to_owned());
+                node.start()?;
+            }
+        }
+        for name in &dead {
+            self.story.tell(None, name, "was killed; started again");
+        }
+        for node in self.nodes_mut() {
+            // It may be killed again before it is ready: the next look finds that.
+            if let Err(fault) = node.is_ready().await {
+                node.still_runs().err().ok_or(fault)?;
+            }
+        }
+        Ok(!dead.is_empty())
+    }
+
+    async fn is_legacy(&self) -> Result<bool, Fault> {
+        let found = self.chain.market().await.map_err(unreachable)?;
+        Ok(found.is_some_and(|(_, rules)| rules.version == Version::Legacy))
     }
 
     /// Where a bid stands on chain.
@@ -128,12 +189,17 @@ impl Market {
     }
 
     /// What everybody waits for.
-    async fn standings(&mut self, bid: BidId, drive: &mut Drive) -> Result<Vec<(String, Standing)>, Fault> {
+    async fn standings(
+        &mut self,
+        bid: BidId,
+        state: &BidState,
+        drive: &mut Drive,
+    ) -> Result<Vec<(String, Standing)>, Fault> {
         self.anvil.still_runs()?;
         for node in self.nodes_mut() {
             node.still_runs()?;
         }
-        let is_pinned = self.state(bid).await?.pinned_at.is_some();
+        let is_legacy = self.is_legacy().await?;
         let now = self.anvil.head().await?.time;
         let mut standings = Vec::new();
         for node in self.nodes() {
@@ -142,7 +208,7 @@ impl Market {
                 Role::Hoster => {
                     let hosted = hosted(node, bid)?;
                     let standing = match &hosted {
-                        Some(hosted) => standing::of_hosting(&hosted.stage, now),
+                        Some(hosted) => standing::of_hosting(&hosted.stage, is_legacy, now),
                         None => Standing::Busy("looking at the bid".into()),
                     };
                     standings.push((node.name().to_owned(), standing));
@@ -152,7 +218,7 @@ impl Market {
                 Role::Validator => {
                     let audit = Audit::of(node, bid)?;
                     let standing = match &audit.stage {
-                        Some(stage) => standing::of_audit(stage, is_pinned, now),
+                        Some(stage) => standing::of_audit(stage, state.pinned_at.is_some(), now),
                         None => Standing::Busy("looking at the bid".into()),
                     };
                     standings.push((node.name().to_owned(), standing));

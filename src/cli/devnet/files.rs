@@ -77,6 +77,15 @@ impl Files {
         self.scratch.join(name)
     }
 
+    /// The log of what happened, as it was told.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    pub fn story(&self) -> Result<File, Fault> {
+        let path = self.log("story");
+        File::create(&path).map_err(|error| refused(&path, &error))
+    }
+
     /// Copies a node's evidence to what stays; gives the copies of the documents.
     ///
     /// # Errors

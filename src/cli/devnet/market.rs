@@ -9,7 +9,7 @@ use scatter_actors::domain::units::{BidId, ByteSize, Wei};
 use scatter_actors::ports::chain::Chain;
 use secrecy::zeroize::Zeroizing;
 
-use super::anvil::Anvil;
+use super::anvil::{self, Anvil};
 use super::files::{self, Files};
 use super::journal::Journal;
 use super::node::{purse, Node, Ports, Role, Surroundings};
@@ -31,6 +31,8 @@ pub type Detour = Box<dyn FnOnce(&str) -> String>;
 pub struct Options {
     /// The program `scatter` whose nodes run.
     pub program: PathBuf,
+    /// The program Anvil; found where such programs are, unless it is given.
+    pub anvil: Option<PathBuf>,
     /// Where configurations, logs and evidence stay.
     pub out: PathBuf,
     /// Whether the nodes' data directories stay, too.
@@ -48,6 +50,7 @@ impl Options {
     pub fn new(program: impl Into<PathBuf>, out: impl Into<PathBuf>) -> Self {
         Self {
             program: program.into(),
+            anvil: None,
             out: out.into(),
             keep: false,
             artifact: None,
@@ -107,8 +110,10 @@ impl Market {
     /// # Errors
     /// What does not start.
     pub async fn start(options: Options, mut story: Story) -> Result<Self, Fault> {
+        let anvil = options.anvil.map_or_else(anvil::find, Ok)?;
         let files = Files::make(&options.out)?;
-        let mut anvil = Anvil::start(&options.program, &files, options.keep).await?;
+        story.copy_to(files.story()?);
+        let mut anvil = Anvil::start(&options.program, &anvil, &files, options.keep).await?;
         story.tell(None, "anvil", &format!("a chain of its own at {}", anvil.url()));
         let program = options.program.as_path();
         let (deployed, nodes) =

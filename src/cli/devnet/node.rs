@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use scatter_actors::domain::units::{Address, Wei};
@@ -74,6 +76,7 @@ pub struct Node {
     log: PathBuf,
     client: Client,
     child: Option<Child>,
+    process: Arc<AtomicI32>,
 }
 
 impl Node {
@@ -112,6 +115,7 @@ impl Node {
             client: client_of(&data_dir),
             data_dir,
             child: None,
+            process: Arc::default(),
         })
     }
 
@@ -164,12 +168,9 @@ impl Node {
     }
 
     fn settings(&self, around: &Surroundings) -> String {
-        let quoted = |text: &str| toml::Value::from(text).to_string();
         let path = |name: &str| quoted(&self.data_dir.join(name).display().to_string());
-        let (hoster, validator) = (self.role == Role::Hoster, self.role == Role::Validator);
         let peers: Vec<_> = around.peers.iter().map(|peer| format!("\n    {},", quoted(peer))).collect();
-        let announce_url = around.announce_url.as_deref().map(quoted).unwrap_or_else(|| quoted(""));
-        format!(
+        let common = format!(
             r#"# The {name} of a devnet. Every key and its default: config/default.toml.
 
 [node]
@@ -177,16 +178,11 @@ data_dir = {data_dir}
 log = "info"
 log_format = "text"
 
-[roles]
-hoster = {hoster}
-firewall = {hoster}
-validator = {validator}
-
 [chain]
 urls = [{rpc}]
 chain_id = {CHAIN_ID}
 router = "{router}"
-# A chain of one machine, a block each quarter of a second: the second newest block is final.
+# Nobody reorganises a chain of one machine, where blocks come four times a second.
 confirmations = 1
 block_time = "1s"
 poll = "100ms"
@@ -203,21 +199,6 @@ listen = ["/ip4/127.0.0.1/tcp/{ipfs}"]
 peers = [{peers}
 ]
 
-[hoster]
-announce_url = {announce_url}
-min_free_disk = "64MiB"
-# Content goes as soon as nobody pays for it.
-grace = "0s"
-
-[validator]
-allow_private_endpoints = true
-
-[firewall]
-listen = "127.0.0.1:{firewall}"
-# All validators ask from one address here.
-requests_per_second = 1000
-requests_at_once = 64
-
 [status]
 listen = "127.0.0.1:{status}"
 
@@ -232,9 +213,47 @@ drain = "3s"
             password = path("password"),
             ipfs = self.ports.ipfs,
             peers = peers.concat(),
-            firewall = self.ports.firewall,
             status = self.ports.status,
-        )
+        );
+        common + &self.role_settings(around)
+    }
+
+    fn role_settings(&self, around: &Surroundings) -> String {
+        let announce_url = quoted(around.announce_url.as_deref().unwrap_or_default());
+        let firewall = self.ports.firewall;
+        match self.role {
+            Role::Hoster => format!(
+                r#"
+[roles]
+hoster = true
+firewall = true
+
+[hoster]
+announce_url = {announce_url}
+min_free_disk = "64MiB"
+# Content goes as soon as nobody pays for it.
+grace = "0s"
+
+[firewall]
+listen = "127.0.0.1:{firewall}"
+# All validators ask from one address here.
+requests_per_second = 1000
+requests_at_once = 64
+"#
+            ),
+            Role::Validator => r#"
+[roles]
+validator = true
+
+[validator]
+# The hoster is at a loopback address.
+allow_private_endpoints = true
+# What is missing is asked for again on a fresh connection: here soon, elsewhere after a minute.
+confirm_gap = "1s"
+"#
+            .to_owned(),
+            Role::Bidder => String::new(),
+        }
     }
 
     /// Starts its process; [`Node::is_ready`] tells when it is there.
@@ -244,8 +263,15 @@ drain = "3s"
     pub fn start(&mut self) -> Result<(), Fault> {
         let mut command = self.command(&["run", "--until-stdin-closes"]);
         command.current_dir(&self.data_dir);
-        self.child = Some(Child::spawn(&self.name, command, &self.log)?);
+        let child = Child::spawn(&self.name, command, &self.log)?;
+        self.process.store(child.pid().as_raw_nonzero().get(), Ordering::SeqCst);
+        self.child = Some(child);
         Ok(())
+    }
+
+    /// The number of its latest process, for whoever kills it from another thread; 0 before the first.
+    pub fn process(&self) -> Arc<AtomicI32> {
+        self.process.clone()
     }
 
     /// Its process, if one was started.
@@ -339,6 +365,11 @@ drain = "3s"
             child.end(within).await;
         }
     }
+}
+
+/// A text as TOML.
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
 }
 
 fn client_of(data_dir: &Path) -> Client {

@@ -1,5 +1,6 @@
 //! What happens, told as it happens: when by the wall, when by the chain, who, and what.
 
+use std::fs::File;
 use std::io::Write;
 
 use scatter_actors::domain::units::ChainTime;
@@ -24,14 +25,20 @@ pub struct Story {
     audience: Audience,
     clock: SystemClock,
     origin: Option<ChainTime>,
+    copy: Option<File>,
 }
 
 impl Story {
     /// A story that begins now.
     pub fn new(audience: Audience) -> Self {
-        let story = Self { audience, clock: SystemClock::new(), origin: None };
+        let story = Self { audience, clock: SystemClock::new(), origin: None, copy: None };
         story.say(&format!("{:>8}  {:>12}  {:<11}  {}", "seconds", "chain time", "who", "what"));
         story
+    }
+
+    /// Keeps a copy of what is told from now on.
+    pub fn copy_to(&mut self, file: File) {
+        self.copy = Some(file);
     }
 
     /// Chain time is told from this moment on.
@@ -56,6 +63,9 @@ impl Story {
 
     /// Says a line, or several, of its own form.
     pub fn say(&self, text: &str) {
+        if let Some(mut copy) = self.copy.as_ref() {
+            let _full = writeln!(copy, "{text}");
+        }
         // A reader that has gone away is no fault.
         let _gone = match self.audience {
             Audience::People => writeln!(std::io::stdout(), "{text}"),
