@@ -78,6 +78,8 @@ fn heard() -> Vec<(&'static str, &'static str)> {
         hears::<Validator, Retracted>(),
         hears::<Validator, HeadMoved>(),
         hears::<WalletSigner, wallet_signer::Submit>(),
+        hears::<WalletSigner, VoteRecorded>(),
+        hears::<WalletSigner, Settled>(),
     ]
 }
 

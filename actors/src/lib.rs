@@ -10,7 +10,7 @@
 //! | [`BidFilter`](bid_filter) | verdicts | bids placed | [`pinner::Host`] | goes on behind its cursor |
 //! | [`Pinner`](pinner) | hosted bids, references, pins | bids and their fate | [`wallet_signer::Submit`] | derives every effect from the stages |
 //! | [`Validator`](validator) | audits, evidence | bids pinned and their fate | [`wallet_signer::Submit`] | goes on from the audits' stages |
-//! | [`WalletSigner`](wallet_signer) | key, nonces, attempts, outcomes | that there is something to send | nothing | looks up every hash that it may have sent |
+//! | [`WalletSigner`](wallet_signer) | key, nonces, attempts, outcomes | that there is something to send or to withdraw | nothing | looks up every hash that it may have sent |
 //! | [`Firewall`](firewall) | its limits | strangers' questions, parsed | nothing | counts anew |
 //! | [`Supervisor`](supervisor) | all of them | deaths | `Ping`, `Drain` | ends the process with it |
 //!
@@ -22,6 +22,7 @@
 //! ChainListener ─▶ BidFilter: BidPlaced
 //! ChainListener ─▶ Pinner: BidAccepted, BidPinned, HeadMoved, Retracted, Settled, VoteRecorded
 //! ChainListener ─▶ Validator: BidPinned, HeadMoved, Retracted, Settled, VoteRecorded
+//! ChainListener ─▶ WalletSigner: Settled, VoteRecorded
 //! Pinner ─▶ WalletSigner: Submit
 //! Validator ─▶ WalletSigner: Submit
 //! ```

@@ -10,14 +10,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use serde::{Deserialize, Serialize};
 
 use crate::chain_listener::{BidPinned, HeadMoved, Retracted, Settled, VoteRecorded};
 use crate::domain::audit::life::{self, Case, Effect, Event, Now, Stage};
 use crate::domain::audit::slot::Slot;
 use crate::domain::audit::Policy;
-use crate::domain::market::{BidKey, MarketCall, MarketEvent};
-use crate::domain::units::{ByteSize, ChainTime, Wei};
+use crate::domain::market::{BidKey, MarketCall};
+use crate::domain::units::ChainTime;
 use crate::line::Line;
 use crate::ports::chain::Chain;
 use crate::ports::clock::Clock;
@@ -26,7 +25,7 @@ use crate::ports::hoster_probe::HosterProbe;
 use crate::ports::ipfs::Ipfs;
 use crate::ports::keys::Keys;
 use crate::ports::store::{self, Batch, Store};
-use crate::records::audit::{self, Announced, Audit, AuditSlot};
+use crate::records::audit::{self, Audit, AuditSlot};
 use crate::records::decision::{self, Decision};
 use crate::records::intent::{want, Intent, IntentKey, IntentState};
 use crate::records::journal::{absorb, unread, Fact, Outcome};
@@ -38,13 +37,17 @@ use crate::wakes;
 use crate::wallet_signer::Submit;
 
 mod ask;
+mod attempt;
 mod challenge;
+mod config;
+mod hear;
 mod qualify;
 mod testify;
 #[cfg(test)]
 mod tests;
 mod view;
 
+pub use config::Config;
 pub use view::{views, AuditView, SlotView};
 
 /// Its name as a reader of the journals.
@@ -60,89 +63,6 @@ const ENTRIES: usize = 64;
 pub struct Audits {
     /// At most so many.
     pub limit: usize,
-}
-
-/// What is audited, and how strictly.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// A loss of this share of all blocks, in basis points (1/10,000), …
-    pub loss_bp: u32,
-    /// … is found in one slot with this probability, in basis points.
-    pub confidence_bp: u32,
-    /// Milliseconds between the two fresh connections that confirm that a block is missing.
-    pub confirm_gap_ms: u64,
-    /// Milliseconds that one question may take.
-    pub leaf_timeout_ms: u64,
-    /// Milliseconds that all questions of one slot may take, the index apart.
-    pub slot_timeout_ms: u64,
-    /// Milliseconds that the walk of an index may take; it is walked once a bid.
-    pub index_timeout_ms: u64,
-    /// Milliseconds that a registration file is waited for.
-    pub registration_timeout_ms: u64,
-    /// Seconds of chain time after which what was missing is asked for again.
-    pub recheck_after: u64,
-    /// Seconds of chain time for which a slot may still begin behind its stratum (not the last).
-    pub grace: u64,
-    /// How often a silent hoster is tried in one slot.
-    pub dark_tries: u32,
-    /// Seconds of chain time over which votes are spread behind the end of a bid.
-    pub jitter: u64,
-    /// Audits that ask at the same time.
-    pub at_once: usize,
-    /// Bytes: smaller content is not audited.
-    pub min_size: ByteSize,
-    /// Bytes: larger content is not audited.
-    pub max_size: ByteSize,
-    /// Seconds: shorter bids are not audited.
-    pub min_duration: u64,
-    /// Seconds: longer bids are not audited.
-    pub max_duration: u64,
-    /// Wei that one of the votes wanted would get at least.
-    pub min_reward: Wei,
-    /// Whether private and loopback endpoints are dialled, on development chains only.
-    pub allow_private_endpoints: bool,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        let policy = Policy::default();
-        Self {
-            loss_bp: policy.loss_bp,
-            confidence_bp: policy.confidence_bp,
-            confirm_gap_ms: policy.confirm_gap_ms,
-            leaf_timeout_ms: policy.leaf_timeout_ms,
-            slot_timeout_ms: 600_000,
-            index_timeout_ms: 3_600_000,
-            registration_timeout_ms: 60_000,
-            recheck_after: policy.recheck_after,
-            grace: policy.grace,
-            dark_tries: policy.dark_tries,
-            jitter: 600,
-            at_once: 8,
-            min_size: ByteSize(0),
-            max_size: ByteSize(64 << 30),
-            min_duration: 0,
-            max_duration: 10 * 365 * 86_400,
-            min_reward: Wei::ZERO,
-            allow_private_endpoints: false,
-        }
-    }
-}
-
-impl Config {
-    /// What of it stands in evidence.
-    pub fn policy(&self) -> Policy {
-        Policy {
-            loss_bp: self.loss_bp,
-            confidence_bp: self.confidence_bp,
-            confirm_gap_ms: self.confirm_gap_ms,
-            leaf_timeout_ms: self.leaf_timeout_ms,
-            recheck_after: self.recheck_after,
-            grace: self.grace,
-            dark_tries: self.dark_tries,
-        }
-    }
 }
 
 /// What it needs of the world.
@@ -311,67 +231,6 @@ impl Validator {
             }
         }
         Ok(())
-    }
-
-    /// What the chain told.
-    fn hear(
-        &mut self,
-        fact: &Fact,
-        status: &ChainStatus,
-        mut batch: Batch,
-        ctx: &mut Context<Self>,
-    ) -> Result<(), store::Error> {
-        let store = Rc::clone(&self.ports.store);
-        let Some(bid) = fact.bid() else { return store.commit(batch) };
-        let known = audit::of(&*store, bid)?;
-        let fresh = || Audit::new(bid, self.ports.clock.wall());
-        match (&fact.event, fact.retracted) {
-            (MarketEvent::BidPlaced { .. }, false) => {
-                let mut known = known.unwrap_or_else(fresh);
-                known.placed_at = Some(fact.at.time);
-                batch.put(&known);
-                store.commit(batch)
-            }
-            (MarketEvent::Pinned { hoster, .. }, false) => {
-                let mut known = known.unwrap_or_else(fresh);
-                if !known.stage.may_be_announced() {
-                    return store.commit(batch);
-                }
-                audit::forget_slots(&*store, &mut batch, bid)?;
-                let announced = Announced { hoster: *hoster, block: fact.at.block, at: fact.at.time };
-                known = Audit { placed_at: known.placed_at, announced: Some(announced), ..fresh() };
-                self.decide(known, Event::Announced.into(), status, batch, ctx)
-            }
-            (MarketEvent::Settled { outcome, .. }, false) => match known {
-                Some(known) => self.decide(known, Event::Settled(*outcome).into(), status, batch, ctx),
-                None => store.commit(batch),
-            },
-            (event, true) => match known {
-                Some(known) => self.decide(known, Event::Retracted(event.clone()).into(), status, batch, ctx),
-                None => store.commit(batch),
-            },
-            _ => store.commit(batch),
-        }
-    }
-
-    /// What became of an intent.
-    fn learn(
-        &mut self,
-        outcome: &Outcome,
-        status: &ChainStatus,
-        batch: Batch,
-        ctx: &mut Context<Self>,
-    ) -> Result<(), store::Error> {
-        let store = Rc::clone(&self.ports.store);
-        let (id, event) = match &outcome.call {
-            MarketCall::Vote { bid, .. } => (*bid, Event::VoteEnded(outcome.result.clone())),
-            MarketCall::Settle(bid) => (*bid, Event::SettleEnded(outcome.result.clone())),
-            _ => return store.commit(batch),
-        };
-        match audit::of(&*store, BidKey { market: outcome.market, id })? {
-            Some(known) => self.decide(known, event.into(), status, batch, ctx),
-            None => store.commit(batch),
-        }
     }
 
     fn case<'a>(&'a self, known: &'a Audit, slots: &'a [Slot], status: &'a ChainStatus) -> Case<'a> {

@@ -2,7 +2,8 @@
 //! production store, while everything behind their ports fails as it does in the world.
 //!
 //! One seed is one history: which bids there are, when blocks come, what breaks and when. After every step
-//! each of the [`invariants`] is asked; after the weather has calmed, every bid must come to its end.
+//! each of the [`invariants`] is asked; after the weather has calmed, every bid must come to its end. A seed that
+//! fails prints its history; `SCATTER_SEEDS=from..to` plays other seeds than every run of the tests does.
 //! ```text
 //! plan (from the seed) ──▶ world ──▶ chain, IPFS net, people ◀── mortal ports ◀── actors ◀── supervisor
 //!                            └──▶ invariants, over the truth behind the ports; history, for people

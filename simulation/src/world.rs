@@ -6,14 +6,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use scatter::adapters::sqlite::Sqlite;
-use scatter_actors::domain::audit::secrets::{Secrets, SLOT_SECONDS};
 use scatter_actors::domain::bid::Stage;
-use scatter_actors::domain::cids;
-use scatter_actors::domain::market::MarketCall;
-use scatter_actors::domain::registration::{compose, Host, Registration};
-use scatter_actors::domain::units::{Address, BidId, ChainTime, FileHash, TxHash, Wei};
-use scatter_actors::ports::store::{self, Batch, Order, Store};
-use scatter_actors::records::audit::{self, AuditSecrets};
+use scatter_actors::domain::units::{Address, BidId, TxHash, Wei};
+use scatter_actors::ports::store::{self, Order};
+use scatter_actors::records::audit;
 use scatter_actors::records::hosting::HostedBid;
 use scatter_actors::records::intent::IntentKey;
 use scatter_actors::records::meta::newest_block;
@@ -28,19 +24,16 @@ use crate::dice::Dice;
 use crate::history::{History, Scribe};
 use crate::invariants;
 use crate::node::{Node, Role, RuntimeClock, Surroundings};
-use crate::people::{People, BIDDER, VOTERS};
+use crate::people::{People, VOTERS};
 use crate::plan::{Plan, VALIDATORS, WEATHER_MS};
-use crate::street::{Street, ENDPOINT};
+use crate::street::Street;
 use crate::CHAIN;
 
+mod registrations;
 mod weather;
 
 /// The hoster's account. Blocks are filled in the order of accounts: what bidders do comes before what answers it.
 pub const HOSTER: Address = Address([0xf1; 20]);
-/// When the chain begins.
-const FIRST_DAY: ChainTime = ChainTime(1_700_000_000);
-/// Hours for which a validator has secrets: longer than any audited bid.
-const SECRETS: u32 = 1_000;
 /// Milliseconds between two steps.
 const STEP_MS: u64 = 2_000;
 /// Milliseconds after the weather within which every bid has come to its end: its fetch (a hold), its
@@ -152,7 +145,7 @@ impl World {
                 validators.push(Node::new(Role::Validator, name, account, &around));
             }
         }
-        register(&mut people, &hoster, &validators);
+        registrations::register(&mut people, &hoster, &validators);
         chain.mine();
         let sent: Rc<RefCell<BTreeMap<TxHash, Sent>>> = Rc::default();
         let nodes = [&hoster].into_iter().chain(&validators);
@@ -385,33 +378,5 @@ impl World {
             votes: self.verified.borrow().len(),
             blocks: self.chain.height(),
         }
-    }
-}
-
-/// Registers everybody, before the first bid: two votes and a hoster must find enough of them. Validators
-/// anchor their secrets, the hoster says where it is found.
-fn register(people: &mut People, hoster: &Node, validators: &[Node]) {
-    let file = |n: u8| FileHash([n; 32]);
-    for (n, who) in VOTERS.iter().chain([&BIDDER]).enumerate().skip(validators.len()) {
-        people.send(*who, MarketCall::Register(file(n as u8)));
-    }
-    for node in [hoster].into_iter().chain(validators) {
-        if validators.is_empty() {
-            break;
-        }
-        let mut host = Host::default();
-        match node.role {
-            Role::Hoster => host.endpoint = Some(ENDPOINT.to_owned()),
-            Role::Validator => {
-                let secrets = Secrets::with([node.account.0[0]; 32], FIRST_DAY, SECRETS, SLOT_SECONDS);
-                host.audit = Some(secrets.anchor());
-                let mut batch = Batch::new();
-                batch.put(&AuditSecrets { secrets });
-                node.store.commit(batch).unwrap();
-            }
-        }
-        let registration = Registration { address: node.account, alias: String::new(), host };
-        let cid = node.ipfs.hold(cids::RAW, &compose(&registration));
-        people.send(node.account, MarketCall::Register(cids::file_hash(&cid).unwrap()));
     }
 }

@@ -208,9 +208,12 @@ impl Parts {
         };
         let make = move |guard| WalletSigner::new(config.clone(), ports.clone(), guard);
         let (submit, wallet) = (self.submit.clone(), self.wallet.clone());
+        let (voted, settled) = (self.facts.voted.add(), self.facts.settled.add());
         self.specs.push(Spec::new("wallet_signer", make, move |addr| {
             submit.point(addr);
             wallet.point(addr);
+            voted.point(addr);
+            settled.point(addr);
         }));
     }
 

@@ -181,6 +181,22 @@ fn the_same_transaction_in_another_block_after_a_reorg_is_told_again() {
     });
 }
 
+/// The new branch was final beyond the old one's height before anybody looked again: nothing final is undone.
+#[test]
+fn a_fork_that_was_left_while_nobody_listened_is_no_reason_to_halt() {
+    on_paused_time(|| async {
+        let mut world = World::new();
+        for amount in 1..=20 {
+            world.bid(amount);
+            world.poll().await.unwrap();
+        }
+        world.chain.reorg(6);
+        world.chain.mine_empty(60);
+        while world.poll().await.unwrap() {}
+        world.agrees().await;
+    });
+}
+
 #[test]
 fn past_finality_the_listener_halts_loudly_and_for_good() {
     on_paused_time(|| async {

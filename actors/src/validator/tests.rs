@@ -8,6 +8,7 @@ use crate::domain::audit::life::{Payout, Skip};
 use crate::domain::audit::slot::Outcome as SlotOutcome;
 use crate::domain::evidence::verify::{verify, Report};
 use crate::domain::market::Settlement;
+use crate::domain::units::Wei;
 use world::*;
 
 /// Checks the evidence of a bid as a stranger would, and that its digest stands behind the vote.
@@ -291,4 +292,26 @@ async fn a_reorg_that_moves_the_announcement_begins_the_audit_anew() {
     let stage = world.finish(bid).await;
     assert!(matches!(stage, Stage::Voted { valid: true, .. }), "{stage:?}");
     check(&world, bid);
+}
+
+#[actix_rt::test]
+async fn content_whose_leaves_are_nodes_is_walked_once_and_drawn_from_in_every_slot() {
+    tokio::time::pause();
+    let world = World::with_everybody_registered();
+    let root = {
+        let blocks = &mut world.hosters.blocks.borrow_mut();
+        let leaves: Vec<cid::Cid> =
+            (0..40u8).map(|n| crate::domain::dag::made::old_leaf(blocks, &[n; 64])).collect();
+        let middle: Vec<cid::Cid> =
+            leaves.chunks(8).map(|leaves| crate::domain::dag::made::node(blocks, leaves)).collect();
+        crate::domain::dag::made::node(blocks, &middle)
+    };
+    let bid = world.host(BIDDER, HOSTER, &root);
+    world.start();
+    let stage = world.finish(bid).await;
+    assert!(matches!(stage, Stage::Voted { valid: true, .. }), "{stage:?}");
+    let report = check(&world, bid);
+    assert_eq!(report.slots[6].drawn, 46);
+    // A probe and the blocks drawn in each of seven slots, and one walk over all nodes.
+    assert_eq!(world.hosters.asked.borrow().len(), 7 * (1 + 46) + 46);
 }

@@ -33,6 +33,15 @@ fn field(number: u8, bytes: &[u8], out: &mut Vec<u8>) {
     out.extend(bytes);
 }
 
+/// A piece of a file inside a dag-pb node, as adders made leaves before raw ones.
+pub fn old_leaf(blocks: &mut Blocks, content: &[u8]) -> Cid {
+    let mut unixfs = b"\x08\x02".to_vec();
+    field(2, content, &mut unixfs);
+    let mut bytes = Vec::new();
+    field(1, &unixfs, &mut bytes);
+    cids::of_file(keep(blocks, bytes))
+}
+
 /// A UnixFS file node (dag-pb) with these children.
 pub fn node(blocks: &mut Blocks, children: &[Cid]) -> Cid {
     let mut bytes = Vec::new();

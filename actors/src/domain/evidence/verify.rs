@@ -18,7 +18,7 @@ use crate::domain::audit::walk::{Caps, Index};
 use crate::domain::audit::{keccak, Beacon};
 use crate::domain::cids;
 use crate::domain::dag;
-use crate::domain::market::BidKey;
+use crate::domain::market::{BidKey, BidTerms};
 use crate::domain::registration::{self, Registration};
 use crate::domain::units::{Address, ChainTime, Digest, FileHash};
 
@@ -84,6 +84,18 @@ pub struct SlotReport {
     pub rehashed: usize,
 }
 
+/// The block to which a slot's seed is bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Bound {
+    /// The slot.
+    pub slot: u32,
+    /// The block should be the first of this time or later.
+    pub from: ChainTime,
+    /// The block.
+    #[serde(flatten)]
+    pub beacon: Beacon,
+}
+
 /// What was found to be right.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -99,9 +111,13 @@ pub struct Report {
     pub verdict: Verdict,
     /// The slots.
     pub slots: Vec<SlotReport>,
-    /// Blocks of the chain to which slots are bound: whoever has a provider should find them there.
-    pub beacons: Vec<Beacon>,
-    /// Registration files by their owners: whoever has a provider should find them in the Register.
+    /// The bid's terms, as the document tells them. Here and below: whoever has a provider finds it on the chain.
+    pub terms: BidTerms,
+    /// When the hoster announced.
+    pub pinned_at: ChainTime,
+    /// Blocks of the chain to which slots are bound.
+    pub beacons: Vec<Bound>,
+    /// Registration files by their owners.
     pub registrations: Vec<(Address, FileHash)>,
     /// What no file can prove, in words.
     pub testimony: Vec<&'static str>,
@@ -128,6 +144,10 @@ pub fn verify(document: &[u8], car: Option<&[u8]>, recover: Recover<'_>) -> Resu
     if evidence.elsewhere.iter().any(|other| other.hoster == evidence.hoster) {
         return Err(Doubt::Parties);
     }
+    let bound = |slot: &Slot| {
+        let from = checked.plan.stratum(slot.slot).from;
+        Some(Bound { slot: slot.slot, from, beacon: slot.beacon? })
+    };
     let found = tally.verdict();
     if found != evidence.verdict {
         return Err(Doubt::Verdict { told: evidence.verdict, found });
@@ -139,7 +159,9 @@ pub fn verify(document: &[u8], car: Option<&[u8]>, recover: Recover<'_>) -> Resu
         validator: evidence.validator,
         verdict: found,
         slots,
-        beacons: evidence.slots.iter().filter_map(|slot| slot.beacon).collect(),
+        terms: evidence.terms.clone(),
+        pinned_at: evidence.pinned_at,
+        beacons: evidence.slots.iter().filter_map(bound).collect(),
         registrations: evidence.registrations.iter().map(|file| (file.who, file.file)).collect(),
         testimony: checked.testimony(),
     })

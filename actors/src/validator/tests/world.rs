@@ -15,7 +15,7 @@ use crate::domain::cids;
 use crate::domain::dag;
 use crate::domain::dag::made::{self, Blocks};
 use crate::domain::registration::{compose, Host, Registration};
-use crate::domain::units::{Address, BidId, FileHash, WallTime};
+use crate::domain::units::{Address, BidId, ByteSize, FileHash, WallTime, Wei};
 use crate::ports::hoster_probe::{Ask, Error, Reply};
 use crate::ports::keys::Fees;
 use crate::ports::Answer;
