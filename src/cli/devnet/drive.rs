@@ -23,8 +23,10 @@ use crate::exit::{told, Code, Fault};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Longest time in which nothing changes, in milliseconds: a missing block is asked for again after a minute.
-const PATIENCE_MS: u64 = 120_000;
+/// Longest time in which somebody is busy with the same, in milliseconds: an audit may take ten minutes.
+const BUSY_MS: u64 = 660_000;
+/// Longest time in which nobody waits for anything, in milliseconds: news travel faster.
+const IDLE_MS: u64 = 60_000;
 /// Seconds behind which a jump is told: shorter ones are the clock's own pace.
 const SHORTEST_JUMP: u64 = 2;
 
@@ -182,10 +184,12 @@ impl Market {
                 Ok(())
             }
             waiting => {
-                let waited = self.story.wall_ms().saturating_sub(drive.changed);
-                if waited > PATIENCE_MS {
-                    let what = waiting.err().unwrap_or_else(|| "nobody waits for anything".to_owned());
-                    let text = format!("nothing has moved for {} s: {what}", PATIENCE_MS / 1_000);
+                let (patience, what) = match waiting {
+                    Err(busy) => (BUSY_MS, busy),
+                    Ok(_) => (IDLE_MS, "nobody waits for anything".to_owned()),
+                };
+                if self.story.wall_ms().saturating_sub(drive.changed) > patience {
+                    let text = format!("nothing has moved for {} s: {what}", patience / 1_000);
                     return Err(Fault::new(Code::Unreachable, text));
                 }
                 tokio::time::sleep(PAUSE).await;

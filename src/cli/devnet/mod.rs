@@ -5,11 +5,13 @@
 //! placed and carried to payout and withdrawal; chain time is moved from one due moment to the next, so that every audit
 //! really runs. [`Market`] is the library that tests drive; the command is a thin user of it.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use scatter_actors::domain::units::{ByteSize, Wei};
+use scatter_actors::domain::market::MarketEvent;
+use scatter_actors::domain::units::{BidId, ByteSize, Wei};
 use tokio::signal::unix::{signal, Signal, SignalKind};
 
 mod anvil;
@@ -63,17 +65,23 @@ pub(super) fn execute(devnet: &Devnet, context: &Context) -> Result<(), Fault> {
     if context.output.is_json() && !devnet.once {
         return Err(Fault::new(Code::Usage, "--json needs --once: without it there is no end to tell of"));
     }
+    let stays = Cell::new(false);
     actix::System::new().block_on(async {
         let mut signals = Signals::watch()?;
         tokio::select! {
             biased;
-            () = signals.next() => Err(Fault::new(Code::Interrupted, "interrupted: everything that was started has ended")),
-            ended = run(devnet, context) => ended,
+            // Dropping the market ends everything that it started.
+            () = signals.next() => {}
+            ended = run(devnet, context, &stays) => return ended,
+        }
+        match stays.get() {
+            true => Ok(()),
+            false => Err(Fault::new(Code::Interrupted, "interrupted; everything that was started has ended")),
         }
     })
 }
 
-async fn run(devnet: &Devnet, context: &Context) -> Result<(), Fault> {
+async fn run(devnet: &Devnet, context: &Context, stays: &Cell<bool>) -> Result<(), Fault> {
     let audience = if context.output.is_json() { Audience::Aside } else { Audience::People };
     let program = std::env::current_exe()
         .map_err(|error| Fault::new(Code::Bug, format!("this program can't find itself: {error}")))?;
@@ -89,7 +97,8 @@ async fn run(devnet: &Devnet, context: &Context) -> Result<(), Fault> {
     if !devnet.once {
         let total_ms = market.story.wall_ms();
         market.story.say(&report.words(&drive, total_ms));
-        return stay(&mut market).await;
+        stays.set(true);
+        return stay(&mut market, placed.id).await;
     }
     market.end_nodes().await;
     report.look_at_disk(&mut market).await?;
@@ -119,8 +128,8 @@ async fn balances(market: &Market) -> Result<Vec<Wei>, Fault> {
     Ok(balances)
 }
 
-/// Stays up and tells what happens on chain, until a signal comes.
-async fn stay(market: &mut Market) -> Result<(), Fault> {
+/// Stays up and carries every further bid to its end, one after the other, until a signal comes.
+async fn stay(market: &mut Market, first: BidId) -> Result<(), Fault> {
     let mut rows = Vec::new();
     for node in market.nodes() {
         rows.push(vec![node.name().to_owned(), node.status_url(), node.config().display().to_string()]);
@@ -128,14 +137,25 @@ async fn stay(market: &mut Market) -> Result<(), Fault> {
     let nodes = super::output::table(&["node", "status", "configuration"], &rows, "");
     let bidder = market.bidder().config().display();
     let story = format!(
-        "\n{nodes}\n\nPlace another bid:  scatter bid place FILE --config {bidder} --amount \"0.01 ether\" --pool \
-         \"0.01 ether\" --duration 7d\nWatch bids:         scatter bid list --config {bidder}\n\nThe market stays up \
-         until Ctrl-C. Chain time now runs at the wall's pace.\n"
+        "\n{nodes}\n\nThe market stays up until Ctrl-C, and carries each further bid to its end.\n\n  \
+         Place one:  scatter bid place FILE --config {bidder} --amount '0.01 ether' --pool '0.01 ether' --duration 7d\n  \
+         Watch it:   scatter bid list --config {bidder}\n"
     );
     market.story.say(&story);
+    let mut last = first;
     loop {
-        tokio::time::sleep(LOOK_EACH).await;
         market.tell_news().await?;
+        let next = market.journal().entries().iter().find_map(|entry| match entry.event {
+            MarketEvent::BidPlaced { bid, .. } if bid > last => Some(bid),
+            _ => None,
+        });
+        match next {
+            Some(bid) => {
+                market.carry(bid, &mut Drive::default()).await?;
+                last = bid;
+            }
+            None => tokio::time::sleep(LOOK_EACH).await,
+        }
     }
 }
 
