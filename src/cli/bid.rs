@@ -83,7 +83,15 @@ fn execute_place(place: &Place, context: &Context) -> Result<(), Fault> {
     let quote = node.post("/bid/quote", &offer, PATIENCE)?;
     let warnings: Vec<_> = quote["warnings"].as_array().into_iter().flatten().map(output::cell).collect();
     warnings.iter().for_each(|warning| context.output.remark(&format!("warning: {warning}")));
-    if !warnings.is_empty() && !place.yes && terminal::is_attended() {
+    if !warnings.is_empty() && !place.yes {
+        // A script that did not say yes to what it could not know must not lock money.
+        if !terminal::is_attended() {
+            let text = format!(
+                "no bid was placed, since nobody can be asked; with --yes it is: {}",
+                warnings.join("; ")
+            );
+            return Err(Fault::new(Code::Refused, text));
+        }
         let question = format!("Lock {} all the same? [y/N]", output::money(&quote["value"]));
         if !terminal::confirm(&question).unwrap_or(false) {
             return Err(Fault::new(Code::Refused, "no bid was placed"));

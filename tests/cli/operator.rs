@@ -108,7 +108,10 @@ fn an_operator_registers_and_places_a_bid_through_the_running_node() {
 
     fs::write(place.path().join("file"), "content that somebody keeps").unwrap();
     let bid = ["bid", "place", "file", "--amount", "1 gwei", "--pool", "1000", "--duration", "7d"];
-    let placed = market.answer(&bid);
+    let unasked = market.finish(&bid);
+    assert_eq!((unasked.code(), &error(&unasked)["code"]), (4, &"refused".into()), "{unasked:?}");
+    assert_eq!(market.answer(&["bid", "list"])["items"], serde_json::json!([]));
+    let placed = market.answer(&[&bid[..], &["--yes"]].concat());
     assert_eq!((&placed["quote"]["size"], &placed["quote"]["value"]), (&27.into(), &"1000001000".into()));
     assert!(placed["quote"]["warnings"].to_string().contains("accounts are registered"), "{placed}");
     let id = placed["bid"].as_u64().unwrap().to_string();
@@ -152,7 +155,7 @@ fn a_bid_that_the_market_would_refuse_costs_nothing() {
     let _node = market.run();
     fs::write(market.place.path().join("file"), "content").unwrap();
     let before = market.anvil.balance(&market.place.account);
-    let bid = ["bid", "place", "file", "--amount", "1 gwei", "--pool", "1000", "--duration", "1s"];
+    let bid = ["bid", "place", "file", "--amount", "1 gwei", "--pool", "1000", "--duration", "1s", "--yes"];
     let refused = market.finish(&bid);
     assert_eq!((refused.code(), &error(&refused)["code"]), (4, &"refused".into()), "{refused:?}");
     assert!(
