@@ -1,20 +1,15 @@
 //! Carries a bid to its end: moves chain time from one moment that somebody waits for to the next, and lets everybody
 //! do what is due at each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use scatter_actors::domain::audit::life::Stage as AuditStage;
-use scatter_actors::domain::audit::schedule::Plan;
-use scatter_actors::domain::audit::slot::Slot;
 use scatter_actors::domain::market::{BidState, MarketEvent, Version};
 use scatter_actors::domain::units::{BidId, ChainTime};
 use scatter_actors::ports::chain::{self, Chain};
-use scatter_actors::records::hosting::HostedBid;
-use scatter_actors::records::intent::{Intent, IntentState};
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 
+use super::api::{hosted, leaves, open_intent, stage_name, Audit};
 use super::market::Market;
 use super::node::{Node, Role};
 use super::standing::{self, LegacyTurn, Standing};
@@ -27,8 +22,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 const BUSY_MS: u64 = 660_000;
 /// Longest time in which nobody waits for anything, in milliseconds: news travel faster.
 const IDLE_MS: u64 = 60_000;
-/// Seconds behind which a jump is told: shorter ones are the clock's own pace.
-const SHORTEST_JUMP: u64 = 2;
 
 /// What a drive has seen, so that everything is told once.
 #[derive(Debug, Default)]
@@ -38,7 +31,7 @@ pub struct Drive {
     /// How often.
     pub jumps: u64,
     revives: bool,
-    slots: BTreeMap<(String, u32), String>,
+    slots: BTreeSet<(String, u32)>,
     stages: BTreeMap<String, String>,
     /// When something last changed, in milliseconds of the story.
     changed: u64,
@@ -174,13 +167,8 @@ impl Market {
                 let ahead = moment.at.since(from);
                 drive.advanced += ahead;
                 drive.jumps += 1;
-                if ahead >= SHORTEST_JUMP {
-                    self.story.tell(
-                        Some(moment.at),
-                        "clock",
-                        &format!("{} on, for {}", span(ahead), moment.what),
-                    );
-                }
+                let what = format!("{} on, for {}", span(ahead), moment.what);
+                self.story.tell(Some(moment.at), "clock", &what);
                 Ok(())
             }
             waiting => {
@@ -260,28 +248,21 @@ impl Market {
     fn tell_audit(&self, node: &Node, audit: &Audit, now: ChainTime, drive: &mut Drive) {
         for slot in &audit.slots {
             let Some(outcome) = slot.outcome else { continue };
-            let outcome = format!("{outcome:?}").to_lowercase();
-            let key = (node.name().to_owned(), slot.slot);
-            if drive.slots.insert(key, outcome.clone()).is_none() {
-                self.story.tell(
-                    Some(now),
-                    node.name(),
-                    &format!("audited slot {}: {outcome}", slot.slot + 1),
-                );
+            if drive.slots.insert((node.name().to_owned(), slot.slot)) {
+                let (asked, right) = leaves(slot);
+                let what =
+                    format!("audited slot {}: {right} of {asked} blocks right, {outcome:?}", slot.slot + 1);
+                self.story.tell(Some(now), node.name(), &what.to_lowercase());
             }
         }
-        if let Some(AuditStage::Abstained { reason }) = &audit.stage {
-            let told = drive.stages.insert(node.name().to_owned(), reason.clone());
-            if told.as_ref() != Some(reason) {
-                self.story.tell(Some(now), node.name(), &format!("abstains: {reason}"));
-            }
-        }
-        if let Some(AuditStage::Skipped { reason }) = &audit.stage {
-            let reason = reason.to_string();
-            let told = drive.stages.insert(node.name().to_owned(), reason.clone());
-            if told.as_ref() != Some(&reason) {
-                self.story.tell(Some(now), node.name(), &format!("does not audit: {reason}"));
-            }
+        let why = match &audit.stage {
+            Some(AuditStage::Abstained { reason }) => format!("abstains: {reason}"),
+            Some(AuditStage::Skipped { reason }) => format!("does not audit: {reason}"),
+            _ => return,
+        };
+        let told = drive.stages.insert(node.name().to_owned(), why.clone());
+        if told.as_ref() != Some(&why) {
+            self.story.tell(Some(now), node.name(), &why);
         }
     }
 
@@ -316,73 +297,6 @@ impl Market {
         let hosted = hosted(self.hoster(), bid)?;
         Ok(hosted.is_some_and(|hosted| standing::is_hosting_over(&hosted.stage)))
     }
-}
-
-/// An audit as far as a validator's API tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Audit {
-    /// How far it has come.
-    pub stage: Option<AuditStage>,
-    /// Its plan, once it is clear that there is one.
-    pub plan: Option<Plan>,
-    /// Its slots.
-    pub slots: Vec<Slot>,
-}
-
-impl Audit {
-    /// A validator's audit of a bid.
-    ///
-    /// # Errors
-    /// If the node does not answer.
-    pub fn of(node: &Node, bid: BidId) -> Result<Self, Fault> {
-        // The table holds audits, their slots and files that they relied on, one behind the other.
-        let rows = items(node, "/api/v1/audits?limit=1000")?;
-        let ours = |row: &&Value| row["bid"]["id"].as_u64() == Some(bid.0);
-        let audit = rows.iter().filter(ours).find(|row| !row["stage"].is_null());
-        let stage = audit.map(|row| read(node, &row["stage"])).transpose()?;
-        let plan = audit.map(|row| read(node, &row["plan"])).transpose()?.flatten();
-        let slots = rows.iter().filter(ours).filter(|row| row["slot"].is_object());
-        Ok(Self { stage, plan, slots: slots.map(|row| read(node, &row["slot"])).collect::<Result<_, _>>()? })
-    }
-}
-
-/// A bid as the hoster has it.
-///
-/// # Errors
-/// If the node does not answer.
-pub fn hosted(node: &Node, bid: BidId) -> Result<Option<HostedBid>, Fault> {
-    let rows = items(node, "/api/v1/bids?limit=1000")?;
-    let row = rows.iter().find(|row| row["bid"]["id"].as_u64() == Some(bid.0));
-    row.map(|row| read(node, row)).transpose()
-}
-
-/// Whether a transaction of the node is under way.
-fn open_intent(node: &Node) -> Result<Standing, Fault> {
-    for row in items(node, "/api/v1/intents?limit=1000")? {
-        let intent: Intent = read(node, &row)?;
-        if matches!(intent.state, IntentState::Queued | IntentState::InFlight { .. }) {
-            let what = intent.key.0.split(':').next().unwrap_or_default().to_owned();
-            return Ok(Standing::Busy(format!("transaction: {what}")));
-        }
-    }
-    Ok(Standing::Rests)
-}
-
-fn items(node: &Node, path: &str) -> Result<Vec<Value>, Fault> {
-    match node.get(path)?["items"].take() {
-        Value::Array(items) => Ok(items),
-        other => Err(Fault::new(Code::Bug, format!("{}: {path} answered {other}", node.name()))),
-    }
-}
-
-fn read<T: DeserializeOwned>(node: &Node, value: &Value) -> Result<T, Fault> {
-    T::deserialize(value)
-        .map_err(|error| Fault::new(Code::Bug, format!("{}: {error} in {value}", node.name())))
-}
-
-fn stage_name(stage: &scatter_actors::domain::bid::Stage) -> String {
-    let value = serde_json::to_value(stage).unwrap_or_default();
-    value["stage"].as_str().unwrap_or_default().to_owned()
 }
 
 fn unreachable(error: chain::Error) -> Fault {

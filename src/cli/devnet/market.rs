@@ -225,6 +225,14 @@ impl Market {
         Ok(())
     }
 
+    /// Copies the evidence so far to what stays.
+    ///
+    /// # Errors
+    /// If it can't be read or written.
+    pub fn keep_evidence(&self) -> Result<(), Fault> {
+        self.validators.iter().try_for_each(|node| self.files.keep_evidence(node.name()).map(drop))
+    }
+
     /// All nodes, the hoster first.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         std::iter::once(&self.hoster).chain(&self.validators).chain(std::iter::once(&self.bidder))

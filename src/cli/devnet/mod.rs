@@ -15,6 +15,7 @@ use scatter_actors::domain::units::{BidId, ByteSize, Wei};
 use tokio::signal::unix::{signal, Signal, SignalKind};
 
 mod anvil;
+mod api;
 mod child;
 mod drive;
 mod files;
@@ -27,8 +28,9 @@ mod standing;
 mod story;
 
 pub use anvil::Anvil;
+pub use api::{hosted, Audit};
 pub use child::Child;
-pub use drive::{hosted, Audit, Drive};
+pub use drive::Drive;
 pub use journal::{Entry, Journal};
 pub use market::{Detour, Market, Offer, Options, Placed};
 pub use node::{Node, Role};
@@ -152,6 +154,7 @@ async fn stay(market: &mut Market, first: BidId) -> Result<(), Fault> {
         match next {
             Some(bid) => {
                 market.carry(bid, &mut Drive::default()).await?;
+                market.keep_evidence()?;
                 last = bid;
             }
             None => tokio::time::sleep(LOOK_EACH).await,

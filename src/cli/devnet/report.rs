@@ -8,7 +8,8 @@ use scatter_actors::domain::units::{Address, Wei};
 use serde::Serialize;
 use serde_json::{json, Value};
 
-use super::drive::{hosted, Drive};
+use super::api::hosted;
+use super::drive::Drive;
 use super::journal::{outcome_word, Entry};
 use super::market::{Market, Placed};
 use super::node::{Node, Role};
@@ -284,7 +285,7 @@ fn but(what: &str, against: &[String]) -> String {
 /// An amount to a millionth of an ether, for people: the summary has it to the wei.
 fn rounded(amount: Wei) -> String {
     let millionths = amount.plus(Wei::from(500_000_000_000)).divided_by(1_000_000_000_000).0;
-    let digits = format!("{millionths:0>7}");
+    let digits = format!("{:0>7}", millionths.to_string());
     let (whole, fraction) = digits.split_at(digits.len() - 6);
     format!("{whole}.{fraction} ether")
 }
