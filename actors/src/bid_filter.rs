@@ -1,7 +1,7 @@
 //! Judges every open bid once, by the operator's rules, and keeps every verdict.
 //!
-//! Owns: the verdict on a bid, with which its life here begins.  Hears: [`BidPlaced`](chain_listener::BidPlaced).
-//! Says: [`Host`](pinner::Host).  On restart: goes on behind its cursor over the facts.
+//! Owns: the verdict on a bid, with which its life here begins.  Hears: [`BidPlaced`].
+//! Says: [`Host`].  On restart: goes on behind its cursor over the facts.
 
 use std::rc::Rc;
 use std::time::Duration;
