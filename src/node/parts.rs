@@ -9,6 +9,7 @@ use actix_web::web::ServiceConfig;
 use scatter_actors::bid_filter::{self, BidFilter};
 use scatter_actors::chain_listener::{self, ChainListener};
 use scatter_actors::domain::egress::Egress;
+use scatter_actors::domain::units::ByteSize;
 use scatter_actors::firewall::{self, Firewall};
 use scatter_actors::line::Line;
 use scatter_actors::pinner::{self, Pinner};
@@ -27,6 +28,8 @@ use crate::exit::{told, Code, Fault};
 use crate::http::status::{self, Access, ChainNeeds, Gauge, Needs, StatusServer, StatusState};
 use crate::http::{self, control, metrics, Door};
 
+/// Bytes that a node without content of others needs on its disk.
+const ROOM: ByteSize = ByteSize(64 << 20);
 /// A head that has not changed for so many milliseconds is not fresh.
 const MAX_HEAD_AGE_MS: u64 = 180_000;
 
@@ -270,7 +273,12 @@ impl Parts {
             .chain
             .as_ref()
             .map(|chain| ChainNeeds { chain_id: chain.chain_id, max_head_age_ms: MAX_HEAD_AGE_MS });
-        let needs = Needs { chain, ipfs: true, min_free: self.config.hoster.policy.min_free_disk };
+        // The operator's floor is about content of others; every node needs room for its own records.
+        let min_free = match self.config.roles.hoster {
+            true => self.config.hoster.policy.min_free_disk,
+            false => ROOM,
+        };
+        let needs = Needs { chain, ipfs: true, min_free };
         let ports = status::Ports {
             store: self.world.store.clone(),
             clock: self.world.clock.clone(),
