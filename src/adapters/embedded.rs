@@ -136,3 +136,16 @@ impl Ipfs for Embedded {
         async move { Ok(ByteSize(self.node.stats().await.map_err(told)?.bytes)) }.boxed_local()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix::test]
+    async fn the_embedded_node_keeps_the_contract_of_backends() {
+        let dir = tempfile::tempdir().unwrap();
+        let node = Node::start(embedded_ipfs::Config::new(dir.path())).await.unwrap();
+        scatter_actors::testkit::ipfs_contract(&Embedded::new(node.clone())).await;
+        node.stop().await;
+    }
+}

@@ -248,3 +248,13 @@ impl Ipfs for MemoryIpfs {
         async move { self.check().map(|()| ByteSize(bytes)) }.boxed_local()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_node_in_memory_keeps_the_contract_of_backends() {
+        crate::testkit::ipfs_contract(&MemoryIpfs::new()).await;
+    }
+}

@@ -6,10 +6,12 @@
 
 pub mod chain;
 pub mod ipfs;
+mod ipfs_contract;
 pub mod market;
 mod memory;
 mod store;
 
 pub use ipfs::MemoryIpfs;
+pub use ipfs_contract::ipfs_contract;
 pub use memory::{ManualClock, MemoryDisk, SeededRandomness};
 pub use store::{store_contract, Fuse, MemoryStore};
