@@ -154,8 +154,8 @@ async fn a_quote_warns_and_sends_nothing() {
     assert!(!warnings.contains("outvoting"), "{warnings}");
     assert_eq!(quote["value"], "1010");
 
-    // 1.1 gwei a gas × 122k × (2 + 1) = 0.0004026 ether.
-    let safe: Wei = "0.0004026 ether".parse().unwrap();
+    // 1.1 gwei a gas × 86k × (2 + 1) = 0.0002838 ether.
+    let safe: Wei = "0.0002838 ether".parse().unwrap();
     for (amount, warned) in [(safe, false), (safe.plus(Wei::from(1)), true)] {
         let quote = world.order(Order::Quote(Offer { amount, ..offer(1) })).await.unwrap();
         assert_eq!(quote["warnings"].to_string().contains("outvoting"), warned, "{amount}");
