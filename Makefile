@@ -31,8 +31,8 @@ test-rust: ## Run the Rust tests alone
 test-contracts: ## Run the contracts' tests alone
 	@.ci/run tools contracts
 
-simulate: ## Run the node under seeded faults on virtual time
-	@.ci/run build simulation
+simulate: ## Run the node under 100 seeds of faults on virtual time, each twice (SCATTER_SEEDS=from..to for others)
+	@SCATTER_SEEDS=$${SCATTER_SEEDS:-0..100} .ci/run build simulation
 
 tools: ## Install the servers and compilers that demo and tests use into .tools/
 	@tools/need node npm python3
