@@ -19,7 +19,7 @@ use crate::pinner::Host;
 use crate::ports::chain::{self, Chain};
 use crate::ports::clock::Clock;
 use crate::ports::disk::{self, Disk};
-use crate::ports::store::{self, Batch, Order, Record, Store};
+use crate::ports::store::{self, Batch, Order, Store};
 use crate::records::decision::{self, Decision};
 use crate::records::hosting::{HostedBid, Pin};
 use crate::records::intent::{Intent, IntentKey};
@@ -263,21 +263,5 @@ impl HostedBid {
     fn was_retracted(&self) -> bool {
         use crate::domain::bid::Failure;
         self.stage == Stage::Failed { reason: Failure::Retracted }
-    }
-
-    /// How many bids a store knows in each stage; for status and metrics.
-    ///
-    /// # Errors
-    /// If the store fails.
-    pub fn count_by_stage(
-        store: &dyn Store,
-    ) -> Result<std::collections::BTreeMap<&'static str, u64>, store::Error> {
-        let mut counts = std::collections::BTreeMap::new();
-        for (_, doc) in store.scan(Self::TABLE, &[], None, Order::Ascending, usize::MAX)? {
-            if let Ok(bid) = serde_json::from_slice::<Self>(&doc) {
-                *counts.entry(bid.stage.name()).or_default() += 1;
-            }
-        }
-        Ok(counts)
     }
 }

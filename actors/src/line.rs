@@ -1,6 +1,6 @@
 //! A line to an actor that survives the actor: the supervisor points it at each fresh one.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use actix::dev::ToEnvelope;
@@ -8,7 +8,7 @@ use actix::prelude::*;
 
 /// A way to send `M` to whoever holds the other end just now. Clones share the end.
 ///
-/// What is told while nobody is there, or while the mailbox is full, is lost and counted: a message is a hint,
+/// What is told while nobody is there, or while the mailbox is full, is lost and logged: a message is a hint,
 /// and its receiver sweeps the store.
 pub struct Line<M>
 where
@@ -24,7 +24,6 @@ where
     M::Result: Send,
 {
     recipient: RefCell<Option<Recipient<M>>>,
-    lost: Cell<u64>,
 }
 
 /// Nobody answered.
@@ -59,7 +58,7 @@ where
 {
     /// A line with nobody at its end yet.
     pub fn new() -> Self {
-        Self { end: Rc::new(End { recipient: RefCell::new(None), lost: Cell::new(0) }) }
+        Self { end: Rc::new(End { recipient: RefCell::new(None) }) }
     }
 
     /// Points the line, and all its clones, at an actor.
@@ -71,11 +70,6 @@ where
         *self.end.recipient.borrow_mut() = Some(to.clone().recipient());
     }
 
-    /// Hangs up: the actor at the end may end. Lines keep mailboxes open otherwise.
-    pub fn hang_up(&self) {
-        self.end.recipient.borrow_mut().take();
-    }
-
     /// Tells without waiting. False if it was lost.
     pub fn tell(&self, message: M) -> bool {
         let heard = match &*self.end.recipient.borrow() {
@@ -83,7 +77,7 @@ where
             None => false,
         };
         if !heard {
-            self.end.lost.set(self.end.lost.get() + 1);
+            tracing::debug!(hint = std::any::type_name::<M>(), "nobody heard");
         }
         heard
     }
@@ -95,11 +89,6 @@ where
     pub async fn ask(&self, message: M) -> Result<M::Result, Unheard> {
         let recipient = self.end.recipient.borrow().clone().ok_or(Unheard)?;
         recipient.send(message).await.map_err(|_| Unheard)
-    }
-
-    /// How many messages were lost so far.
-    pub fn lost(&self) -> u64 {
-        self.end.lost.get()
     }
 }
 

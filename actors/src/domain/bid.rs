@@ -201,11 +201,6 @@ impl Stage {
         )
     }
 
-    /// Whether the bid's content takes, or will take, room here.
-    pub fn holds_room(&self) -> bool {
-        !self.is_over()
-    }
-
     /// Whether the bid's content is complete here and may be served.
     pub fn is_live(&self) -> bool {
         matches!(self, Self::Announcing { .. } | Self::Hosting { .. } | Self::Settling { .. })
@@ -223,7 +218,7 @@ pub fn step(stage: &Stage, event: &Event, case: Case<'_>, now: ChainTime) -> Ste
             _ => stay(),
         },
         Event::AcceptEnded(execution) => match stage {
-            Stage::Accepting { attempt } => accepted(execution, *attempt, case, now),
+            Stage::Accepting { attempt } => accepted(execution, *attempt, case),
             // A reorg mined it anew: the hold runs from there.
             Stage::Fetching { attempt, .. } => match held_until(execution, case) {
                 Some(hold_until) => Step::to(Stage::Fetching { hold_until, attempt: *attempt }, []),
@@ -288,7 +283,7 @@ fn held_until(execution: &Execution, case: Case<'_>) -> Option<ChainTime> {
 }
 
 /// Our accept is mined or given up: the receipt's own events tell whether we hold the bid.
-fn accepted(execution: &Execution, attempt: u32, case: Case<'_>, now: ChainTime) -> Step {
+fn accepted(execution: &Execution, attempt: u32, case: Case<'_>) -> Step {
     match execution {
         Execution::Mined { events, time, .. } => {
             if let Some(hold_until) = held_until(execution, case) {
@@ -314,10 +309,7 @@ fn accepted(execution: &Execution, attempt: u32, case: Case<'_>, now: ChainTime)
             Step::to(Stage::Lost { to: None }, [Effect::LetGo])
         }
         Execution::Reverted { .. } => failed("the accept was reverted"),
-        Execution::Abandoned { reason } => {
-            let _ = now;
-            failed(&reason.to_string())
-        }
+        Execution::Abandoned { reason } => failed(&reason.to_string()),
     }
 }
 
