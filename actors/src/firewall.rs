@@ -22,8 +22,8 @@ use crate::domain::requests::{Question, Request};
 use crate::domain::units::Address;
 use crate::ports::clock::Clock;
 use crate::ports::ipfs::{self, Ipfs, Reach};
-use crate::ports::store::{self, Order, Store};
-use crate::records::hosting::{roots_of, HostedBid, Owner, Reference};
+use crate::ports::store::{self, Store};
+use crate::records::hosting::{references_to_block, roots_of, HostedBid, Owner};
 use crate::supervised;
 use crate::supervisor::Guard;
 
@@ -181,7 +181,7 @@ fn is_served(store: &dyn Store, cid: &Cid, named: Option<&HostedBid>) -> Result<
         return Ok(roots.any(|root| root == hosted.cid.hash()));
     }
     for root in roots {
-        for reference in store::list::<Reference>(store, &root.to_bytes(), Order::Ascending, MAX_ROOTS)? {
+        for reference in references_to_block(store, &root.to_bytes(), MAX_ROOTS)? {
             if let Owner::Bid(bid) = reference.owner {
                 if live_bid(store, bid)?.is_some() {
                     return Ok(true);

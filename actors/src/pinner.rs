@@ -53,6 +53,14 @@ pub struct Host {
     pub bid: BidKey,
 }
 
+/// The set of a peer of the consortium changed: its references are to be made equal to what it lists.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct Mirror {
+    /// Which peer.
+    pub peer: String,
+}
+
 /// How it hosts.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -306,7 +314,7 @@ impl Actor for Pinner {
 }
 
 supervised!(Pinner);
-wakes!(Pinner: Host, BidAccepted, BidPinned, VoteRecorded, Settled, Retracted, HeadMoved);
+wakes!(Pinner: Host, Mirror, BidAccepted, BidPinned, VoteRecorded, Settled, Retracted, HeadMoved);
 
 impl Sweeps for Pinner {
     fn due(&mut self) -> &mut bool {

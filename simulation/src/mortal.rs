@@ -15,7 +15,7 @@ use scatter_actors::domain::units::{
 };
 use scatter_actors::ports::chain::{self, At, Chain, Events, FeeMarket, Header, Receipt, Span};
 use scatter_actors::ports::disk::{self, Disk};
-use scatter_actors::ports::ipfs::{self, Added, Identity, Ipfs, Progress, Reach};
+use scatter_actors::ports::ipfs::{self, Added, Entry, Identity, Ipfs, Progress, Reach};
 use scatter_actors::ports::store::{self, Batch, Order, Row, Store, Table};
 use scatter_actors::ports::Answer;
 use scatter_actors::testkit::chain::FakeChain;
@@ -158,6 +158,15 @@ impl Ipfs for Mortal<Backend> {
     }
     fn add<'a>(&'a self, file: &'a Path) -> Answer<'a, Added, ipfs::Error> {
         self.alive(self.ipfs().add(file))
+    }
+    fn ls(&self, directory: Cid, cap: usize) -> Answer<'_, Vec<Entry>, ipfs::Error> {
+        self.alive(self.ipfs().ls(directory, cap))
+    }
+    fn cat(&self, file: Cid, cap: ByteSize) -> Answer<'_, Vec<u8>, ipfs::Error> {
+        self.alive(self.ipfs().cat(file, cap))
+    }
+    fn add_directory(&self, files: Vec<(String, Vec<u8>)>) -> Answer<'_, Cid, ipfs::Error> {
+        self.alive(self.ipfs().add_directory(files))
     }
     fn connect<'a>(&'a self, multiaddr: &'a str) -> Answer<'a, (), ipfs::Error> {
         self.alive(self.ipfs().connect(multiaddr))

@@ -16,8 +16,9 @@ pub fn changes(batch: &Batch) -> Vec<String> {
 fn change(change: &Change) -> Option<String> {
     let (table, doc) = match change {
         Change::Put(table, _, doc) => (*table, doc),
-        Change::Delete(Table::Refs, key) => {
-            return Some(format!("drops reference {}", hex::encode(&key[..8])))
+        // A reference stands twice; it is told where it stands by root.
+        Change::Delete(Table::Refs, key) if key.first() == Some(&b'r') => {
+            return Some(format!("drops reference {}", hex::encode(&key[1..9])))
         }
         Change::Delete(Table::Pins, key) => return Some(format!("forgets pin {}", hex::encode(&key[..8]))),
         Change::Delete(..) => return None,
@@ -51,7 +52,9 @@ fn change(change: &Change) -> Option<String> {
         }),
         Table::Outcomes => read::<Outcome>(doc)
             .map(|outcome| format!("outcome of {}: {:?}", short(&outcome.intent.0), outcome.result)),
-        Table::Refs => read::<Reference>(doc).map(|r| format!("keeps {} for {:?}", r.cid, r.owner)),
+        Table::Refs => read::<Reference>(doc)
+            .filter(|reference| !reference.by_owner)
+            .map(|reference| format!("keeps {} for {:?}", reference.cid, reference.owner)),
         Table::Pins => read::<Pin>(doc).map(|pin| {
             let state = match (pin.pinned_at, pin.unneeded_since) {
                 (_, Some(_)) => "unneeded",

@@ -8,7 +8,7 @@ use cid::Cid;
 use embedded_ipfs::{AddOptions, Multiaddr, Node, PinLimits};
 use futures::FutureExt;
 use scatter_actors::domain::units::ByteSize;
-use scatter_actors::ports::ipfs::{Added, Error, Identity, Ipfs, Progress, Reach};
+use scatter_actors::ports::ipfs::{Added, Entry, Error, Identity, Ipfs, Progress, Reach};
 use scatter_actors::ports::Answer;
 
 /// How long a connection may take to come about.
@@ -109,6 +109,20 @@ impl Ipfs for Embedded {
             Ok(Added { cid: added.cid, size: ByteSize(added.size) })
         }
         .boxed_local()
+    }
+
+    fn ls(&self, directory: Cid, _: usize) -> Answer<'_, Vec<Entry>, Error> {
+        async move { Err(Error::Unusable(format!("{directory}: directories can't be read by this backend yet"))) }.boxed_local()
+    }
+
+    fn cat(&self, file: Cid, _: ByteSize) -> Answer<'_, Vec<u8>, Error> {
+        async move { Err(Error::Unusable(format!("{file}: files can't be read by this backend yet"))) }
+            .boxed_local()
+    }
+
+    fn add_directory(&self, _: Vec<(String, Vec<u8>)>) -> Answer<'_, Cid, Error> {
+        async move { Err(Error::Unusable("directories can't be added by this backend yet".to_owned())) }
+            .boxed_local()
     }
 
     fn connect<'a>(&'a self, multiaddr: &'a str) -> Answer<'a, (), Error> {

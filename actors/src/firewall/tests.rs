@@ -6,7 +6,7 @@ use crate::domain::cids::{DAG_PB, RAW};
 use crate::domain::market::{BidTerms, Market};
 use crate::domain::units::{BidId, ByteSize, ChainTime, FileHash, WallTime, Wei};
 use crate::ports::store::Batch;
-use crate::records::hosting::index_leaf;
+use crate::records::hosting::{index_leaf, refer};
 use crate::testkit::ipfs::unixfs_file;
 use crate::testkit::{ManualClock, MemoryIpfs, MemoryStore};
 
@@ -51,7 +51,7 @@ impl World {
         let mut batch = Batch::new();
         let (placed_at, since) = (ChainTime(0), WallTime(0));
         batch.put(&HostedBid { bid: key(id), terms, cid: root, placed_at, stage, since });
-        batch.put(&Reference { cid: root, owner: Owner::Bid(key(id)) });
+        refer(&mut batch, root, Owner::Bid(key(id)));
         for leaf in leaves {
             index_leaf(&mut batch, &leaf.hash().to_bytes(), root);
         }
@@ -127,7 +127,7 @@ async fn content_of_no_live_bid_is_not_served_and_the_backend_is_not_touched() {
     // A peer's or the operator's content is pinned, but it is nobody's contract.
     let mirrored = w.ipfs.hold(RAW, b"mirrored");
     let mut batch = Batch::new();
-    batch.put(&Reference { cid: mirrored, owner: Owner::Peer("friend".into()) });
+    refer(&mut batch, mirrored, Owner::Peer("friend".into()));
     w.store.commit(batch).unwrap();
     for cid in [unknown, mirrored] {
         for question in [Question::Raw, Question::RawHead, Question::Block, Question::Stat, Question::Pinned]

@@ -10,7 +10,9 @@ use crate::domain::admission::byte_cap;
 use crate::domain::units::{ByteSize, WallTime};
 use crate::ports::ipfs::{self, Ipfs};
 use crate::ports::store::{self, Batch, Order, Record, Store};
-use crate::records::hosting::{forget_leaf, leaves_of, references, root_key, Owner, Pin, Reference};
+use crate::records::hosting::{
+    forget_leaf, leaves_of, refer, references, root_key, unrefer, Owner, Pin, Reference,
+};
 
 /// Leaves forgotten in one batch.
 const LEAVES_A_BATCH: usize = 1_000;
@@ -22,9 +24,8 @@ pub(super) fn of(store: &dyn Store, cid: &Cid) -> Result<Option<Pin>, store::Err
 
 /// Writes that somebody needs a root.
 pub(super) fn keep(store: &dyn Store, batch: &mut Batch, cid: Cid, owner: Owner) -> Result<(), store::Error> {
-    let reference = Reference { cid, owner };
-    if store::read::<Reference>(store, &reference.key())?.is_none() {
-        batch.put(&reference);
+    if store::read::<Reference>(store, &Reference::new(cid, owner.clone()).key())?.is_none() {
+        refer(batch, cid, owner);
     }
     if let Some(pin) = of(store, &cid)?.filter(|pin| pin.unneeded_since.is_some()) {
         batch.put(&Pin { unneeded_since: None, ..pin });
@@ -40,9 +41,8 @@ pub(super) fn let_go(
     owner: Owner,
     now: WallTime,
 ) -> Result<(), store::Error> {
-    let reference = Reference { cid, owner };
-    batch.delete::<Reference>(&reference.key());
-    let needed = references(store, &cid)?.iter().any(|other| *other != reference);
+    let needed = references(store, &cid)?.iter().any(|other| other.owner != owner);
+    unrefer(batch, cid, owner);
     if let (false, Some(pin)) = (needed, of(store, &cid)?) {
         batch.put(&Pin { unneeded_since: pin.unneeded_since.or(Some(now)), ..pin });
     }

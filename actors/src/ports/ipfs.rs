@@ -37,6 +37,15 @@ pub struct Added {
     pub size: ByteSize,
 }
 
+/// What a directory names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// The name, without a slash.
+    pub name: String,
+    /// The root of what it names.
+    pub cid: Cid,
+}
+
 /// Who the node is on the IPFS network.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Identity {
@@ -60,6 +69,12 @@ pub enum Error {
         /// Bytes allowed.
         cap: u64,
     },
+    /// The directory names more than allowed.
+    #[error("the directory is over the cap of {cap} entries")]
+    TooMany {
+        /// Entries allowed.
+        cap: usize,
+    },
     /// The block or DAG is not one that this node handles.
     #[error("unusable content: {0}")]
     Unusable(String),
@@ -76,7 +91,7 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::NotFound(_) | Self::Storage(_) => true,
-            Self::TooLarge { .. } | Self::Unusable(_) => false,
+            Self::TooLarge { .. } | Self::TooMany { .. } | Self::Unusable(_) => false,
         }
     }
 }
@@ -99,7 +114,15 @@ pub trait Ipfs {
     fn put(&self, codec: u64, bytes: Vec<u8>) -> Answer<'_, Cid, Error>;
     /// Adds and pins a file as a default `ipfs add` does.
     fn add<'a>(&'a self, file: &'a Path) -> Answer<'a, Added, Error>;
-    /// Connects to a peer that the operator trusts: never to what a stranger names.
+    /// The entries of a UnixFS directory, sharded ones too, fetched where they are missing. Sorted by name.
+    /// [`Error::TooMany`] beyond `cap`, whatever the directory's size; the caller brings the deadline.
+    fn ls(&self, directory: Cid, cap: usize) -> Answer<'_, Vec<Entry>, Error>;
+    /// The bytes of a UnixFS file (or a raw block), fetched where they are missing. [`Error::TooLarge`] beyond `cap`.
+    fn cat(&self, file: Cid, cap: ByteSize) -> Answer<'_, Vec<u8>, Error>;
+    /// Adds and pins a directory of files, as `ipfs add -r` does with its defaults.
+    fn add_directory(&self, files: Vec<(String, Vec<u8>)>) -> Answer<'_, Cid, Error>;
+    /// Connects to a peer that the operator trusts, by its multiaddr or by `/p2p/PEER` alone where the network tells
+    /// its addresses: never to what a stranger names.
     fn connect<'a>(&'a self, multiaddr: &'a str) -> Answer<'a, (), Error>;
     /// Who the node is.
     fn identity(&self) -> Answer<'_, Identity, Error>;

@@ -6,6 +6,7 @@ pub mod disk;
 pub mod hoster_probe;
 pub mod ipfs;
 pub mod keys;
+pub mod names;
 pub mod randomness;
 pub mod store;
 

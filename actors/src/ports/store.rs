@@ -40,11 +40,15 @@ pub enum Table {
     Decisions,
     /// Single facts about this store: chain, market, secrets' chains.
     Meta,
+    /// Peers of the consortium and how each stands, by kind and name.
+    Peers,
+    /// What peers list, file by file, and what this node lists itself.
+    Manifests,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Blocks,
         Self::Facts,
         Self::Outcomes,
@@ -59,6 +63,8 @@ impl Table {
         Self::LeafIndex,
         Self::Decisions,
         Self::Meta,
+        Self::Peers,
+        Self::Manifests,
     ];
 
     /// The table's name in the database.
@@ -78,6 +84,8 @@ impl Table {
             Self::LeafIndex => "leaf_index",
             Self::Decisions => "decisions",
             Self::Meta => "meta",
+            Self::Peers => "peers",
+            Self::Manifests => "manifests",
         }
     }
 }

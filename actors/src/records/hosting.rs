@@ -45,7 +45,8 @@ pub enum Owner {
     Manual,
 }
 
-/// One reason to keep a root.
+/// One reason to keep a root. It stands twice, so that it is found by root and by owner: write it with
+/// [`refer`] and remove it with [`unrefer`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reference {
     /// The root.
@@ -53,16 +54,47 @@ pub struct Reference {
     pub cid: Cid,
     /// Whose reason.
     pub owner: Owner,
+    /// False: looked up by root. True: looked up by owner.
+    #[serde(default)]
+    pub by_owner: bool,
+}
+
+impl Reference {
+    /// A reason to keep a root.
+    pub fn new(cid: Cid, owner: Owner) -> Self {
+        Self { cid, owner, by_owner: false }
+    }
 }
 
 impl Record for Reference {
     const TABLE: Table = Table::Refs;
     fn key(&self) -> Vec<u8> {
-        let mut key = root_key(&self.cid);
-        // An owner serialises without fail: it is a plain enum of numbers and text.
-        key.extend(serde_json::to_vec(&self.owner).unwrap_or_default());
-        key
+        let (root, owner) = (root_key(&self.cid), owner_key(&self.owner));
+        match self.by_owner {
+            false => [vec![b'r'], root, owner].concat(),
+            true => [vec![b'o'], owner, root].concat(),
+        }
     }
+}
+
+fn owner_key(owner: &Owner) -> Vec<u8> {
+    // An owner serialises without fail: it is a plain enum of numbers and text. A JSON object ends where no
+    // other begins, so no owner's key is the beginning of another's.
+    serde_json::to_vec(owner).unwrap_or_default()
+}
+
+/// Writes that somebody needs a root.
+pub fn refer(batch: &mut Batch, cid: Cid, owner: Owner) {
+    let reference = Reference::new(cid, owner);
+    batch.put(&Reference { by_owner: true, ..reference.clone() });
+    batch.put(&reference);
+}
+
+/// Writes that somebody needs a root no more.
+pub fn unrefer(batch: &mut Batch, cid: Cid, owner: Owner) {
+    let reference = Reference::new(cid, owner);
+    batch.delete::<Reference>(&Reference { by_owner: true, ..reference.clone() }.key());
+    batch.delete::<Reference>(&reference.key());
 }
 
 /// A root's key: its multihash, since versions and bases of a CID name one content; then its codec.
@@ -77,7 +109,30 @@ pub fn root_key(cid: &Cid) -> Vec<u8> {
 /// # Errors
 /// If the store fails.
 pub fn references(store: &dyn Store, cid: &Cid) -> Result<Vec<Reference>, store::Error> {
-    store::list(store, &root_key(cid), Order::Ascending, 10_000)
+    let prefix = [vec![b'r'], root_key(cid)].concat();
+    store::list(store, &prefix, Order::Ascending, 10_000)
+}
+
+/// Reasons to keep a root, whatever its codec, at most `limit`: a multihash names the bytes.
+///
+/// # Errors
+/// If the store fails.
+pub fn references_to_block(
+    store: &dyn Store,
+    multihash: &[u8],
+    limit: usize,
+) -> Result<Vec<Reference>, store::Error> {
+    store::list(store, &[b"r", multihash].concat(), Order::Ascending, limit)
+}
+
+/// The roots that somebody needs.
+///
+/// # Errors
+/// If the store fails.
+pub fn roots_for(store: &dyn Store, owner: &Owner) -> Result<Vec<Cid>, store::Error> {
+    let prefix = [vec![b'o'], owner_key(owner)].concat();
+    let found = store::list::<Reference>(store, &prefix, Order::Ascending, usize::MAX)?;
+    Ok(found.into_iter().map(|reference| reference.cid).collect())
 }
 
 /// A root that this node keeps, or is about to: written before the backend is asked, so that a pin of ours is

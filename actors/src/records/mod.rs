@@ -1,6 +1,7 @@
 //! What stands in the store: each record, its table and its key. Who writes which: see the crate doc.
 
 pub mod audit;
+pub mod consortium;
 pub mod decision;
 pub mod hosting;
 pub mod intent;

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use crate::domain::cids::{DAG_PB, RAW, SHA2_256};
 use crate::domain::dag;
 use crate::domain::units::ByteSize;
-use crate::ports::ipfs::{Added, Error, Identity, Ipfs, Progress, Reach};
+use crate::ports::ipfs::{Added, Entry, Error, Identity, Ipfs, Progress, Reach};
 use crate::ports::Answer;
 
 /// Milliseconds that a block takes over the network.
@@ -233,6 +233,20 @@ impl Ipfs for MemoryIpfs {
     fn add<'a>(&'a self, file: &'a Path) -> Answer<'a, Added, Error> {
         async move { Err(Error::Storage(format!("{}: no such file", file.display()))) }.boxed_local()
     }
+    fn ls(&self, directory: Cid, _: usize) -> Answer<'_, Vec<Entry>, Error> {
+        async move { Err(Error::Unusable(format!("{directory}: directories can't be read by this backend yet"))) }.boxed_local()
+    }
+
+    fn cat(&self, file: Cid, _: ByteSize) -> Answer<'_, Vec<u8>, Error> {
+        async move { Err(Error::Unusable(format!("{file}: files can't be read by this backend yet"))) }
+            .boxed_local()
+    }
+
+    fn add_directory(&self, _: Vec<(String, Vec<u8>)>) -> Answer<'_, Cid, Error> {
+        async move { Err(Error::Unusable("directories can't be added by this backend yet".to_owned())) }
+            .boxed_local()
+    }
+
     fn connect<'a>(&'a self, _: &'a str) -> Answer<'a, (), Error> {
         async move { self.check() }.boxed_local()
     }

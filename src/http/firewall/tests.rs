@@ -8,7 +8,7 @@ use scatter_actors::domain::market::{BidKey, BidTerms, Market};
 use scatter_actors::domain::units::{Address, BidId, ByteSize, ChainTime, FileHash, WallTime, Wei};
 use scatter_actors::firewall::{Firewall, Ports};
 use scatter_actors::ports::store::{Batch, Store};
-use scatter_actors::records::hosting::{HostedBid, Owner, Reference};
+use scatter_actors::records::hosting::{refer, HostedBid, Owner};
 use scatter_actors::supervisor::Guard;
 use scatter_actors::testkit::{ManualClock, MemoryIpfs, MemoryStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -56,7 +56,7 @@ fn site(config: Config, limits: Limits, block: &[u8]) -> Site {
     let (placed_at, since) = (ChainTime(0), WallTime(0));
     let mut batch = Batch::new();
     batch.put(&HostedBid { bid: BID, terms, cid, placed_at, stage, since });
-    batch.put(&Reference { cid, owner: Owner::Bid(BID) });
+    refer(&mut batch, cid, Owner::Bid(BID));
     store.commit(batch).unwrap();
     let clock = Rc::new(ManualClock::at(WallTime(0)));
     let ports = Ports { ipfs: ipfs.clone(), store, clock };

@@ -10,7 +10,7 @@ use scatter_actors::domain::units::{
 use scatter_actors::line::Line;
 use scatter_actors::ports::store::{Batch, Store};
 use scatter_actors::records::decision::Decision;
-use scatter_actors::records::hosting::{HostedBid, Owner, Pin, Reference};
+use scatter_actors::records::hosting::{refer, HostedBid, Owner, Pin};
 use scatter_actors::records::meta::{Account, ChainStatus};
 use scatter_actors::records::wallet::Spend;
 use scatter_actors::supervisor::{ActorStatus, Actors, Guard};
@@ -214,7 +214,7 @@ async fn a_bid_and_a_cid_tell_why_they_are_as_they_are() {
             said: "admitted".into(),
             details: Value::Null,
         });
-        batch.put(&Reference { cid, owner: Owner::Bid(key(7)) });
+        refer(batch, cid, Owner::Bid(key(7)));
         batch.put(&Pin {
             cid,
             bytes: 5,
