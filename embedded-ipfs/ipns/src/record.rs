@@ -217,3 +217,6 @@ impl fmt::Debug for Record {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
