@@ -111,6 +111,25 @@ fn whatever_a_seed_brings_the_invariants_hold_and_every_bid_worth_it_is_paid() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
+/// Seeds that once broke something, and what.
+const REGRESSIONS: [(u64, &str); 6] = [
+    (134, "a reorg put the accept before the bid, and that ended the bid"),
+    (164, "a settlement was taken back behind the content's release"),
+    (198, "a reorg put the accept before the bid, and that ended the bid"),
+    (223, "an accept to be sent anew counted its content twice"),
+    (393, "a node that was deaf took an old block for news"),
+    (444, "a provider that fell back and caught up again kept a stalled chain fresh"),
+];
+
+#[test]
+fn what_once_broke_does_not_break_again() {
+    for (seed, what) in REGRESSIONS {
+        if let Err(broken) = live(Plan::of(seed)).verdict {
+            panic!("seed {seed} ({what}): {broken}");
+        }
+    }
+}
+
 #[test]
 fn the_same_seed_has_the_same_history_to_the_byte() {
     for seed in seeds(0..10) {
