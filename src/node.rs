@@ -24,7 +24,7 @@ use crate::adapters::ethereum::Ethereum;
 use crate::adapters::json_rpc::Client;
 use crate::adapters::sqlite::Sqlite;
 use crate::adapters::system_clock::SystemClock;
-use crate::config::Config;
+use crate::config::{Backend, Config};
 use crate::exit::{told, Code, Fault};
 use crate::{preflight, watchdog};
 
@@ -72,6 +72,9 @@ impl Node {
         let store = Sqlite::open(&data_dir.path().join("scatter.db")).map_err(|error| refused(&error))?;
         let store = Rc::new(store);
         belongs(&*store, &config, me)?;
+        if let Backend::Kubo(_) = config.ipfs.backend {
+            return Err(Fault::new(Code::Config, "Kubo is not wired up yet").about("ipfs.backend"));
+        }
         let ipfs = embedded_ipfs::Node::start(config.ipfs.embedded(data_dir.path()))
             .await
             .map_err(|error| refused(&error))?;
