@@ -17,6 +17,7 @@ pub mod devnet;
 mod evidence;
 mod follow;
 mod manifest;
+mod names;
 mod output;
 mod peer;
 mod register;
@@ -76,6 +77,9 @@ enum Command {
     /// What this node lists for its peers to keep.
     #[command(subcommand)]
     Manifest(manifest::Manifest),
+    /// The key of this node's IPNS name.
+    #[command(subcommand)]
+    Names(names::Names),
     /// Check evidence of audits.
     #[command(subcommand)]
     Evidence(evidence::Evidence),
@@ -155,6 +159,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Fault> {
         Command::Bid(bid) => bid::execute(&bid, context),
         Command::Peer(peer) => peer::execute(&peer, context),
         Command::Manifest(manifest) => manifest::execute(&manifest, context),
+        Command::Names(names) => names::execute(&names, context),
         Command::Evidence(evidence) => evidence::execute(&evidence, context),
         Command::Withdraw(waiting) => withdraw::execute(&waiting, context),
         Command::Status => status::execute(context),
