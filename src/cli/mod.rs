@@ -17,6 +17,7 @@ pub mod devnet;
 mod evidence;
 mod follow;
 mod manifest;
+mod mirror;
 mod names;
 mod output;
 mod peer;
@@ -74,6 +75,8 @@ enum Command {
     /// Peers of the consortium: whom this node mirrors.
     #[command(subcommand)]
     Peer(peer::Peer),
+    /// Mirror every peer once and end, for cron: through the running node, or without one.
+    Mirror(mirror::Mirror),
     /// What this node lists for its peers to keep.
     #[command(subcommand)]
     Manifest(manifest::Manifest),
@@ -160,6 +163,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Fault> {
         Command::Peer(peer) => peer::execute(&peer, context),
         Command::Manifest(manifest) => manifest::execute(&manifest, context),
         Command::Names(names) => names::execute(&names, context),
+        Command::Mirror(mirror) => mirror::execute(&mirror, context),
         Command::Evidence(evidence) => evidence::execute(&evidence, context),
         Command::Withdraw(waiting) => withdraw::execute(&waiting, context),
         Command::Status => status::execute(context),
