@@ -119,3 +119,6 @@ pub(super) fn metrics(store: &dyn Store, now: WallTime, page: &mut Page) -> Resu
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
