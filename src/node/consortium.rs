@@ -15,7 +15,10 @@ pub(super) fn adopt(store: &dyn Store, configured: &[Peer]) -> Result<(), store:
         match (known.source, now) {
             (Source::Config, None) => batch.delete::<Peer>(&known.key()),
             (Source::Operator, Some(peer)) => {
-                tracing::warn!(name = peer.name, "the configuration replaces what was said of this peer by hand");
+                tracing::warn!(
+                    name = peer.name,
+                    "the configuration replaces what was said of this peer by hand"
+                );
             }
             _ => {}
         }
@@ -52,10 +55,14 @@ mod tests {
             batch.put(&known);
         }
         store.commit(batch).unwrap();
-        let configured =
-            [peer("stays", 2, Source::Config), peer("new", 1, Source::Config), peer("taken", 2, Source::Config)];
+        let configured = [
+            peer("stays", 2, Source::Config),
+            peer("new", 1, Source::Config),
+            peer("taken", 2, Source::Config),
+        ];
         adopt(&store, &configured).unwrap();
-        let found: Vec<_> = peers(&store).unwrap().into_iter().map(|p| (p.name, p.max_pins, p.source)).collect();
+        let found: Vec<_> =
+            peers(&store).unwrap().into_iter().map(|p| (p.name, p.max_pins, p.source)).collect();
         assert_eq!(
             found,
             [

@@ -6,6 +6,7 @@ use crate::adapters::hoster_probe::HttpProbe;
 use crate::adapters::randomness::OsRandomness;
 use actix_web::dev::ServerHandle;
 use actix_web::web::ServiceConfig;
+use ipns_record::SigningKey;
 use scatter_actors::bid_filter::{self, BidFilter};
 use scatter_actors::chain_listener::{self, ChainListener};
 use scatter_actors::domain::egress::Egress;
@@ -18,6 +19,7 @@ use scatter_actors::ports::clock::Clock;
 use scatter_actors::ports::disk::Disk;
 use scatter_actors::ports::ipfs::Ipfs;
 use scatter_actors::ports::keys::Keys;
+use scatter_actors::ports::names::Names;
 use scatter_actors::ports::store::Store;
 use scatter_actors::supervisor::{Actors, Spec};
 use scatter_actors::validator::{self, Validator};
@@ -40,6 +42,9 @@ pub(super) struct World {
     pub(super) clock: Rc<dyn Clock>,
     pub(super) disk: Rc<dyn Disk>,
     pub(super) ipfs: Rc<dyn Ipfs>,
+    pub(super) names: Rc<dyn Names>,
+    /// The key of this node's name, if it publishes.
+    pub(super) name: Option<Rc<SigningKey>>,
     pub(super) chain: Option<Rc<dyn Chain>>,
     pub(super) keys: Option<Rc<dyn Keys>>,
 }
@@ -274,7 +279,7 @@ impl Parts {
             .as_ref()
             .map(|chain| ChainNeeds { chain_id: chain.chain_id, max_head_age_ms: MAX_HEAD_AGE_MS });
         // The operator's floor is about content of others; every node needs room for its own records.
-        let min_free = match self.config.roles.hoster {
+        let min_free = match self.config.roles.hoster || self.config.roles.consortium {
             true => self.config.hoster.policy.min_free_disk,
             false => ROOM,
         };
@@ -285,7 +290,7 @@ impl Parts {
             disk: self.world.disk.clone(),
             ipfs: Some(self.world.ipfs.clone()),
             supervisor: self.actors.clone(),
-            name: None,
+            name: self.world.name.as_ref().map(|key| key.name().to_string()),
             gauges: std::mem::take(&mut self.gauges),
         };
         let door = Door::new();
@@ -318,7 +323,11 @@ impl Parts {
             hoster: self.config.roles.hoster,
             validator: self.config.roles.validator,
             endpoint: self.config.hoster.endpoint(),
-            consortium: None,
+            consortium: self.config.roles.consortium.then(|| control::consortium::Config {
+                name: self.world.name.as_ref().map(|key| key.name()),
+                bounds: self.config.consortium.bounds,
+                places: self.config.consortium.places.clone(),
+            }),
         };
         let outbox = control::Outbox {
             submit: self.submit.clone(),
