@@ -88,7 +88,7 @@ fn what_a_node_lists_is_added_shown_and_removed() {
     assert!(shown["name"].as_str().unwrap().starts_with("k51"), "{shown}");
     assert_eq!(answer(&place, &["manifest", "remove", ROOT])["removed"], json!([ROOT]));
     refused(&place, &["manifest", "remove", ROOT], 4, "not_found", "none of these is listed");
-    refused(&place, &["manifest", "add", "no-such-file"], 2, "usage", "neither a CID nor a file");
+    refused(&place, &["manifest", "add", "no-such-file"], 2, "usage", "is neither a file nor a root to list");
     assert_eq!(answer(&place, &["manifest", "show"])["entries"], 1);
 }
 
