@@ -30,7 +30,6 @@ use crate::exit::{told, Code, Fault};
 use crate::{preflight, watchdog};
 
 mod backend;
-mod consortium;
 mod parts;
 
 pub(crate) use backend::Backend;
@@ -76,9 +75,6 @@ impl Node {
         let store = Sqlite::open(&data_dir.path().join("scatter.db")).map_err(|error| refused(&error))?;
         let store = Rc::new(store);
         belongs(&*store, &config, me)?;
-        if config.roles.consortium {
-            consortium::adopt(&*store, &config.consortium.peers).map_err(|error| refused(&error))?;
-        }
         let name = own_name(&config)?;
         let backend = Backend::start(&config, data_dir.path()).await?;
         let (chain, keys) = chain(&config, signer)?;
