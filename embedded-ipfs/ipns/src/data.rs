@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use cid::Cid;
+
 use crate::time::Timestamp;
 
 /// What the owner of a name signed.
@@ -176,6 +178,15 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// What follows the tag of a link: a 0, which stands for "no text", and the bytes of a CID.
+    fn link(&mut self) -> Result<(), &'static str> {
+        let cid = self.bytes()?.strip_prefix(&[0]);
+        match cid.map(|bytes| (bytes, Cid::try_from(bytes))) {
+            Some((bytes, Ok(cid))) if cid.to_bytes() == bytes => Ok(()),
+            _ => Err("a link is no CID"),
+        }
+    }
+
     /// Passes over one item with all that is in it. Counting what is still to come needs no recursion, so no nesting
     /// is too deep.
     fn skip(&mut self) -> Result<(), &'static str> {
@@ -190,7 +201,7 @@ impl<'a> Reader<'a> {
                 }
                 (ARRAY, len) => len,
                 (MAP, pairs) => pairs.checked_mul(2).ok_or("a length is too large")?,
-                (TAG, LINK) => 1,
+                (TAG, LINK) => self.link().map(|()| 0)?,
                 (TAG, _) => return Err("a tag is no link"),
                 // False, true and null.
                 (SIMPLE, 20..=22 | FLOAT) => 0,
@@ -294,8 +305,12 @@ mod tests {
             (6, "61 5f ff"),          // an end of nothing
             (6, "61 5f 1c"),          // a reserved length
             (6, "61 5f c1 00"),       // a tag that is no link
-            (6, "61 5f f7"),          // undefined
-            (6, "61 5f f0"),          // a simple value without a meaning
+            (6, "61 5f d8 2a 00"),    // links that are no CID
+            (6, "61 5f d8 2a 40"),
+            (6, "61 5f d8 2a 44 01550000"),
+            (6, "61 5f d8 2a 46 000155000000"),
+            (6, "61 5f f7"), // undefined
+            (6, "61 5f f0"), // a simple value without a meaning
             (6, "61 5f f8 20"),
             (6, "61 5f f9 3c00"), // floats of 16 and 32 bits
             (6, "61 5f fa 3f800000"),
