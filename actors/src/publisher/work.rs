@@ -14,7 +14,7 @@ use crate::domain::units::WallTime;
 use crate::ports::names;
 use crate::ports::store::{self, Batch};
 use crate::records::consortium::{own as listed, Failing, OwnEntry, Publication};
-use crate::records::hosting::{refer, root_key, unrefer, Owner, Pin};
+use crate::records::hosting::{keep, let_go, pin_of, root_key, Owner, Pin};
 
 pub(super) struct Work {
     pub(super) config: Rc<Config>,
@@ -169,8 +169,8 @@ impl Work {
             publication.directory = Some(pin.cid);
             publication.confirmed_at = None;
         }
-        refer(&mut batch, pin.cid, Owner::Manual);
-        if store::read::<Pin>(store, &root_key(&pin.cid))?.is_none() {
+        keep(store, &mut batch, pin.cid, Owner::Manual)?;
+        if pin_of(store, &pin.cid)?.is_none() {
             // The backend has pinned it: as ours, so that it is let go of when it is superseded.
             batch.put(&pin);
         }
@@ -187,7 +187,7 @@ impl Work {
         for old in before.superseded.iter().filter_map(|text| text.parse::<Cid>().ok()) {
             // The operator may have listed it himself.
             if !entries.iter().any(|entry| root_key(&entry.cid) == root_key(&old)) {
-                unrefer(&mut batch, old, Owner::Manual);
+                let_go(store, &mut batch, old, Owner::Manual, self.ports.clock.wall())?;
             }
         }
         let publication = Publication {
