@@ -64,6 +64,8 @@ pub struct Swept {
     pub blocks: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Blocks that no pin reaches and that are too young to be removed.
+    pub spared: u64,
 }
 
 /// A connected peer.

@@ -34,7 +34,7 @@ async fn our_cids_are_those_of_ipfs_add() {
                 node.add(&bytes[..], AddOptions { pin: false, ..AddOptions::default() }).await.unwrap();
             assert_eq!(added.size, size as u64);
             assert_eq!(added.cid, kubo.add(&file(&theirs, &bytes)).await, "{size} bytes");
-            node.gc().await.unwrap();
+            node.gc(Duration::ZERO).await.unwrap();
         }
         kubo.kill().await;
     })
