@@ -132,3 +132,22 @@ async fn one_peer_alone_is_asked_and_says_what_it_has() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn kubo_pins_from_a_stranger_that_our_table_tells_of() {
+    let Some(runner) = runner() else { return };
+    within(async {
+        let (theirs, first, second) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut kubo = Kubo::start(&runner, &theirs.path().join("repo")).await;
+        let (middle, holder) = (node(&first).await, node(&second).await);
+        let added = holder.add(&noise(MIB, 10)[..], AddOptions::default()).await.unwrap();
+        holder.connect(address(&middle)).await.unwrap();
+        middle.connect(kubo.address.clone()).await.unwrap();
+        kubo.pin(&added.cid).await;
+        assert!(holder.peers().iter().any(|peer| kubo.address.to_string().ends_with(&peer.id.to_string())));
+        assert_eq!(middle.stats().await.unwrap().blocks, 0, "the one that told of it has nothing");
+        kubo.kill().await;
+    })
+    .await;
+}
