@@ -12,6 +12,6 @@ mod memory;
 mod store;
 
 pub use ipfs::MemoryIpfs;
-pub use ipfs_contract::ipfs_contract;
+pub use ipfs_contract::{ipfs_contract, ipfs_directory_contract, ipfs_layout_contract, ipfs_twin_contract};
 pub use memory::{ManualClock, MemoryDisk, SeededRandomness};
 pub use store::{store_contract, Fuse, MemoryStore};
