@@ -8,6 +8,8 @@
 mod calls;
 #[path = "kubo/daemon.rs"]
 mod daemon;
+#[path = "kubo/faults.rs"]
+mod faults;
 #[path = "kubo/recordings.rs"]
 mod recordings;
 #[path = "kubo/rows.rs"]
