@@ -11,7 +11,7 @@
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo test test-rust test-contracts simulate tools lint docs deny ci clean
+.PHONY: help demo test test-rust test-contracts test-kubo simulate tools lint docs deny ci clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ test-rust: ## Run the Rust tests alone
 
 test-contracts: ## Run the contracts' tests alone
 	@.ci/run tools contracts
+
+test-kubo: ## Run the tests that face a real Kubo (ipfs on PATH); fails where there is none
+	@tools/need cargo cc
+	SCATTER_REQUIRE=ipfs cargo test --workspace --locked --test kubo
 
 simulate: ## Run the node under 100 seeds of faults on virtual time, each twice (SCATTER_SEEDS=from..to for others)
 	@SCATTER_SEEDS=$${SCATTER_SEEDS:-0..100} .ci/run build simulation

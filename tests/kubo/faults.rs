@@ -45,7 +45,8 @@ async fn an_answer_cut_anywhere_is_an_error_or_was_whole_already() {
         while places.len() > 24 {
             places.remove(random.gen_range(12..places.len() - 8));
         }
-        places.extend((0..RANDOM_CUTS).filter(|_| !whole.is_empty()).map(|_| random.gen_range(0..whole.len())));
+        places
+            .extend((0..RANDOM_CUTS).filter(|_| !whole.is_empty()).map(|_| random.gen_range(0..whole.len())));
         for at in places {
             let mut answers = answers.clone();
             answers[place] = answers[place].clone().cut(at);
@@ -110,7 +111,8 @@ fn dechunked(mut bytes: &[u8]) -> Vec<u8> {
 #[actix_rt::test]
 async fn silence_ends_a_pin_although_ticks_came_before() {
     let recorded = recorded();
-    let unpinned = Answer::json("500 Internal Server Error", &json!({ "Message": "", "Code": 0, "Type": "error" }));
+    let unpinned =
+        Answer::json("500 Internal Server Error", &json!({ "Message": "", "Code": 0, "Type": "error" }));
     let ticks = &recorded["pin_add_progress_ok_short"].response;
     let second = ticks.windows(9).rposition(|window| window == b"Progress\"").unwrap();
     let stuck = Answer::of(ticks.clone()).pause(second, Duration::from_secs(2));
@@ -147,7 +149,10 @@ async fn pieces_that_come_slowly_but_come_are_an_answer() {
 #[actix_rt::test]
 async fn an_answer_larger_than_asked_for_is_not_read() {
     let huge = |extra: &str| {
-        Answer::of(format!("HTTP/1.1 200 OK\r\nContent-Length: 2147483648\r\n{extra}\r\n{}", "x".repeat(1000)))
+        Answer::of(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: 2147483648\r\n{extra}\r\n{}",
+            "x".repeat(1000)
+        ))
     };
     let root = ROOT.parse().unwrap();
     let server = Replay::start([huge(""), huge("X-Content-Length: 2147483648\r\n"), huge(""), huge("")]);
@@ -179,9 +184,12 @@ async fn what_is_no_kubo_is_named_by_its_url() {
     let page = "<html>It works!</html>";
     let html = |status: &str| {
         let length = page.len();
-        Answer::of(format!("HTTP/1.1 {status}\r\ncontent-type: text/html\r\ncontent-length: {length}\r\n\r\n{page}"))
+        Answer::of(format!(
+            "HTTP/1.1 {status}\r\ncontent-type: text/html\r\ncontent-length: {length}\r\n\r\n{page}"
+        ))
     };
-    let moved = Answer::of("HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n");
+    let moved =
+        Answer::of("HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n");
     let others = [
         html("200 OK"),
         html("404 Not Found"),
@@ -236,7 +244,8 @@ async fn a_wrong_block_is_never_handed_out() {
 #[actix_rt::test]
 async fn dropping_a_pin_hangs_up() {
     let recorded = recorded();
-    let unpinned = Answer::json("500 Internal Server Error", &json!({ "Message": "", "Code": 0, "Type": "error" }));
+    let unpinned =
+        Answer::json("500 Internal Server Error", &json!({ "Message": "", "Code": 0, "Type": "error" }));
     let ticks = recorded["pin_add_progress_ok_short"].response.clone();
     let slow = (1..50).fold(Answer::of(ticks), |slow, n| slow.pause(600 + n * 10, Duration::from_millis(20)));
     let server = Replay::start([unpinned, slow]);
