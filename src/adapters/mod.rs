@@ -12,6 +12,7 @@ mod http_client;
 pub mod json_rpc;
 pub mod keystore;
 pub mod kubo;
+pub mod name_key;
 pub mod randomness;
 pub mod sqlite;
 pub mod system_clock;
