@@ -11,6 +11,7 @@
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
+.PHONY: help demo test test-rust test-contracts test-kubo simulate tools lint docs deny ci clean
 .PHONY: help demo test test-rust test-contracts simulate simulate-planted tools lint docs deny ci clean
 
 help: ## Say what each target does
@@ -31,6 +32,12 @@ test-rust: ## Run the Rust tests alone
 test-contracts: ## Run the contracts' tests alone
 	@.ci/run tools contracts
 
+test-kubo: ## Run the tests that face a real Kubo (ipfs on PATH); fails where there is none
+	@tools/need cargo cc
+	SCATTER_REQUIRE=ipfs cargo test --workspace --locked --test kubo
+
+simulate: ## Run the node under 100 seeds of faults on virtual time, each twice (SCATTER_SEEDS=from..to for others)
+	@SCATTER_SEEDS=$${SCATTER_SEEDS:-0..100} .ci/run build simulation
 simulate: ## Run the node under seeds of faults on virtual time (SEEDS=n FROM=k)
 	cargo run --release --locked -p scatter-simulation -- --seeds $(or $(SEEDS),300) --from $(or $(FROM),0)
 
