@@ -384,6 +384,8 @@ impl<'a> Birth<'a> {
             disk: self.disk(),
             ipfs: Some(self.ipfs(|_| {})),
             supervisor: actors.clone(),
+            mirroring: Line::new(),
+            name: None,
             gauges: Vec::new(),
         };
         let make = move |guard| StatusServer::new(needs.clone(), ports.clone(), guard);
