@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::{json, Value};
 
 use crate::place::{error, Place};
+use crate::support::kubo::Kubo;
 use crate::support::scatter::{Finished, Scatter};
 use crate::support::{eventually, PATIENCE};
 
@@ -13,11 +14,19 @@ const ANN: &str = "12D3KooWKRyzVWW6ChFjQjK4miCty85Niy48tpPV95XdKu1BcvMA";
 const BOB: &str = "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N";
 const ROOT: &str = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy";
 
+/// The IPFS node inside the process, where nobody else listens.
+const EMBEDDED: &str = "listen = [\"/ip4/127.0.0.1/tcp/0\"]";
+
 /// A node that mirrors, with `more` in its configuration.
 fn friend(more: &str) -> Place {
+    friend_with(EMBEDDED, more)
+}
+
+/// A node that mirrors by such an IPFS node.
+fn friend_with(ipfs: &str, more: &str) -> Place {
     let place = Place::new();
     let text = format!(
-        "[node]\ndata_dir = \"data\"\n[roles]\nconsortium = true\n[ipfs]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\n\
+        "[node]\ndata_dir = \"data\"\n[roles]\nconsortium = true\n[ipfs]\n{ipfs}\n\
          [hoster]\nmin_free_disk = \"1MiB\"\n[status]\nlisten = \"127.0.0.1:0\"\n{more}"
     );
     fs::write(place.path().join("node.toml"), text).unwrap();
@@ -75,9 +84,52 @@ fn a_node_without_chain_and_key_becomes_ready_and_manages_its_peers() {
 
 #[test]
 fn friends_mirror_each_other() {
-    let (ann, bob) = (friend(""), friend(""));
-    let (_ann, _bob) = (run(&ann), run(&bob));
-    let listed: Vec<Value> = [(&ann, "of ann"), (&bob, "of bob")]
+    mirror_each_other(&friend(""), &friend(""));
+}
+
+#[test]
+fn a_friend_with_kubo_and_one_without_mirror_each_other() {
+    let Some(kubo) = Kubo::start() else { return };
+    let ann = friend_with(&format!("backend = \"kubo\"\napi = \"{}\"", kubo.url()), "");
+    let checked = answer(&ann, &["check"]);
+    assert!(checked["verdicts"].to_string().contains("kubo/0."), "{checked}");
+    mirror_each_other(&ann, &friend(""));
+    let pinned = kubo.cli(&["pin", "ls", "--type=recursive", "--quiet"]);
+    assert!(pinned.lines().count() > 2, "its own, theirs and the list: {pinned}");
+}
+
+#[test]
+fn a_list_published_by_hand_with_kubo_is_mirrored_as_it_is() {
+    let Some(kubo) = Kubo::start() else { return };
+    let root = kubo.add_bytes(b"a photo", &[]);
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("photos.json"), json!([root]).to_string()).unwrap();
+    fs::write(folder.path().join("README.md"), "not a list").unwrap();
+    let directory = kubo.cli(&["add", "-r", "-Q", folder.path().to_str().unwrap()]);
+    let place = friend("");
+    let _node = run(&place);
+    for kind in ["ed25519", "rsa"] {
+        let name = kubo.cli(&["key", "gen", &format!("--type={kind}"), kind]);
+        let key = format!("--key={kind}");
+        kubo.cli(&["name", "publish", "--allow-offline", &key, &format!("/ipfs/{}", directory.trim())]);
+        answer(&place, &["peer", "add", kind, name.trim(), "--addr", &kubo.addr()]);
+    }
+    let round = answer(&place, &["mirror", "--once", "--timeout", "2m"]);
+    for peer in round["peers"].as_array().unwrap() {
+        assert_eq!(
+            (&peer["mirrored"]["pinned"], &peer["standing"]["roots"]),
+            (&json!(1), &json!(1)),
+            "{peer}"
+        );
+    }
+    let why = answer(&place, &["why", root.trim()]);
+    assert_eq!(why["references"].as_array().unwrap().len(), 2, "{why}");
+}
+
+/// Each lists a file, adds the other, and mirrors what the other lists.
+fn mirror_each_other(ann: &Place, bob: &Place) {
+    let (_ann, _bob) = (run(ann), run(bob));
+    let listed: Vec<Value> = [(ann, "of ann"), (bob, "of bob")]
         .into_iter()
         .map(|(place, content)| {
             fs::write(place.path().join("file"), content).unwrap();
@@ -89,15 +141,15 @@ fn friends_mirror_each_other() {
         let shown = answer(place, &["manifest", "show"]);
         (shown["name"].as_str().unwrap().to_owned(), shown["addrs"][0].as_str().unwrap().to_owned())
     };
-    for (here, there) in [(&ann, &bob), (&bob, &ann)] {
+    for (here, there) in [(ann, bob), (bob, ann)] {
         let (name, addr) = told(there);
         answer(here, &["peer", "add", "friend", &name, "--addr", &addr]);
     }
-    for place in [&ann, &bob] {
+    for place in [ann, bob] {
         let published = answer(place, &["manifest", "publish"]);
         assert!(published["publication"]["published_at"].is_u64(), "{published}");
     }
-    for (place, theirs) in [(&ann, &listed[1]), (&bob, &listed[0])] {
+    for (place, theirs) in [(ann, &listed[1]), (bob, &listed[0])] {
         let round = answer(place, &["mirror", "--once", "--timeout", "1m"]);
         assert_eq!((&round["whole"], &round["peers"][0]["mirrored"]["pinned"]), (&json!(true), &json!(1)));
         let why = answer(place, &["why", theirs.as_str().unwrap()]);
@@ -162,14 +214,7 @@ fn a_key_that_others_can_read_is_refused() {
 
 #[test]
 fn a_kubo_that_is_not_there_is_no_reason_to_end() {
-    let place = friend("");
-    let text = fs::read_to_string(place.path().join("node.toml")).unwrap();
-    let kubo = "[ipfs]\nbackend = \"kubo\"\napi = \"http://user:secret@127.0.0.1:1\"";
-    fs::write(
-        place.path().join("node.toml"),
-        text.replace("[ipfs]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]", kubo),
-    )
-    .unwrap();
+    let place = friend_with("backend = \"kubo\"\napi = \"http://user:secret@127.0.0.1:1\"", "");
     let checked = finish(&place, &["check"]);
     assert_eq!(checked.code(), 3);
     let verdicts = checked.json()["verdicts"].clone();
