@@ -422,6 +422,8 @@ impl<'a> Birth<'a> {
             disk: self.disk(),
             ipfs: Some(self.ipfs(|_| {})),
             supervisor: actors.clone(),
+            mirroring: Line::new(),
+            name: None,
             gauges: Vec::new(),
             name: None,
         };
