@@ -27,7 +27,7 @@ pub enum Code {
     WrongChain,
     /// There is no market at the configured address.
     NoMarket,
-    /// `check` found something that is not as it should be.
+    /// `check` or `status --ready` found something that is not as it should be.
     CheckFailed,
     /// No node is running on the data directory.
     NoNode,
@@ -69,7 +69,7 @@ Exit status:
   0    done
   1    a bug
   2    command line, configuration, key or data directory; the wrong chain, or no market at its address
-  3    `check` failed, or chain, IPFS or node did not answer
+  3    `check` or `status --ready` failed, or chain, IPFS or node did not answer
   4    refused, lost or not found
   5    an actor died too often
   130  interrupted";
