@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use cid::Cid;
+use ipns_record::Name;
 
 /// A failure of the node or of one request to it.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +79,35 @@ pub enum Error {
     /// A UnixFS node that is not a file.
     #[error("{0} is not a file")]
     NotAFile(Cid),
+    /// A node that is neither a UnixFS directory nor a shard of one.
+    #[error("{0} is not a directory")]
+    NotADirectory(Cid),
+    /// A directory without that name.
+    #[error("{directory} has no entry {name:?}")]
+    NoEntry {
+        /// The directory.
+        directory: Cid,
+        /// The name.
+        name: String,
+    },
+    /// A name that a directory cannot have: empty, `.`, `..`, with a slash or a zero byte, or there already.
+    #[error("a directory cannot have an entry {0:?}")]
+    Name(String),
+    /// More entries of a directory than the caller allowed.
+    #[error("more than {limit} entries")]
+    TooManyEntries {
+        /// The cap in entries.
+        limit: usize,
+    },
+    /// Nobody who was asked has a valid record of the name.
+    #[error("no record of {0} was found")]
+    NoRecord(Name),
+    /// The record of a name is not valid, so nobody would take it.
+    #[error("the record is not valid")]
+    Record(#[source] ipns_record::Refusal),
+    /// A record that counts more than the one given is known of the name: a higher sequence, or the same for longer.
+    #[error("a newer record of {0} is known")]
+    Outdated(Name),
     /// A block is not in the local store, and the request does not ask the network.
     #[error("{0} is not here")]
     NotHere(Cid),
@@ -93,6 +123,7 @@ impl Error {
             | Error::Locked
             | Error::Unreachable(_)
             | Error::Deadline
+            | Error::NoRecord(_)
             | Error::NotHere(_) => true,
             Error::Stopped
             | Error::Key
@@ -106,7 +137,13 @@ impl Error {
             | Error::Hash(_)
             | Error::Mismatch(_)
             | Error::Malformed(_)
-            | Error::NotAFile(_) => false,
+            | Error::NotAFile(_)
+            | Error::NotADirectory(_)
+            | Error::NoEntry { .. }
+            | Error::Name(_)
+            | Error::Record(_)
+            | Error::Outdated(_)
+            | Error::TooManyEntries { .. } => false,
         }
     }
 }
