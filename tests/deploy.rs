@@ -97,8 +97,8 @@ fn has_kubo(pod: &Value) -> bool {
 /// Kubo's `Internal.ShutdownTimeout`, as the Pod's script sets it.
 fn kubos_end() -> Duration {
     let script = text("kubernetes/base/kubo-init.sh");
-    let line = script.lines().find_map(|line| line.strip_prefix("ipfs config Internal.ShutdownTimeout "));
-    config::duration(line.unwrap()).unwrap()
+    let (_, value) = script.split_once("Internal.ShutdownTimeout '\"").unwrap();
+    config::duration(value.split_once('"').unwrap().0).unwrap()
 }
 
 #[test]
