@@ -2,6 +2,8 @@
 // A panic is how a test fails, and the files are what is tested.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
+#[path = "deploy/pod.rs"]
+mod pod;
 mod support;
 
 use std::fs;
