@@ -89,7 +89,9 @@ async fn a_hoster_in_the_single_pod_is_ready_comes_back_when_it_is_killed_and_en
     let mut options = Options::new(hoster_in(pod, out.path()), out.path().join("report"));
     options.anvil = tool("anvil");
     // Ready, by the word of /readyz, before it returns.
-    let mut market = Market::start(options, Story::new(Audience::Nobody)).await.unwrap();
+    let started = Market::start(options, Story::new(Audience::Nobody)).await;
+    let log = || fs::read_to_string(out.path().join("report/logs/hoster.log")).unwrap_or_default();
+    let mut market = started.unwrap_or_else(|fault| panic!("{fault}\n{}", log()));
     let mut before = Vec::new();
     for node in market.nodes() {
         before.push(market.purse(node).await.unwrap().0);
