@@ -76,12 +76,12 @@ fn applied() -> Vec<(String, Vec<Value>)> {
 
 /// The Pod's `spec` in a set of documents.
 fn pod(documents: &[Value]) -> &Value {
-    let pods = documents.iter().filter_map(|document| match document["kind"].as_str()? {
+    let mut pods = documents.iter().filter_map(|document| match document["kind"].as_str()? {
         "Pod" => Some(&document["spec"]),
         "StatefulSet" => Some(&document["spec"]["template"]["spec"]),
         _ => None,
     });
-    pods.last().unwrap()
+    pods.next().unwrap()
 }
 
 fn list(value: &Value) -> &[Value] {
