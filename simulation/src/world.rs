@@ -15,13 +15,14 @@ use scatter_actors::records::hosting::HostedBid;
 use scatter_actors::records::intent::IntentKey;
 use scatter_actors::records::meta::newest_block;
 use scatter_actors::records::wallet::attempts;
-use scatter_actors::testkit::chain::FakeChain;
+use scatter_actors::testkit::chain::{FakeChain, Tx};
 use scatter_actors::testkit::ipfs::MemoryNet;
 use scatter_actors::testkit::MemoryIpfs;
 use scatter_actors::wallet_signer::Wallet;
 use tokio::time::Instant;
 
 use crate::dice::Dice;
+use crate::friends::Friends;
 use crate::history::{History, Scribe};
 use crate::invariants;
 use crate::node::{Node, Role, RuntimeClock, Surroundings};
@@ -93,6 +94,8 @@ pub struct World {
     pub chain: Rc<FakeChain>,
     /// The others.
     pub people: People,
+    /// Those whom the hoster mirrors.
+    pub friends: Friends,
     /// The hoster.
     pub hoster: Node,
     /// The validators, if they are nodes.
@@ -149,7 +152,10 @@ impl World {
         let net = MemoryNet::default();
         let clock = Rc::new(RuntimeClock(Instant::now()));
         let street = Rc::new(Street { door: RefCell::default(), cheat: plan.cheat });
+        let node = MemoryIpfs::on("friends", &net);
+        let friends = Friends::new(plan.friends, plan.seed, node, &clock, history);
         let around = Surroundings {
+            names: Rc::clone(&friends.names),
             chain: Rc::clone(&chain),
             net: net.clone(),
             street,
@@ -159,6 +165,7 @@ impl World {
         let mut people = People::new(&plan, &chain, history, MemoryIpfs::on("bidder", &net));
         let mut hoster = Node::new(Role::Hoster, "hoster", HOSTER, &around);
         hoster.cap = plan.cap;
+        hoster.peers = friends.peers();
         let mut validators = Vec::new();
         if plan.validators {
             for (name, account) in VALIDATORS.iter().zip(VOTERS) {
@@ -189,6 +196,7 @@ impl World {
             history: history.clone(),
             chain,
             people,
+            friends,
             hoster,
             validators,
             verified: RefCell::default(),
@@ -295,19 +303,32 @@ impl World {
         }
     }
 
+    /// The millisecond from which on a node hears every block: it runs, and its provider has no trouble.
+    pub fn heard_from(&self, name: &str) -> u64 {
+        let born = self.nodes().find(|node| node.name == name).map_or(0, |node| node.born_at);
+        born.max(self.outages.rpc_until())
+    }
+
     /// Milliseconds for which the hoster's IPFS node has been down.
     pub fn ipfs_silent_for(&self) -> u64 {
         self.outages.ipfs_since.map_or(0, |since| self.history.now() - since)
     }
 
     fn mine(&mut self) {
+        // One block in ten is full of other people's business.
+        let full = self.dice.chance(10);
+        self.mine_what(|_| !full);
+    }
+
+    /// A block without anything of an account.
+    fn mine_without(&mut self, account: Address) {
+        self.mine_what(|tx| tx.from != account);
+    }
+
+    fn mine_what(&mut self, wanted: impl Fn(&Tx) -> bool) {
         self.last_block = self.history.now();
         let before = self.chain.mined().len();
-        // One block in ten is full of other people's business.
-        match self.dice.chance(10) {
-            true => self.chain.mine_empty(1),
-            false => self.chain.mine(),
-        }
+        self.chain.append(wanted);
         for mined in &self.chain.mined()[before..] {
             let events = &mined.receipt.events;
             let call = &mined.tx.call;
@@ -388,8 +409,9 @@ impl World {
         if credit > Wei::ZERO {
             left.push(format!("the hoster has a credit of {credit} wei"));
         }
+        left.extend(invariants::every_friend_is_mirrored(self).err());
         for root in self.hoster.ipfs.pinned() {
-            if !self.foreign.contains(&root) {
+            if !self.foreign.contains(&root) && !self.friends.sizes.contains_key(&root) {
                 left.push(format!("{root} is still pinned"));
             }
         }

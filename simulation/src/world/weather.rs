@@ -12,6 +12,7 @@ use scatter_actors::testkit::chain::{FakeChain, Trouble};
 use super::{World, HOSTER};
 use crate::dice::Dice;
 use crate::history::History;
+use crate::people::BIDDER;
 use crate::plan::Fault;
 
 /// Bytes free on the hoster's disk on a good day.
@@ -45,6 +46,11 @@ impl Outages {
             ipfs_since: None,
             disk_until: 0,
         }
+    }
+
+    /// The end of the provider's last trouble.
+    pub(super) fn rpc_until(&self) -> u64 {
+        self.rpc.borrow().iter().map(|outage| outage.until).max().unwrap_or_default()
     }
 
     /// Whether anything is down just now.
@@ -113,6 +119,7 @@ impl World {
         self.mend_ipfs();
         self.mend_disk();
         self.hoster.ipfs.set_hop(GOOD_HOP_MS);
+        self.friends.heal();
         self.next_block = self.next_block.min(self.history.now() + self.plan.pace.1);
         self.outages.rpc.borrow_mut().clear();
         self.chain.set_base_fee(1_000_000_000);
@@ -144,6 +151,7 @@ impl World {
             }
             Fault::Stranger => self.ask_as_a_stranger(now),
             Fault::Stall(ms) => self.next_block = self.next_block.max(now + ms),
+            Fault::Friend { who, deed } => self.friends.act(who, deed),
             Fault::DiskFull(ms) => {
                 self.outages.disk_until = now + ms;
                 self.hoster.disk.set_free(ByteSize(0));
@@ -166,9 +174,11 @@ impl World {
             if n == 0 {
                 self.chain.skip(lost.saturating_sub(depth * 12));
             }
-            match self.dice.chance(50) {
-                true => self.mine(),
-                false => self.chain.mine_empty(1),
+            match self.dice.between(0, 9) {
+                0..=3 => self.mine(),
+                // The answer before the question: it comes to nothing.
+                4 => self.mine_without(BIDDER),
+                _ => self.mine_what(|_| false),
             }
         }
     }
@@ -176,7 +186,7 @@ impl World {
     fn bomb(&self, node: &str, actor: &str) {
         let node = self.nodes().find(|known| known.name == node);
         let Some(life) = node.and_then(|node| node.life.as_ref()) else { return };
-        let part = &life.parts[actor];
+        let Some(part) = life.parts.get(actor) else { return };
         if part.bomb.tell(crate::bomb::Bomb) {
             part.bombed.set(part.bombed.get() + 1);
         }
