@@ -24,7 +24,7 @@ const PASSWORD: &str = "devnet";
 /// Between two looks whether a node is there.
 const PAUSE: Duration = Duration::from_millis(50);
 /// A node may take so long to be ready.
-const STARTS_WITHIN: Duration = Duration::from_secs(30);
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// What a node is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
