@@ -223,7 +223,7 @@ impl Market {
                     standings.push((node.name().to_owned(), standing));
                     self.tell_audit(node, &audit, now, drive);
                 }
-                Role::Bidder => {}
+                Role::Bidder | Role::Peer => {}
             }
         }
         Ok(standings)
