@@ -78,6 +78,26 @@ pub enum Error {
     /// A UnixFS node that is not a file.
     #[error("{0} is not a file")]
     NotAFile(Cid),
+    /// A node that is neither a UnixFS directory nor a shard of one.
+    #[error("{0} is not a directory")]
+    NotADirectory(Cid),
+    /// A directory without that name.
+    #[error("{directory} has no entry {name:?}")]
+    NoEntry {
+        /// The directory.
+        directory: Cid,
+        /// The name.
+        name: String,
+    },
+    /// A name that a directory cannot have: empty, `.`, `..`, with a slash or a zero byte, or there already.
+    #[error("a directory cannot have an entry {0:?}")]
+    Name(String),
+    /// More entries of a directory than the caller allowed.
+    #[error("more than {limit} entries")]
+    TooManyEntries {
+        /// The cap in entries.
+        limit: usize,
+    },
     /// A block is not in the local store, and the request does not ask the network.
     #[error("{0} is not here")]
     NotHere(Cid),
@@ -106,7 +126,11 @@ impl Error {
             | Error::Hash(_)
             | Error::Mismatch(_)
             | Error::Malformed(_)
-            | Error::NotAFile(_) => false,
+            | Error::NotAFile(_)
+            | Error::NotADirectory(_)
+            | Error::NoEntry { .. }
+            | Error::Name(_)
+            | Error::TooManyEntries { .. } => false,
         }
     }
 }

@@ -26,7 +26,7 @@ pub use error::Error;
 pub use fetch::fetch_from;
 pub use libp2p::{Multiaddr, PeerId};
 pub use node::Node;
-pub use report::{Added, Answer, Fetched, Peer, PinReport, Progress, Stats, Swept, Walked};
+pub use report::{Added, Answer, Entry, Fetched, Peer, PinReport, Progress, Stats, Swept, Walked};
 
 /// The largest block that a message can carry, in bytes (a message has at most 4 MiB).
 pub const MAX_BLOCK: usize = (4 << 20) - 1024;

@@ -26,13 +26,24 @@ pub struct PinReport {
     pub bytes: u64,
 }
 
-/// An added file.
+/// An added file or directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Added {
     /// The root.
     pub cid: Cid,
-    /// Bytes of the file.
+    /// Bytes of the file, or of the directory's files.
     pub size: u64,
+}
+
+/// What a directory names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The name, as the directory's maker wrote it: check it before it becomes a path.
+    pub name: String,
+    /// The root of what it names.
+    pub cid: Cid,
+    /// Bytes of all blocks below, as the directory's maker claims.
+    pub total_size: u64,
 }
 
 /// A block met by [`Node::walk`](crate::Node::walk).

@@ -30,6 +30,7 @@ impl Embedded {
 fn told(error: embedded_ipfs::Error) -> Error {
     match error {
         embedded_ipfs::Error::TooManyBytes { limit } => Error::TooLarge { cap: limit },
+        embedded_ipfs::Error::TooManyEntries { limit } => Error::TooMany { cap: limit },
         error if !error.is_transient() => Error::Unusable(chain(&error)),
         error @ (embedded_ipfs::Error::Io(_)
         | embedded_ipfs::Error::Store(_)
@@ -111,18 +112,20 @@ impl Ipfs for Embedded {
         .boxed_local()
     }
 
-    fn ls(&self, directory: Cid, _: usize) -> Answer<'_, Vec<Entry>, Error> {
-        async move { Err(Error::Unusable(format!("{directory}: directories can't be read by this backend yet"))) }.boxed_local()
+    fn ls(&self, directory: Cid, cap: usize) -> Answer<'_, Vec<Entry>, Error> {
+        async move {
+            let entries = self.node.ls(&directory, cap).await.map_err(told)?;
+            Ok(entries.into_iter().map(|entry| Entry { name: entry.name, cid: entry.cid }).collect())
+        }
+        .boxed_local()
     }
 
-    fn cat(&self, file: Cid, _: ByteSize) -> Answer<'_, Vec<u8>, Error> {
-        async move { Err(Error::Unusable(format!("{file}: files can't be read by this backend yet"))) }
-            .boxed_local()
+    fn cat(&self, file: Cid, cap: ByteSize) -> Answer<'_, Vec<u8>, Error> {
+        async move { Ok(self.node.read(&file, cap.0).await.map_err(told)?.into()) }.boxed_local()
     }
 
-    fn add_directory(&self, _: Vec<(String, Vec<u8>)>) -> Answer<'_, Cid, Error> {
-        async move { Err(Error::Unusable("directories can't be added by this backend yet".to_owned())) }
-            .boxed_local()
+    fn add_directory(&self, files: Vec<(String, Vec<u8>)>) -> Answer<'_, Cid, Error> {
+        async move { Ok(self.node.add_directory(files).await.map_err(told)?.cid) }.boxed_local()
     }
 
     fn connect<'a>(&'a self, multiaddr: &'a str) -> Answer<'a, (), Error> {
@@ -154,6 +157,24 @@ impl Ipfs for Embedded {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[actix::test]
+    async fn a_directory_comes_back_as_it_was_added_and_caps_hold() {
+        let dir = tempfile::tempdir().unwrap();
+        let node = Node::start(embedded_ipfs::Config::new(dir.path())).await.unwrap();
+        let ipfs = Embedded::new(node.clone());
+        let files = [("b.json", "bee"), ("a.json", "ay")];
+        let files = files.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())).to_vec();
+        let directory = ipfs.add_directory(files).await.unwrap();
+        assert_eq!(ipfs.is_pinned(directory).await, Ok(true));
+        let entries = ipfs.ls(directory, 2).await.unwrap();
+        assert_eq!(entries.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>(), ["a.json", "b.json"]);
+        assert_eq!(ipfs.cat(entries[1].cid, ByteSize(3)).await, Ok(b"bee".to_vec()));
+        assert_eq!(ipfs.cat(entries[1].cid, ByteSize(2)).await, Err(Error::TooLarge { cap: 2 }));
+        assert_eq!(ipfs.ls(directory, 1).await, Err(Error::TooMany { cap: 1 }));
+        assert!(matches!(ipfs.ls(entries[0].cid, 1).await, Err(Error::Unusable(_))));
+        node.stop().await;
+    }
 
     #[actix::test]
     async fn the_embedded_node_keeps_the_contract_of_backends() {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use cid::Cid;
 use tokio::sync::mpsc;
 
-use super::file_data;
+use super::{kind, Kind};
 use crate::block::{DAG_PB, RAW};
 use crate::core::{Core, Task};
 use crate::dag::pb;
@@ -15,7 +15,10 @@ use crate::Error;
 /// Blocks asked for ahead of the reader.
 const AHEAD: usize = 16;
 
-/// Sends the pieces of a file in order; ends early when the receiver is gone.
+/// Nodes that are known of and not yet read: far more than any layout has open, and memory that a hostile one may take.
+const OPEN: usize = 64 << 10;
+
+/// Sends the pieces of a file in order, empty ones too; ends early when the receiver is gone.
 pub(crate) async fn cat(core: Core, root: Cid, pieces: mpsc::Sender<Result<Bytes, Error>>) {
     let mut ahead = VecDeque::from([Slot { cid: root, block: None }]);
     let runtime = tokio::runtime::Handle::current();
@@ -32,6 +35,9 @@ pub(crate) async fn cat(core: Core, root: Cid, pieces: mpsc::Sender<Result<Bytes
             Ok(Err(error)) | Err(error) => Err(error),
         };
         let piece = match opened {
+            Ok((_, links)) if ahead.len() + links.len() > OPEN => {
+                Err(Error::TooManyBlocks { limit: OPEN as u64 })
+            }
             Ok((piece, links)) => {
                 for cid in links.into_iter().rev() {
                     ahead.push_front(Slot { cid, block: None });
@@ -41,9 +47,6 @@ pub(crate) async fn cat(core: Core, root: Cid, pieces: mpsc::Sender<Result<Bytes
             Err(error) => Err(error),
         };
         let failed = piece.is_err();
-        if piece.as_ref().is_ok_and(Bytes::is_empty) {
-            continue;
-        }
         if pieces.send(piece).await.is_err() || failed {
             break;
         }
@@ -61,11 +64,15 @@ fn open(cid: &Cid, block: &Bytes) -> Result<(Bytes, Vec<Cid>), Error> {
         RAW => Ok((block.clone(), Vec::new())),
         DAG_PB => {
             let node = pb::decode(block).ok_or(Error::Malformed(*cid))?;
-            let data =
-                file_data(node.data).map_err(|_| Error::Malformed(*cid))?.ok_or(Error::NotAFile(*cid))?;
+            let Kind::File(data) = kind(node.data).map_err(|_| Error::Malformed(*cid))? else {
+                return Err(Error::NotAFile(*cid));
+            };
             let data = if data.is_empty() { Bytes::new() } else { block.slice_ref(data) };
             Ok((data, node.links.into_iter().map(|link| link.cid).collect()))
         }
         _ => Err(Error::NotAFile(*cid)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,3 +50,8 @@ pub fn noise(size: usize, seed: u64) -> Vec<u8> {
     bytes.truncate(size);
     bytes
 }
+
+/// So many small files, in the order of their names.
+pub fn numbered(count: usize) -> Vec<(String, Vec<u8>)> {
+    (0..count).map(|n| (format!("file-{n:05}"), format!("{n}\n").into_bytes())).collect()
+}
