@@ -1,8 +1,15 @@
-//! IPNS: names that are the hash of a key, and the signed records by which the key's owner says to what they point.
-//!
-//! Source: the specification `src/ipns/ipns-record.md` of ipfs/specs. No network is in here: records come and go as
-//! bytes, and time is an argument.
+#![doc = include_str!("../README.md")]
 
+mod content;
+mod data;
+mod entry;
+mod key;
 mod name;
+mod record;
+mod time;
 
+pub use content::NotContent;
+pub use key::{BadKey, SigningKey, Unsigned};
 pub use name::{Name, NotAName};
+pub use record::{verify, Record, Refusal, MAX_RECORD_BYTES};
+pub use time::{NotATime, Timestamp};

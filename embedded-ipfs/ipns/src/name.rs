@@ -8,8 +8,13 @@ use cid::Cid;
 use libp2p_identity::PeerId;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Codec of a key in a CID.
-const LIBP2P_KEY: u64 = 0x72;
+use crate::content::LIBP2P_KEY;
+
+/// The hash that is the hashed bytes themselves.
+const IDENTITY: u64 = 0;
+
+/// What the keys of IPNS records in a DHT start with.
+const ROUTING_PREFIX: &[u8] = b"/ipns/";
 
 /// An IPNS name: the multihash of a public key, or the key itself if it is short. It reads `12D3…`, `k51…`, `Qm…` and
 /// any other base, and writes the base36 form `k51…`, as Kubo does.
@@ -39,7 +44,19 @@ impl Name {
 
     /// The key of its record in a DHT: `/ipns/` and the name's bytes.
     pub fn routing_key(&self) -> Vec<u8> {
-        [&b"/ipns/"[..], &self.to_bytes()].concat()
+        [ROUTING_PREFIX, &self.to_bytes()].concat()
+    }
+
+    /// The name whose record has that key in a DHT; `None` if the key is of something else.
+    pub fn from_routing_key(key: &[u8]) -> Option<Self> {
+        let bytes = key.strip_prefix(ROUTING_PREFIX)?;
+        PeerId::from_bytes(bytes).ok().map(Self)
+    }
+
+    /// The public key in the name, if it is short enough to be there, in libp2p's encoding.
+    pub(crate) fn inlined_key(&self) -> Option<Vec<u8>> {
+        let hash = self.0.as_ref();
+        (hash.code() == IDENTITY).then(|| hash.digest().to_vec())
     }
 }
 
@@ -51,6 +68,10 @@ impl FromStr for Name {
         let bare = text.strip_prefix("/ipns/").or(text.strip_prefix("ipns://")).unwrap_or(text);
         if let Ok(peer) = bare.parse::<PeerId>() {
             return Ok(Self(peer));
+        }
+        // A CID would find itself behind any `/ipfs/`.
+        if bare.contains('/') {
+            return Err(refused());
         }
         let cid: Cid = bare.parse().map_err(|_| refused())?;
         if cid.codec() != LIBP2P_KEY {
@@ -115,8 +136,31 @@ mod tests {
 
     #[test]
     fn content_and_domains_are_no_names() {
-        for text in ["", "example.org", "bafkqaaa", "/ipfs/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N"] {
+        for text in [
+            "",
+            "example.org",
+            "bafkqaaa",
+            "/ipfs/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N",
+            "/ipfs/k51qzi5uqu5dlkw8pxuw9qmqayfdeh4kfebhmreauqdc6a7c3y7d5i9fi8mk9w",
+            "k51qzi5uqu5dlkw8pxuw9qmqayfdeh4kfebhmreauqdc6a7c3y7d5i9fi8mk9w/path",
+        ] {
             assert_eq!(text.parse::<Name>(), Err(NotAName(text.to_owned())));
         }
+    }
+
+    #[test]
+    fn a_routing_key_leads_back_to_its_name() {
+        for text in [
+            "12D3KooWKRyzVWW6ChFjQjK4miCty85Niy48tpPV95XdKu1BcvMA",
+            "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N",
+        ] {
+            let name: Name = text.parse().unwrap();
+            let key = name.routing_key();
+            assert_eq!(Name::from_routing_key(&key), Some(name));
+            assert_eq!(Name::from_routing_key(&[&key[..], &[0; 300]].concat()), None);
+            assert_eq!(Name::from_routing_key(&key[1..]), None);
+            assert_eq!(Name::from_routing_key(&key[..key.len() - 1]), None);
+        }
+        assert_eq!(Name::from_routing_key(b"/pk/"), None);
     }
 }
