@@ -18,6 +18,7 @@ pub mod fault_proxy;
 pub mod http;
 pub mod json_rpc;
 pub mod libkubo;
+pub mod member;
 pub mod process;
 pub mod scatter;
 

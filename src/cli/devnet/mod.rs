@@ -37,7 +37,7 @@ pub use backend::{Backend, Kind, OnDisk};
 pub use child::Child;
 pub use drive::Drive;
 pub use journal::{Entry, Journal};
-pub use kubo::Kubo;
+pub use kubo::{Kubo, Place};
 pub use market::{Detour, Market, Offer, Options, Placed};
 pub use mirror::Mirror;
 pub use node::{Node, Role};
