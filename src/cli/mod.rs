@@ -16,7 +16,9 @@ mod client;
 pub mod devnet;
 mod evidence;
 mod follow;
+mod manifest;
 mod output;
+mod peer;
 mod register;
 mod run;
 mod status;
@@ -68,6 +70,12 @@ enum Command {
     Bid(bid::Bid),
     /// Withdraw what the market owes to this node's account.
     Withdraw(follow::Waiting),
+    /// Peers of the consortium: whom this node mirrors.
+    #[command(subcommand)]
+    Peer(peer::Peer),
+    /// What this node lists for its peers to keep.
+    #[command(subcommand)]
+    Manifest(manifest::Manifest),
     /// Check evidence of audits.
     #[command(subcommand)]
     Evidence(evidence::Evidence),
@@ -145,6 +153,8 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Fault> {
         Command::Account(account) => account::execute(&account, context),
         Command::Register(register) => register::execute(&register, context),
         Command::Bid(bid) => bid::execute(&bid, context),
+        Command::Peer(peer) => peer::execute(&peer, context),
+        Command::Manifest(manifest) => manifest::execute(&manifest, context),
         Command::Evidence(evidence) => evidence::execute(&evidence, context),
         Command::Withdraw(waiting) => withdraw::execute(&waiting, context),
         Command::Status => status::execute(context),

@@ -1,5 +1,6 @@
 //! `[consortium]`: whom this node mirrors, and what it tells them itself.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use figment::value::Value;
 use ipns_record::Name;
 use scatter_actors::domain::units::ByteSize;
 use scatter_actors::records::consortium::{Peer, Source};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::layers::Layers;
 use super::values::{self, count, flag, list, optional, size, span, text};
@@ -25,6 +26,8 @@ const TAIL: usize = 8;
 pub struct Consortium {
     /// The peers that the configuration names, from both places.
     pub peers: Vec<Peer>,
+    /// Where each of them is named, for people: by its name.
+    pub places: BTreeMap<String, String>,
     /// What holds of a peer that does not say otherwise.
     pub bounds: Bounds,
     /// Between two rounds.
@@ -62,7 +65,7 @@ pub struct Bounds {
 }
 
 /// A peer as people write it.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// Its name here; without one the end of its IPNS name.
@@ -134,10 +137,11 @@ pub(super) fn read(from: &mut Layers, roles: Roles) -> Consortium {
     };
     let listed = from.read("consortium.peers", list(|value: &Value| Ok(value.clone())));
     let file = from.read("consortium.peers_file", optional(text)).map(PathBuf::from);
-    let mut peers = Peers { bounds, found: Vec::new() };
+    let mut peers = Peers { bounds, found: Vec::new(), places: BTreeMap::new() };
+    let place_of_list = from.origin("consortium.peers");
     for (place, value) in (1..).zip(&listed) {
         let entry = serde_json::to_value(value).map_err(|error| error.to_string());
-        if let Err(what) = entry.and_then(|entry| peers.take(&entry)) {
+        if let Err(what) = entry.and_then(|entry| peers.take(&entry, &place_of_list)) {
             from.mistake("consortium.peers", format!("peer {place}: {what}"));
         }
     }
@@ -146,6 +150,7 @@ pub(super) fn read(from: &mut Layers, roles: Roles) -> Consortium {
     }
     let consortium = Consortium {
         peers: peers.found,
+        places: peers.places,
         bounds,
         interval: from.read("consortium.interval", span),
         at_once: from.read("consortium.at_once", count),
@@ -183,11 +188,12 @@ pub(super) fn read(from: &mut Layers, roles: Roles) -> Consortium {
 struct Peers {
     bounds: Bounds,
     found: Vec<Peer>,
+    places: BTreeMap<String, String>,
 }
 
 impl Peers {
-    /// Takes one entry: `"IPNS"`, `"NAME=IPNS"` or an object.
-    fn take(&mut self, entry: &serde_json::Value) -> Result<(), String> {
+    /// Takes one entry of a place: `"IPNS"`, `"NAME=IPNS"` or an object.
+    fn take(&mut self, entry: &serde_json::Value, place: &str) -> Result<(), String> {
         let entry = match entry {
             serde_json::Value::String(text) => Entry::of_text(text),
             serde_json::Value::Object(_) => Entry::deserialize(entry).map_err(|error| error.to_string())?,
@@ -200,6 +206,7 @@ impl Peers {
         if let Some(other) = self.found.iter().find(|other| other.ipns == peer.ipns) {
             return Err(format!("{} is {:?} already", peer.ipns, other.name));
         }
+        self.places.insert(peer.name.clone(), place.to_owned());
         self.found.push(peer);
         Ok(())
     }
@@ -227,7 +234,7 @@ impl Peers {
             Err(what) => from.mistake_at(KEY, origin, what),
             Ok(File { peers }) => {
                 for (place, entry) in (1..).zip(&peers) {
-                    if let Err(what) = self.take(entry) {
+                    if let Err(what) = self.take(entry, &origin) {
                         from.mistake_at(KEY, origin.clone(), format!("peer {place}: {what}"));
                     }
                 }

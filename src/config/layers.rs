@@ -220,7 +220,7 @@ impl Layers {
     }
 
     /// Where a key's value comes from; the file itself for what is set nowhere.
-    fn origin(&self, key: &str) -> String {
+    pub(super) fn origin(&self, key: &str) -> String {
         match self.figment.find_metadata(key).map(|metadata| metadata.name.as_ref()) {
             Some(PREFIX) => self.variables.get(key).cloned().unwrap_or_default(),
             Some(DEFAULTS_NAME) | None => self.file.clone(),

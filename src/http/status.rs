@@ -5,6 +5,7 @@
 //! others.
 
 mod actor;
+mod consortium;
 mod readiness;
 mod views;
 
@@ -58,6 +59,12 @@ pub enum Query {
     Why(String),
     /// The account.
     Wallet,
+    /// The peers of the consortium.
+    Peers,
+    /// One of them, by name.
+    Peer(String),
+    /// What this node lists for others.
+    Manifest,
 }
 
 /// Which part of a table.
@@ -210,6 +217,12 @@ pub fn configure(config: &mut ServiceConfig, state: StatusState) {
         .route("/api/v1/status", web::get().to(|r, s| ask(r, s, Query::Status)))
         .route("/api/v1/actors", web::get().to(|r, s| ask(r, s, Query::Actors)))
         .route("/api/v1/wallet", web::get().to(|r, s| ask(r, s, Query::Wallet)))
+        .route("/api/v1/peers", web::get().to(|r, s| ask(r, s, Query::Peers)))
+        .route("/api/v1/manifest", web::get().to(|r, s| ask(r, s, Query::Manifest)))
+        .route(
+            "/api/v1/peers/{name}",
+            web::get().to(|r, s, p: Path<String>| ask(r, s, Query::Peer(p.into_inner()))),
+        )
         .route("/api/v1/bids", web::get().to(|r, s| list(r, s, Table::Bids)))
         .route("/api/v1/audits", web::get().to(|r, s| list(r, s, Table::Audits)))
         .route("/api/v1/pins", web::get().to(|r, s| list(r, s, Table::Pins)))

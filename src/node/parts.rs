@@ -285,6 +285,7 @@ impl Parts {
             disk: self.world.disk.clone(),
             ipfs: Some(self.world.ipfs.clone()),
             supervisor: self.actors.clone(),
+            name: None,
             gauges: std::mem::take(&mut self.gauges),
         };
         let door = Door::new();
@@ -317,8 +318,13 @@ impl Parts {
             hoster: self.config.roles.hoster,
             validator: self.config.roles.validator,
             endpoint: self.config.hoster.endpoint(),
+            consortium: None,
         };
-        let outbox = control::Outbox { submit: self.submit.clone(), wallet: self.wallet.clone() };
+        let outbox = control::Outbox {
+            submit: self.submit.clone(),
+            wallet: self.wallet.clone(),
+            ..control::Outbox::default()
+        };
         let door = Door::new();
         let behind = door.clone();
         let make = move |guard| control::Control::new(config.clone(), ports.clone(), outbox.clone(), guard);

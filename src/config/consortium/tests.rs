@@ -25,6 +25,7 @@ fn peers_are_tables_or_text_and_take_the_defaults_of_the_section() {
     let [ann, rsa] = &consortium.peers[..] else { panic!("{consortium:?}") };
     assert_eq!((ann.name.as_str(), ann.max_bytes, ann.max_pins), ("ann", ByteSize(1 << 30), 3));
     assert_eq!((ann.ipns, ann.addrs.len(), ann.source), (ANN.parse().unwrap(), 1, Source::Config));
+    assert!(consortium.places["ann"].ends_with("node.toml:6"), "told where to change it: {consortium:?}");
     assert!(
         rsa.ipns.to_string().ends_with(&rsa.name) && rsa.name.len() == 8,
         "named by its tail: {}",

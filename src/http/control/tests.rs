@@ -58,7 +58,7 @@ fn world_of(version: Version) -> World {
         clock: Rc::new(ManualClock::at(WallTime(5))),
         randomness: Rc::new(SeededRandomness::new(1)),
     };
-    let config = Config { me: Some(ME), hoster: true, validator: true, endpoint: None };
+    let config = Config { me: Some(ME), hoster: true, validator: true, endpoint: None, consortium: None };
     let control = Control::new(config, ports, Outbox::default(), Guard::none()).start();
     World { chain, store, ipfs, control }
 }

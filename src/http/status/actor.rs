@@ -21,7 +21,7 @@ use serde_json::{json, Value};
 use sha2::{Digest, Sha256};
 
 use super::readiness::{judge, Found, Needs, Probe, Reason};
-use super::{views, Answer, Problem, Query};
+use super::{consortium, views, Answer, Problem, Query};
 use crate::http::metrics::{self, Kind};
 
 /// Between two probes of the backend.
@@ -51,6 +51,8 @@ pub struct Ports {
     pub ipfs: Option<Rc<dyn Ipfs>>,
     /// The supervisor.
     pub supervisor: Line<Actors>,
+    /// The IPNS name under which this node publishes, if it does.
+    pub name: Option<String>,
     /// What else has something to count.
     pub gauges: Vec<Gauge>,
 }
@@ -116,6 +118,13 @@ impl StatusServer {
             Query::List(table, page, stages) => Answer::Document(views::list(store, *table, page, stages)?),
             Query::Bid(id) => Answer::Document(views::bid(store, id)?),
             Query::Why(subject) => Answer::Document(views::why(store, subject)?),
+            Query::Peers => Answer::Document(consortium::list(store)?),
+            Query::Peer(name) => Answer::Document(consortium::peer(store, name)?),
+            Query::Manifest => Answer::Document(consortium::manifest(
+                store,
+                self.ports.name.as_deref(),
+                self.ports.clock.wall(),
+            )?),
             Query::Wallet => Answer::Document(views::wallet(store, self.ports.clock.wall())?),
         })
     }
@@ -220,6 +229,7 @@ impl StatusServer {
         if let Some(stored) = self.stored() {
             page.single("scatter_ipfs_stored_bytes", Gauge, "Bytes that the backend keeps.", stored.0 as f64);
         }
+        consortium::metrics(store, self.ports.clock.wall(), &mut page)?;
         for gauge in &self.ports.gauges {
             gauge(&mut page);
         }

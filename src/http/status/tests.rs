@@ -60,6 +60,7 @@ fn site(child: &'static str, token: Option<&str>) -> Site {
         disk: disk.clone(),
         ipfs: Some(ipfs.clone()),
         supervisor: line,
+        name: Some("k51own".into()),
         gauges: vec![extra],
     };
     let chain = Some(ChainNeeds { chain_id: 1337, max_head_age_ms: 60_000 });
