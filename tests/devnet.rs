@@ -81,7 +81,9 @@ fn descendants(of: Pid) -> Vec<i32> {
         }
     }
     // The test's own leash is among them, too.
-    let ours = |told: &&Told| found.contains(&told.pid) && ["scatter", "anvil"].contains(&told.name.as_str());
+    let ours = |told: &&Told| {
+        found.contains(&told.pid) && ["scatter", "anvil", "ipfs"].contains(&told.name.as_str())
+    };
     all.iter().filter(ours).map(|told| told.pid).filter(|pid| *pid != of.as_raw_nonzero().get()).collect()
 }
 
@@ -155,8 +157,8 @@ fn a_devnet_that_is_killed_leaves_nothing_running() {
     let devnet = Scatter::spawn(&command);
     devnet.wait_for_line("bid", LIFE, |line| line.contains("bid 0 accepted").then_some(()));
     let children = descendants(devnet.pid());
-    // Four nodes, the guard and its Anvil.
-    assert!(children.len() >= 6, "{children:?}");
+    // Five nodes, the guard and its Anvil.
+    assert!(children.len() >= 7, "{children:?}");
     let scratch = scratch(&directory.path().join("devnet-report"));
     assert!(scratch.exists());
     devnet.kill();

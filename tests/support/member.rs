@@ -181,6 +181,14 @@ impl Member {
         self.operate(&["manifest", "publish"]);
     }
 
+    /// Adds a file, lists it for its peers, and gives its root.
+    pub fn add_while_running(&self, bytes: &[u8]) -> Cid {
+        let file = self.directory.path().join("more");
+        fs::write(&file, bytes).unwrap();
+        let answer = self.operate(&["manifest", "add", &file.display().to_string()]);
+        answer["added"][0].as_str().unwrap().parse().unwrap()
+    }
+
     /// Mirrors somebody from now on.
     pub fn trust(&self, name: &str, ipns: &str, multiaddr: &str) {
         self.operate(&["peer", "add", name, ipns, "--addr", multiaddr]);
