@@ -102,7 +102,8 @@ impl Kubo {
     pub fn start(&mut self) -> Result<(), Fault> {
         let mut command = Command::new(&self.guard);
         command.args(["devnet-guard", "--"]).arg(&self.program).arg("daemon");
-        command.env("IPFS_PATH", &self.repository);
+        // It would tell its makers how it is used.
+        command.env("IPFS_PATH", &self.repository).env("IPFS_TELEMETRY", "off");
         self.child = Some(Child::spawn(&self.name, command, &self.log)?);
         Ok(())
     }
@@ -123,6 +124,15 @@ impl Kubo {
         let (name, log) = (&self.name, self.log.display());
         let text = format!("{name} is not there after {} s: see {log}", STARTS_WITHIN.as_secs());
         Err(Fault::new(Code::Unreachable, text))
+    }
+
+    /// Connects it with others now: those that were not there when it started it would try again seconds later.
+    ///
+    /// # Errors
+    /// If one of them is not reached.
+    pub async fn connect(&self, multiaddrs: &[String]) -> Result<(), Fault> {
+        let others = multiaddrs.iter().map(String::as_str);
+        self.run(&["swarm", "connect"].into_iter().chain(others).collect::<Vec<_>>()).await.map(drop)
     }
 
     /// A fault, if it has ended by itself.

@@ -117,11 +117,11 @@ impl Market {
     /// # Errors
     /// What does not start.
     pub async fn start(options: Options, mut story: Story) -> Result<Self, Fault> {
-        let anvil = options.anvil.map_or_else(anvil::find, Ok)?;
         let kubo = match options.ipfs {
             Kind::Embedded => None,
             Kind::Kubo => Some(kubo::find()?),
         };
+        let anvil = options.anvil.map_or_else(anvil::find, Ok)?;
         let files = Files::make(&options.out)?;
         story.copy_to(files.story()?);
         let mut anvil = Anvil::start(&options.program, &anvil, &files, options.keep).await?;
