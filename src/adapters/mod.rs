@@ -10,6 +10,7 @@ pub mod ethereum;
 pub mod hoster_probe;
 pub mod json_rpc;
 pub mod keystore;
+pub mod name_key;
 pub mod randomness;
 pub mod sqlite;
 pub mod system_clock;

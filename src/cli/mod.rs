@@ -17,6 +17,8 @@ pub mod devnet;
 mod evidence;
 mod follow;
 mod manifest;
+mod mirror;
+mod names;
 mod output;
 mod peer;
 mod register;
@@ -73,9 +75,14 @@ enum Command {
     /// Peers of the consortium: whom this node mirrors.
     #[command(subcommand)]
     Peer(peer::Peer),
+    /// Mirror every peer once and end, for cron: through the running node, or without one.
+    Mirror(mirror::Mirror),
     /// What this node lists for its peers to keep.
     #[command(subcommand)]
     Manifest(manifest::Manifest),
+    /// The key of this node's IPNS name.
+    #[command(subcommand)]
+    Names(names::Names),
     /// Check evidence of audits.
     #[command(subcommand)]
     Evidence(evidence::Evidence),
@@ -155,6 +162,8 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Fault> {
         Command::Bid(bid) => bid::execute(&bid, context),
         Command::Peer(peer) => peer::execute(&peer, context),
         Command::Manifest(manifest) => manifest::execute(&manifest, context),
+        Command::Names(names) => names::execute(&names, context),
+        Command::Mirror(mirror) => mirror::execute(&mirror, context),
         Command::Evidence(evidence) => evidence::execute(&evidence, context),
         Command::Withdraw(waiting) => withdraw::execute(&waiting, context),
         Command::Status => status::execute(context),

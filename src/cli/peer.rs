@@ -12,6 +12,9 @@ use crate::exit::{Code, Fault};
 /// A change is accepted by a whole round with the peer.
 const ROUND: std::time::Duration = std::time::Duration::from_secs(15 * 60);
 
+/// Above the cells of [`row`].
+pub(super) const HEADS: [&str; 7] = ["peer", "ipns", "roots", "pinned", "bytes", "last seen", "state"];
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Peer {
     /// Mirror somebody, or mirror somebody by other bounds.
@@ -98,13 +101,12 @@ fn list(context: &Context) -> Result<(), Fault> {
     let document = context.node()?.get("/api/v1/peers")?;
     context.output.answer(&document, || {
         let rows: Vec<_> = document["items"].as_array().into_iter().flatten().map(row).collect();
-        let heads = ["peer", "ipns", "roots", "pinned", "bytes", "last seen", "state"];
-        output::table(&heads, &rows, "no peers: scatter peer add NAME IPNS")
+        output::table(&HEADS, &rows, "no peers: scatter peer add NAME IPNS")
     });
     Ok(())
 }
 
-fn row(peer: &Value) -> Vec<String> {
+pub(super) fn row(peer: &Value) -> Vec<String> {
     let (standing, mirrored) = (&peer["standing"], &peer["mirrored"]);
     vec![
         output::cell(&peer["name"]),
@@ -154,7 +156,7 @@ fn show(name: &str, context: &Context) -> Result<(), Fault> {
 }
 
 /// The API's way to a peer.
-fn route(name: &str, more: &str) -> String {
+pub(super) fn route(name: &str, more: &str) -> String {
     let name: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
     let base = if more.is_empty() { "/api/v1/peers" } else { "/peers" };
     format!("{base}/{name}{more}")

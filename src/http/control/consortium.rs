@@ -222,3 +222,6 @@ fn key(cid: &Cid) -> Vec<u8> {
 fn texts(cids: &[&Cid]) -> Vec<String> {
     cids.iter().map(|cid| cid.to_string()).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use scatter_actors::domain::units::WallTime;
 use scatter_actors::ports::store::{self, Store};
-use scatter_actors::records::consortium::{own, peers, standing, Peer, Publication, PUBLICATION};
+use scatter_actors::records::consortium::{kept, own, peers, standing, Peer, Publication, PUBLICATION};
 use scatter_actors::records::hosting::{root_key, roots_for, Owner, Pin};
 use serde::Serialize;
 use serde_json::{json, Value};
@@ -13,6 +13,8 @@ use crate::http::metrics::{Kind, Page};
 /// How much of a peer's set is here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 struct Mirrored {
+    /// The set whose roots these are.
+    generation: u64,
     /// Roots that are kept for it, or are to be.
     wanted: u64,
     /// Those that are here whole.
@@ -21,9 +23,9 @@ struct Mirrored {
     bytes: u64,
 }
 
-fn mirrored(store: &dyn Store, owner: &Owner) -> Result<Mirrored, store::Error> {
-    let mut sum = Mirrored::default();
-    for cid in roots_for(store, owner)? {
+fn mirrored(store: &dyn Store, name: &str) -> Result<Mirrored, store::Error> {
+    let mut sum = Mirrored { generation: kept(store, name)?.generation, ..Mirrored::default() };
+    for cid in roots_for(store, &Owner::Peer(name.to_owned()))? {
         sum.wanted += 1;
         let pin = store::read::<Pin>(store, &root_key(&cid))?;
         if let Some(pin) = pin.filter(|pin| pin.pinned_at.is_some()) {
@@ -37,7 +39,7 @@ fn mirrored(store: &dyn Store, owner: &Owner) -> Result<Mirrored, store::Error> 
 fn document(store: &dyn Store, peer: &Peer) -> Result<Value, Problem> {
     let mut document = json!(peer);
     document["standing"] = json!(standing(store, &peer.name)?);
-    document["mirrored"] = json!(mirrored(store, &Owner::Peer(peer.name.clone()))?);
+    document["mirrored"] = json!(mirrored(store, &peer.name)?);
     Ok(document)
 }
 
@@ -76,7 +78,7 @@ pub(super) fn metrics(store: &dyn Store, now: WallTime, page: &mut Page) -> Resu
     let mut standings = Vec::new();
     for peer in &peers {
         let seen = standing(store, &peer.name)?;
-        standings.push((peer.name.as_str(), seen, mirrored(store, &Owner::Peer(peer.name.clone()))?));
+        standings.push((peer.name.as_str(), seen, mirrored(store, &peer.name)?));
     }
     let count = |test: fn(&scatter_actors::records::consortium::Standing) -> bool| {
         standings.iter().filter(|(_, seen, _)| seen.as_ref().is_some_and(test)).count() as f64
@@ -117,3 +119,6 @@ pub(super) fn metrics(store: &dyn Store, now: WallTime, page: &mut Page) -> Resu
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
