@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::Command;
 
 use cid::Cid;
-use five::{bytes, Five};
+use five::{bytes, start, Five};
 use publisher::Publisher;
 use serde_json::json;
 use support::eventually;
@@ -140,12 +140,8 @@ async fn mirror_each_other(mut members: [Member; 2]) {
     for (number, member) in (30..).zip(&members) {
         files.push(member.add(&bytes(number, 300_000)).await);
     }
+    start(&mut members, &[], "").await;
     let multiaddrs = [members[0].multiaddr(), members[1].multiaddr()];
-    for (member, other) in members.iter_mut().zip(multiaddrs.iter().rev()) {
-        member.configure(std::slice::from_ref(other), "");
-        member.start().await;
-    }
-    members.iter().for_each(Member::is_ready);
     for (member, file) in members.iter().zip(&files) {
         member.list(&[*file]);
     }
@@ -177,11 +173,7 @@ async fn a_manifest_made_by_hand_with_ipfs_is_mirrored_as_it_is() {
     by_hand.configure(&[members[0].multiaddr(), members[1].multiaddr()]).unwrap();
     by_hand.start().unwrap();
     by_hand.is_ready().await.unwrap();
-    for member in &mut members {
-        member.configure(&[by_hand.multiaddr()], "");
-        member.start().await;
-    }
-    members.iter().for_each(Member::is_ready);
+    start(&mut members, &[by_hand.multiaddr()], "").await;
     let mut roots = BTreeSet::new();
     // k51… and the Qm… of before.
     for (kind, base) in [("ed25519", "base36"), ("rsa", "b58mh")] {

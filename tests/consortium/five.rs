@@ -19,6 +19,22 @@ pub fn bytes(number: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
+/// Starts members and waits until they are ready, all connected with one another and with `more`. `consortium`: more of
+/// that section.
+pub async fn start(members: &mut [Member], more: &[String], consortium: &str) {
+    let multiaddrs: Vec<_> = members.iter().map(Member::multiaddr).chain(more.iter().cloned()).collect();
+    let others = |own: String| multiaddrs.iter().filter(|other| **other != own).cloned().collect::<Vec<_>>();
+    for member in members.iter_mut() {
+        member.configure(&others(member.multiaddr()), consortium);
+        member.start_backend().await;
+    }
+    for member in members.iter_mut() {
+        member.connect(&others(member.multiaddr())).await;
+        member.start();
+    }
+    members.iter().for_each(Member::is_ready);
+}
+
 /// The members and their files.
 pub struct Five {
     /// The members.
@@ -36,14 +52,7 @@ impl Five {
             files.push(member.add(&bytes(number, FILE_BYTES)).await);
             members.push(member);
         }
-        let multiaddrs: Vec<_> = members.iter().map(Member::multiaddr).collect();
-        for member in &mut members {
-            let own = member.multiaddr();
-            let others: Vec<_> = multiaddrs.iter().filter(|other| **other != own).cloned().collect();
-            member.configure(&others, consortium);
-            member.start().await;
-        }
-        members.iter().for_each(Member::is_ready);
+        start(&mut members, &[], consortium).await;
         Self { members, files }
     }
 

@@ -116,14 +116,22 @@ impl Member {
         self.directory.path().join("node.toml")
     }
 
-    /// Starts it, its Kubo first; [`Member::is_ready`] waits.
-    pub async fn start(&mut self) {
+    /// Starts its Kubo, where it has one.
+    pub async fn start_backend(&mut self) {
         if let Some(kubo) = self.backend.kubo() {
-            if kubo.child().is_none() {
-                kubo.start().unwrap();
-                kubo.is_ready().await.unwrap();
-            }
+            kubo.start().unwrap();
+            kubo.is_ready().await.unwrap();
         }
+    }
+
+    /// Connects its Kubo, where it has one, with others that run.
+    pub async fn connect(&self, multiaddrs: &[String]) {
+        let embedded_ones_are_not_there_yet = self.backend.connect(multiaddrs).await;
+        drop(embedded_ones_are_not_there_yet);
+    }
+
+    /// Starts it; [`Member::is_ready`] waits.
+    pub fn start(&mut self) {
         let config = self.config().display().to_string();
         self.process = Some(Scatter::start(self.directory.path(), &["run", "--config", &config]));
     }

@@ -94,6 +94,17 @@ impl Backend {
         }
     }
 
+    /// Connects it with others that run already; one inside a process looks for them by itself.
+    ///
+    /// # Errors
+    /// If one of them is not reached.
+    pub async fn connect(&self, multiaddrs: &[String]) -> Result<(), Fault> {
+        match self {
+            Self::Embedded { .. } => Ok(()),
+            Self::Kubo(kubo) => kubo.connect(multiaddrs).await,
+        }
+    }
+
     /// Looks at what lies on disk of a DAG, asking nobody else. The node must have ended.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use cid::Cid;
+use futures::future::try_join_all;
 use scatter_actors::domain::units::{BidId, ByteSize, Wei};
 use scatter_actors::ports::chain::Chain;
 use secrecy::zeroize::Zeroizing;
@@ -178,16 +179,23 @@ impl Market {
         all.filter(|multiaddr| *multiaddr != own).collect()
     }
 
-    async fn start_nodes(&mut self) -> Result<(), Fault> {
+    /// Starts the IPFS nodes that are processes of their own, all at once, and connects them.
+    async fn start_backends(&mut self) -> Result<(), Fault> {
         let [hoster, one, other, bidder, peer] = self.nodes_mut();
         tokio::try_join!(
             hoster.start_backend(),
             one.start_backend(),
             other.start_backend(),
             bidder.start_backend(),
-            // It is told whose content to keep before it starts itself.
             peer.start_backend()
         )?;
+        let connect = |node| async move { Node::backend(node).connect(&self.others(node)).await };
+        try_join_all(self.nodes().chain([&self.peer]).map(connect)).await.map(drop)
+    }
+
+    async fn start_nodes(&mut self) -> Result<(), Fault> {
+        self.start_backends().await?;
+        let [hoster, one, other, bidder, _] = self.nodes_mut();
         for node in [&mut *hoster, one, other, bidder] {
             node.start()?;
         }
