@@ -189,8 +189,10 @@ impl Market {
             bidder.start_backend(),
             peer.start_backend()
         )?;
-        let connect = |node| async move { Node::backend(node).connect(&self.others(node)).await };
-        try_join_all(self.nodes().chain([&self.peer]).map(connect)).await.map(drop)
+        let market = &*self;
+        let everybody = market.nodes().chain([&market.peer]);
+        let connect = everybody.map(|node| async move { node.backend().connect(&market.others(node)).await });
+        try_join_all(connect).await.map(drop)
     }
 
     async fn start_nodes(&mut self) -> Result<(), Fault> {

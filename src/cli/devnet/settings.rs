@@ -166,6 +166,9 @@ consortium = true
 peers = [{peers}]
 # Elsewhere every quarter of an hour is often enough.
 interval = "1s"
+
+[hoster]
+min_free_disk = "64MiB"
 "#
         )
     }
