@@ -58,24 +58,27 @@ async fn every_member_ends_with_the_union_whatever_others_publish(kubo: Option<&
         }
         publishers.push(publisher);
     }
-    let [rollback, flood, malformed, nobodys, endless] = &publishers[..] else { panic!("five") };
+    let [rollback, flood, malformed, nobodys, endless] = &mut publishers[..] else { panic!("five") };
     let mut good = Vec::new();
-    for (number, publisher) in (10..).zip([rollback, malformed, nobodys]) {
+    for (number, publisher) in (10..).zip([&*rollback, malformed, nobodys]) {
         good.push(publisher.add(&bytes(number, 300_000)).await);
     }
     union.extend(&good);
     let [newest, before, somebodys] = good[..] else { panic!("three") };
-    let old = rollback.add(b"an old list's").await;
     rollback.list(&[newest], 5).await;
     malformed.list(&[before], 1).await;
     nobodys.list(&[&hostile::nobodys("these", 50)[..], &[somebodys]].concat(), 1).await;
     flood.publish(hostile::flood(200_000), 1).await;
-    endless.point_to(hostile::endless_directory(endless, 10).await, 1).await;
+    endless.point_to(hostile::endless_directory(endless, 10).await, 1).await.unwrap();
     for member in &five.members {
         member.keeps("rollback", 1);
         member.keeps("malformed", 1);
     }
-    rollback.list(&[old], 4).await;
+    rollback.lose_everything().await;
+    let old = rollback.add(b"what an old list named").await;
+    let old_list = rollback.add_directory(&[old]).await;
+    // Those who know the newer record may refuse this one to its face; who asks gets it from the publisher itself.
+    drop(rollback.point_to(old_list, 4).await);
     malformed.publish(vec![("list.json".into(), br#"["bafkqaaa", {"#.to_vec())], 2).await;
 
     for member in &five.members {

@@ -16,21 +16,33 @@ pub struct Publisher {
     pub name: String,
     node: Node,
     key: SigningKey,
-    _directory: TempDir,
+    directory: TempDir,
+    members: Vec<String>,
+}
+
+async fn node(directory: &TempDir, members: &[String]) -> Node {
+    let config = Config {
+        listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
+        peers: members.iter().map(|member| member.parse().unwrap()).collect(),
+        ..Config::new(directory.path())
+    };
+    Node::start(config).await.unwrap()
 }
 
 impl Publisher {
     /// A running node that is connected with the members at these multiaddrs.
     pub async fn start(name: &str, members: &[String]) -> Self {
         let directory = TempDir::new().unwrap();
-        let config = Config {
-            listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
-            peers: members.iter().map(|member| member.parse().unwrap()).collect(),
-            ..Config::new(directory.path())
-        };
-        let node = Node::start(config).await.unwrap();
+        let node = node(&directory, members).await;
         let key = SigningKey::from_seed(&rand::random::<[u8; 32]>()).unwrap();
-        Self { name: name.to_owned(), node, key, _directory: directory }
+        Self { name: name.to_owned(), node, key, directory, members: members.to_vec() }
+    }
+
+    /// Loses its machine: what comes up in its place knows its key, and nothing else.
+    pub async fn lose_everything(&mut self) {
+        self.node.stop().await;
+        self.directory = TempDir::new().unwrap();
+        self.node = node(&self.directory, &self.members).await;
     }
 
     /// The name under which it publishes.
@@ -56,19 +68,29 @@ impl Publisher {
     /// Publishes a directory of these files.
     pub async fn publish(&self, files: Vec<(String, Vec<u8>)>, sequence: u64) {
         let directory = self.node.add_directory(files).await.unwrap();
-        self.point_to(directory.cid, sequence).await;
+        self.point_to(directory.cid, sequence).await.unwrap();
     }
 
     /// Publishes a directory whose one manifest lists these roots.
     pub async fn list(&self, roots: &[Cid], sequence: u64) {
-        self.publish(vec![("list.json".to_owned(), manifest(roots))], sequence).await;
+        let directory = self.add_directory(roots).await;
+        self.point_to(directory, sequence).await.unwrap();
+    }
+
+    /// Adds a directory whose one manifest lists these roots.
+    pub async fn add_directory(&self, roots: &[Cid]) -> Cid {
+        let files = vec![("list.json".to_owned(), manifest(roots))];
+        self.node.add_directory(files).await.unwrap().cid
     }
 
     /// Gives a record to the network that points to this CID.
-    pub async fn point_to(&self, cid: Cid, sequence: u64) {
+    ///
+    /// # Errors
+    /// If those who are asked know a newer one.
+    pub async fn point_to(&self, cid: Cid, sequence: u64) -> Result<(), embedded_ipfs::Error> {
         let eol = Timestamp::from_ms(SystemClock::new().wall().0 + LIFETIME_MS).unwrap();
         let record = self.key.sign(format!("/ipfs/{cid}").as_bytes(), sequence, eol, 1_000_000_000).unwrap();
-        self.node.put_record(self.key.name(), record).await.unwrap();
+        self.node.put_record(self.key.name(), record).await.map(drop)
     }
 
     /// Goes away.
