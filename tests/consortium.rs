@@ -25,6 +25,8 @@ use support::scatter::Scatter;
 
 /// Small bounds, so that they are reached.
 const BOUNDS: &str = "max_pins = 1000\nmax_bytes = \"64MiB\"\nidle_timeout = \"2s\"";
+/// Friends whose machines were taken over.
+const HOSTILE: [&str; 6] = ["rollback", "flood", "greedy", "malformed", "nobodys", "endless"];
 /// Most memory of a node, in bytes.
 const MEMORY: u64 = 150 << 20;
 
@@ -48,17 +50,16 @@ async fn every_member_ends_with_the_union_whatever_others_publish(kubo: Option<&
     let mut gone = five.members.pop().unwrap();
     gone.assert_keeps_on_disk(&union).await;
 
-    // All of these are trusted, as friends are whose machines were taken over.
     let multiaddrs: Vec<_> = five.members.iter().map(Member::multiaddr).collect();
     let mut publishers = Vec::new();
-    for name in ["rollback", "flood", "malformed", "nobodys", "endless"] {
+    for name in HOSTILE {
         let publisher = Publisher::start(name, &multiaddrs).await;
         for member in &five.members {
             member.trust(name, &publisher.ipns(), &publisher.multiaddr());
         }
         publishers.push(publisher);
     }
-    let [rollback, flood, malformed, nobodys, endless] = &mut publishers[..] else { panic!("five") };
+    let [rollback, flood, greedy, malformed, nobodys, endless] = &mut publishers[..] else { panic!("six") };
     let mut good = Vec::new();
     for (number, publisher) in (10..).zip([&*rollback, malformed, nobodys]) {
         good.push(publisher.add(&bytes(number, 300_000)).await);
@@ -69,6 +70,9 @@ async fn every_member_ends_with_the_union_whatever_others_publish(kubo: Option<&
     malformed.list(&[before], 1).await;
     nobodys.list(&[&hostile::nobodys("these", 50)[..], &[somebodys]].concat(), 1).await;
     flood.publish(hostile::flood(200_000), 1).await;
+    // Each of these alone is within the bounds of a manifest, and above those of the peer.
+    let large = greedy.add(&bytes(21, 66 << 20)).await;
+    greedy.list(&[&[large][..], &hostile::nobodys("those", 5_000)].concat(), 1).await;
     endless.point_to(hostile::endless_directory(endless, 10).await, 1).await.unwrap();
     for member in &five.members {
         member.keeps("rollback", 1);
@@ -89,7 +93,7 @@ async fn every_member_ends_with_the_union_whatever_others_publish(kubo: Option<&
         eventually("a bad file", ROUNDS, || {
             (member.peer("malformed")["standing"]["bad_files"]["list.json"].is_string()).then_some(())
         });
-        for peer in ["rollback", "flood", "endless"] {
+        for peer in ["rollback", "flood", "greedy", "endless"] {
             rounds(member, peer, 2);
         }
     }
@@ -107,7 +111,7 @@ async fn every_member_ends_with_the_union_whatever_others_publish(kubo: Option<&
         if member.name != "member-0" {
             member.keeps("member-4", 2);
         }
-        for peer in ["rollback", "flood", "malformed", "nobodys", "endless"] {
+        for peer in HOSTILE {
             let mirrored = member.peer(peer)["mirrored"].clone();
             assert!(mirrored["wanted"].as_u64().is_some_and(|wanted| wanted <= 1_000), "{peer}: {mirrored}");
             assert!(mirrored["bytes"].as_u64().is_some_and(|bytes| bytes <= 64 << 20), "{peer}: {mirrored}");
