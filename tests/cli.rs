@@ -4,6 +4,8 @@
 
 mod support;
 
+#[path = "cli/consortium.rs"]
+mod consortium;
 #[path = "cli/operator.rs"]
 mod operator;
 #[path = "cli/place.rs"]

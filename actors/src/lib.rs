@@ -35,6 +35,7 @@ pub mod firewall;
 mod graph;
 pub mod line;
 pub mod pinner;
+pub mod planted;
 pub mod ports;
 pub mod records;
 pub mod supervisor;

@@ -15,6 +15,11 @@ pub struct Config {
     pub announce: Vec<Multiaddr>,
     /// Peers to stay connected with, each with its `/p2p/` part.
     pub peers: Vec<Multiaddr>,
+    /// Which hash tables this node takes part in.
+    pub dht: Dht,
+    /// Peers to enter a hash table by, each with its `/p2p/` part: dialled while fewer than four are connected. See
+    /// [`Config::public_bootstrap`].
+    pub bootstrap: Vec<Multiaddr>,
     /// Bounds on what this node keeps and what others may make it do.
     pub limits: Limits,
 }
@@ -27,9 +32,37 @@ impl Config {
             listen: Vec::new(),
             announce: Vec::new(),
             peers: Vec::new(),
+            dht: Dht::default(),
+            bootstrap: Vec::new(),
             limits: Limits::default(),
         }
     }
+
+    /// The peers by which Kubo enters the public hash table.
+    pub fn public_bootstrap() -> Vec<Multiaddr> {
+        PUBLIC_BOOTSTRAP.iter().filter_map(|address| address.parse().ok()).collect()
+    }
+}
+
+const PUBLIC_BOOTSTRAP: [&str; 5] = [
+    "/dnsaddr/bootstrap.libp2p.io/p2p/QmNnooDu7bfjPFoTZYxMNLWUQJyrVwtbZg5gBMjTezGAJN",
+    "/dnsaddr/bootstrap.libp2p.io/p2p/QmQCU2EcMqAqQPR2i9bChDtGNJchTbq5TbXJJ16u19uLTa",
+    "/dnsaddr/bootstrap.libp2p.io/p2p/QmbLHAnMoJPWSCR5Zhtx6BHJX9KiKNN6tpvbUcqanj75Nb",
+    "/dnsaddr/bootstrap.libp2p.io/p2p/QmcZf59bWwK5XFi76CZX8cbJ4BhTzzA3gU1ZjYZcYW3dwt",
+    "/ip4/104.131.131.82/tcp/4001/p2p/QmaCpDMGvV2BGHeYERUEnRQAwe3N8SzbUtfsmvsqQLuvuJ",
+];
+
+/// Which of Kubo's two hash tables a node takes part in: for names, for who has what, and for where peers are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dht {
+    /// None.
+    Off,
+    /// That of private networks and of one machine; it is made of the peers that this node is connected with, and of
+    /// theirs, at private and loopback addresses.
+    #[default]
+    Lan,
+    /// That and the internet's.
+    LanAndWan,
 }
 
 /// Bounds on a node. The defaults suit a small hoster.

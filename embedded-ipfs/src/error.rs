@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use cid::Cid;
+use ipns_record::Name;
 
 /// A failure of the node or of one request to it.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +99,15 @@ pub enum Error {
         /// The cap in entries.
         limit: usize,
     },
+    /// Nobody who was asked has a valid record of the name.
+    #[error("no record of {0} was found")]
+    NoRecord(Name),
+    /// The record of a name is not valid, so nobody would take it.
+    #[error("the record is not valid")]
+    Record(#[source] ipns_record::Refusal),
+    /// A record that counts more than the one given is known of the name: a higher sequence, or the same for longer.
+    #[error("a newer record of {0} is known")]
+    Outdated(Name),
     /// A block is not in the local store, and the request does not ask the network.
     #[error("{0} is not here")]
     NotHere(Cid),
@@ -113,6 +123,7 @@ impl Error {
             | Error::Locked
             | Error::Unreachable(_)
             | Error::Deadline
+            | Error::NoRecord(_)
             | Error::NotHere(_) => true,
             Error::Stopped
             | Error::Key
@@ -130,6 +141,8 @@ impl Error {
             | Error::NotADirectory(_)
             | Error::NoEntry { .. }
             | Error::Name(_)
+            | Error::Record(_)
+            | Error::Outdated(_)
             | Error::TooManyEntries { .. } => false,
         }
     }

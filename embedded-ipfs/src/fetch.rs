@@ -21,7 +21,7 @@ use crate::bitswap::streams::{Inbound, NoStream};
 use crate::bitswap::{read_all, wire, Bitswap};
 use crate::block::{check_known_hash, inline, Key};
 use crate::swarm::{self, Behaviour, BehaviourEvent};
-use crate::{Answer, Error, Fetched};
+use crate::{Answer, Dht, Error, Fetched};
 
 /// Wants that lie at the peer at once: Kubo drops those beyond 1,024.
 const WINDOW: usize = 512;
@@ -67,7 +67,7 @@ async fn run(
     max_bytes: u64,
 ) -> Result<Vec<Fetched>, Error> {
     let until = Instant::now() + deadline;
-    let mut swarm = swarm::build(Keypair::generate_ed25519(), 0)?;
+    let mut swarm = swarm::build(Keypair::generate_ed25519(), 0, Dht::Off)?;
     swarm
         .dial(DialOpts::peer_id(peer).addresses(vec![address]).build())
         .map_err(|error| swarm::unreachable(&error))?;

@@ -2,9 +2,11 @@
 
 mod bitswap;
 mod block;
+mod clock;
 mod config;
 mod core;
 mod dag;
+mod dht;
 mod error;
 mod fetch;
 mod identity;
@@ -20,13 +22,13 @@ mod unixfs;
 pub use block::verify;
 pub use bytes::Bytes;
 pub use cid::Cid;
-pub use config::{AddOptions, Config, Limits, PinLimits};
+pub use config::{AddOptions, Config, Dht, Limits, PinLimits};
 pub use dag::links;
 pub use error::Error;
 pub use fetch::fetch_from;
 pub use libp2p::{Multiaddr, PeerId};
 pub use node::Node;
-pub use report::{Added, Answer, Entry, Fetched, Peer, PinReport, Progress, Stats, Swept, Walked};
+pub use report::{Added, Answer, Entry, Fetched, Found, Peer, PinReport, Progress, Stats, Swept, Walked};
 
 /// The largest block that a message can carry, in bytes (a message has at most 4 MiB).
 pub const MAX_BLOCK: usize = (4 << 20) - 1024;

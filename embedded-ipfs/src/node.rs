@@ -1,5 +1,6 @@
 //! The handle of a running node.
 
+mod routing;
 mod start;
 
 use std::os::unix::fs::MetadataExt;
@@ -13,11 +14,12 @@ use futures::StreamExt;
 use libp2p::{Multiaddr, PeerId};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch, Semaphore};
 
 use crate::bitswap::service::Traffic;
 use crate::block::{check_size, cid_of, inline, Key};
 use crate::core::{reachable, walk_local, Core, Task};
+use crate::dht::Counts;
 use crate::store::{lock, Store};
 use crate::swarm::{peer_of, Command, View};
 use crate::{
@@ -43,6 +45,8 @@ struct Inner {
     swarm: mpsc::Sender<Command>,
     view: Arc<Mutex<View>>,
     traffic: Traffic,
+    counts: Arc<Counts>,
+    asking: Semaphore,
     database: PathBuf,
     /// Dropping it stops the node.
     stop: Mutex<Option<oneshot::Sender<()>>>,
@@ -82,14 +86,17 @@ impl Node {
         lock(&self.inner.view).peers.clone()
     }
 
-    /// Dials a peer once, unless it is connected. The address has a `/p2p/` part.
+    /// Dials a peer once, unless it is connected, and waits until it has said what it is. The address has a `/p2p/` part; if
+    /// it is nothing else, the hash tables are asked where the peer is.
     ///
     /// # Errors
     /// [`Error::Address`], [`Error::Unreachable`].
     pub async fn connect(&self, peer: Multiaddr) -> Result<PeerId, Error> {
         let id = peer_of(&peer)?;
+        let bare = peer.iter().count() == 1;
+        let addresses = if bare { self.find_peer(&id).await? } else { vec![peer] };
         let (reply, answer) = oneshot::channel();
-        self.command(Command::Dial { peer: id, address: peer, reply }).await?;
+        self.command(Command::Dial { peer: id, addresses, reply }).await?;
         answer.await.map_err(|_| Error::Stopped)??;
         Ok(id)
     }
@@ -364,6 +371,7 @@ impl Node {
             ..Stats::default()
         };
         self.inner.traffic.report(&mut stats);
+        self.inner.counts.report(&mut stats);
         Ok(stats)
     }
 

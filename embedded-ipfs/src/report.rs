@@ -102,6 +102,23 @@ pub struct Stats {
     pub sent_blocks: u64,
     /// Their bytes.
     pub sent_bytes: u64,
+    /// Peers in the routing tables of the hash tables.
+    pub dht_peers: u64,
+    /// Records of names that this node keeps.
+    pub dht_names: u64,
+    /// Contents of others of which this node knows providers.
+    pub dht_provided: u64,
+    /// Records that peers gave and that were refused: not signed by the name's owner, older than what is here, or too many.
+    pub dht_refused: u64,
+}
+
+/// A peer that the hash tables told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Who.
+    pub peer: PeerId,
+    /// Where it can be dialled; may be empty.
+    pub addresses: Vec<Multiaddr>,
 }
 
 /// What one peer answered when it was asked for one block.

@@ -1,43 +1,47 @@
 //! The swarm task: connections, who is dialled when, and the streams on them.
 //!
-//! Owns: the libp2p swarm, the peers to stay connected with.  Hears: [`Command`]s and the swarm's events.
-//! Says: connected and disconnected to bitswap, and starts a reading task for every inbound stream.
+//! Owns: the libp2p swarm, the peers to stay connected with, the hash tables ([`Dht`]).  Hears: [`Command`]s and the swarm's
+//! events.  Says: connected and disconnected to bitswap, and starts a reading task for every inbound stream.
 
-use std::collections::HashMap;
+mod behaviour;
+
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt;
-use libp2p::connection_limits::{self, ConnectionLimits};
-use libp2p::identity::Keypair;
+use libp2p::kad::RecordKey;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{ConnectionId, DialError, NetworkBehaviour, Stream, SwarmEvent};
-use libp2p::{identify, noise, ping, tcp, yamux, Multiaddr, PeerId, Swarm, SwarmBuilder};
+use libp2p::swarm::{ConnectionId, DialError, Stream, SwarmEvent};
+use libp2p::{identify, ping, Multiaddr, PeerId, Swarm};
 use tokio::sync::{mpsc, oneshot, Semaphore};
 use tokio::time::Instant;
 
 use crate::bitswap::engine::Event;
-use crate::bitswap::streams::{self, Inbound, NoStream};
+use crate::bitswap::streams::{Inbound, NoStream};
 use crate::bitswap::{read_all, Bitswap};
+use crate::dht::{Ask, Counts, Dht, Scope};
 use crate::redial::Redial;
 use crate::store::lock;
 use crate::{Error, Limits, Peer};
+pub(crate) use behaviour::{build, Behaviour, BehaviourEvent};
 
-/// A connection without a stream ends after this long; both ends of a kept one just make it again.
-const IDLE: Duration = Duration::from_secs(600);
-/// Kubo opens a stream for each message that it sends.
-const NEGOTIATING_STREAMS: usize = 512;
-const CONNECTIONS_PER_PEER: u32 = 8;
-/// How often a connection is probed, and how long it may take to answer, behind megabytes of blocks on a slow line.
-const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(60));
+/// Connections that only the public hash table made, most: they are the first to go.
+const PASSING: usize = 64;
+/// Fewer connected peers than this, and the bootstrap peers are dialled, so often.
+const LONELY: (usize, Duration) = (4, Duration::from_secs(30));
 
 /// What the swarm task is asked to do.
 pub(crate) enum Command {
-    /// Connect once.
-    Dial { peer: PeerId, address: Multiaddr, reply: oneshot::Sender<Result<(), Error>> },
+    /// Connect once, and hear who it is.
+    Dial { peer: PeerId, addresses: Vec<Multiaddr>, reply: oneshot::Sender<Result<(), Error>> },
     /// Stay connected.
     Keep { peer: PeerId, address: Multiaddr },
+    /// Ask the hash tables.
+    Ask(Ask),
+    /// Answer for these contents in the hash tables, or no more.
+    Hold { keys: Vec<RecordKey>, held: bool },
     /// Open a bitswap stream. The reply is dropped if the peer is not connected.
     Open { peer: PeerId, reply: oneshot::Sender<Result<Stream, NoStream>> },
 }
@@ -50,47 +54,6 @@ pub(crate) struct View {
     pub(crate) peers: Vec<Peer>,
 }
 
-#[derive(NetworkBehaviour)]
-pub(crate) struct Behaviour {
-    limits: connection_limits::Behaviour,
-    pub(crate) streams: streams::Behaviour,
-    identify: identify::Behaviour,
-    ping: ping::Behaviour,
-}
-
-/// A swarm over TCP, noise and yamux.
-pub(crate) fn build(key: Keypair, connections: u32) -> Result<Swarm<Behaviour>, Error> {
-    let swarm = SwarmBuilder::with_existing_identity(key)
-        .with_tokio()
-        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
-        .map_err(std::io::Error::other)?
-        .with_dns()
-        .map_err(std::io::Error::other)?
-        .with_behaviour(|key| {
-            let limits = ConnectionLimits::default()
-                .with_max_established_incoming(Some(connections))
-                .with_max_pending_incoming(Some(connections))
-                .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER));
-            let agent = concat!("embedded-ipfs/", env!("CARGO_PKG_VERSION"));
-            Behaviour {
-                limits: connection_limits::Behaviour::new(limits),
-                streams: streams::Behaviour::default(),
-                identify: identify::Behaviour::new(
-                    identify::Config::new("ipfs/0.1.0".into(), key.public()).with_agent_version(agent.into()),
-                ),
-                ping: ping::Behaviour::new(ping::Config::new().with_interval(PING.0).with_timeout(PING.1)),
-            }
-        })
-        .map_err(std::io::Error::other)?
-        .with_swarm_config(|config| {
-            config
-                .with_idle_connection_timeout(IDLE)
-                .with_max_negotiating_inbound_streams(NEGOTIATING_STREAMS)
-        })
-        .build();
-    Ok(swarm)
-}
-
 /// The peer at the end of an address.
 pub(crate) fn peer_of(address: &Multiaddr) -> Result<PeerId, Error> {
     match address.iter().last() {
@@ -99,17 +62,32 @@ pub(crate) fn peer_of(address: &Multiaddr) -> Result<PeerId, Error> {
     }
 }
 
+/// Where a node listens and whom it knows, by configuration.
+#[derive(Default)]
+pub(crate) struct Addresses {
+    pub(crate) listen: Vec<Multiaddr>,
+    pub(crate) announce: Vec<Multiaddr>,
+    pub(crate) bootstrap: Vec<(PeerId, Multiaddr)>,
+}
+
+type Dialled = oneshot::Sender<Result<(), Error>>;
+
 pub(crate) struct SwarmTask {
     swarm: Swarm<Behaviour>,
     bitswap: Bitswap,
     started: Instant,
     budget: usize,
     redial: Redial,
-    /// Callers that wait for a dial.
-    dials: HashMap<ConnectionId, (PeerId, oneshot::Sender<Result<(), Error>>)>,
+    dht: Dht,
+    /// Callers that wait for a dial, and then to hear what the peer says of itself: before, the hash tables do not know it.
+    dials: HashMap<ConnectionId, Dialled>,
     connections: HashMap<PeerId, Connected>,
+    /// Peers that only the public hash table is connected with, oldest first. Bitswap does not know them.
+    passing: VecDeque<PeerId>,
     view: Arc<Mutex<View>>,
     announce: Vec<Multiaddr>,
+    bootstrap: Vec<(PeerId, Multiaddr)>,
+    bootstrap_due: Instant,
 }
 
 struct Connected {
@@ -118,15 +96,16 @@ struct Connected {
 }
 
 impl SwarmTask {
-    /// Listens on all of `listen`.
+    /// Listens on all that it should.
     pub(crate) async fn start(
         mut swarm: Swarm<Behaviour>,
-        listen: Vec<Multiaddr>,
-        announce: Vec<Multiaddr>,
+        addresses: Addresses,
         limits: &Limits,
         bitswap: Bitswap,
         view: Arc<Mutex<View>>,
+        counts: Arc<Counts>,
     ) -> Result<SwarmTask, Error> {
+        let Addresses { listen, announce, bootstrap } = addresses;
         let mut waiting = HashMap::new();
         for address in listen {
             let failed = |_| Error::Listen(address.to_string());
@@ -154,10 +133,14 @@ impl SwarmTask {
             started: Instant::now(),
             budget: limits.inflight_bytes_per_peer.max(crate::bitswap::message::RECEIVE_MAX),
             redial: Redial::default(),
+            dht: Dht::new(counts),
             dials: HashMap::new(),
             connections: HashMap::new(),
+            passing: VecDeque::new(),
             view,
             announce,
+            bootstrap,
+            bootstrap_due: Instant::now(),
         };
         task.publish();
         Ok(task)
@@ -167,11 +150,12 @@ impl SwarmTask {
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         loop {
             self.dial_due();
-            let next = self.redial.next().map(|at| self.started + at);
+            self.dht.settle(&mut self.swarm.behaviour_mut().tables);
+            let next = self.next();
             tokio::select! {
                 event = self.swarm.select_next_some() => self.on_event(event).await,
                 command = commands.recv() => match command {
-                    Some(command) => self.on_command(command),
+                    Some(command) => self.on_command(command).await,
                     None => break,
                 },
                 () = sleep_until(next) => {}
@@ -179,11 +163,22 @@ impl SwarmTask {
         }
     }
 
+    /// When there is something to do even if nothing happens.
+    fn next(&self) -> Option<Instant> {
+        let redial = self.redial.next().map(|at| self.started + at);
+        let bootstrap = (!self.bootstrap.is_empty()).then_some(self.bootstrap_due);
+        [redial, bootstrap, self.dht.next()].into_iter().flatten().min()
+    }
+
     fn now(&self) -> Duration {
         self.started.elapsed()
     }
 
     fn dial_due(&mut self) {
+        if self.bootstrap_due <= Instant::now() {
+            self.bootstrap_due = Instant::now() + LONELY.1;
+            self.dial_bootstrap();
+        }
         for (peer, addresses) in self.redial.due(self.now()) {
             let options =
                 DialOpts::peer_id(peer).addresses(addresses).condition(PeerCondition::Disconnected).build();
@@ -195,23 +190,41 @@ impl SwarmTask {
         }
     }
 
-    fn on_command(&mut self, command: Command) {
+    fn dial_bootstrap(&mut self) {
+        if self.connections.len() >= LONELY.0 {
+            return;
+        }
+        for (peer, address) in self.bootstrap.clone() {
+            let options = DialOpts::peer_id(peer).addresses(vec![address]).build();
+            if let Err(error) = self.swarm.dial(options) {
+                tracing::debug!(%peer, %error, "bootstrap peer not dialled");
+            }
+        }
+    }
+
+    async fn on_command(&mut self, command: Command) {
         match command {
+            Command::Ask(ask) => self.dht.ask(ask, &mut self.swarm.behaviour_mut().tables),
+            Command::Hold { keys, held } => {
+                self.dht.hold(keys, held, &mut self.swarm.behaviour_mut().tables);
+            }
             Command::Keep { peer, address } => {
+                self.promote(peer).await;
                 let (now, connected) = (self.now(), self.connections.contains_key(&peer));
                 self.redial.keep(peer, address, connected, now);
                 self.publish();
             }
             Command::Open { peer, reply } => self.swarm.behaviour_mut().streams.open(peer, reply),
             Command::Dial { peer, reply, .. } if self.connections.contains_key(&peer) => {
+                self.promote(peer).await;
                 let _ = reply.send(Ok(())); // the caller may have gone
             }
-            Command::Dial { peer, address, reply } => {
+            Command::Dial { peer, addresses, reply } => {
                 let options =
-                    DialOpts::peer_id(peer).addresses(vec![address]).condition(PeerCondition::Always).build();
+                    DialOpts::peer_id(peer).addresses(addresses).condition(PeerCondition::Always).build();
                 let id = options.connection_id();
                 match self.swarm.dial(options) {
-                    Ok(()) => drop(self.dials.insert(id, (peer, reply))),
+                    Ok(()) => drop(self.dials.insert(id, reply)),
                     Err(error) => drop(reply.send(Err(unreachable(&error)))),
                 }
             }
@@ -221,22 +234,32 @@ impl SwarmTask {
     async fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Streams(Inbound { peer, stream })) => {
+                self.promote(peer).await;
                 self.read(peer, stream)
             }
             SwarmEvent::Behaviour(BehaviourEvent::Ping(ping)) => self.pinged(ping),
-            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
-                self.established(peer_id, connection_id, endpoint.get_remote_address().clone()).await;
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.identified(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Tables(event)) => {
+                self.dht.on_event(event, &mut self.swarm.behaviour_mut().tables);
             }
-            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
-                tracing::debug!(peer = %peer_id, ?cause, "peer gone");
-                self.connections.remove(&peer_id);
-                let now = self.now();
-                self.redial.lost(&peer_id, now);
-                let _ = self.bitswap.tell(Event::Disconnected(peer_id)).await; // fails only when the node stops
-                self.publish();
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                let passing = endpoint.is_dialer()
+                    && !self.dials.contains_key(&connection_id)
+                    && !self.redial.keeps(&peer_id)
+                    && Scope::Wan.admits(endpoint.get_remote_address());
+                self.established(peer_id, endpoint.get_remote_address().clone(), passing).await;
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, cause, .. } => {
+                if let Some(reply) = self.dials.remove(&connection_id) {
+                    let _ = reply.send(Err(Error::Unreachable("the peer broke off".into())));
+                }
+                if num_established == 0 {
+                    tracing::debug!(peer = %peer_id, ?cause, "peer gone");
+                    self.gone(peer_id).await;
+                }
             }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
-                if let Some((_, reply)) = self.dials.remove(&connection_id) {
+                if let Some(reply) = self.dials.remove(&connection_id) {
                     let _ = reply.send(Err(unreachable(&error)));
                 }
                 if let Some(peer) = peer_id.filter(|peer| !self.connections.contains_key(peer)) {
@@ -260,19 +283,59 @@ impl SwarmTask {
         }
     }
 
-    async fn established(&mut self, peer: PeerId, connection: ConnectionId, address: Multiaddr) {
-        if let Some((_, reply)) = self.dials.remove(&connection) {
+    fn identified(&mut self, event: identify::Event) {
+        let connection = event.connection_id();
+        match event {
+            identify::Event::Received { peer_id, info, .. } => {
+                self.dht.identified(peer_id, &info, &mut self.swarm.behaviour_mut().tables);
+            }
+            identify::Event::Error { peer_id, error, .. } => {
+                tracing::debug!(peer = %peer_id, %error, "a peer did not say what it is");
+            }
+            identify::Event::Sent { .. } | identify::Event::Pushed { .. } => return,
+        }
+        if let Some(reply) = self.dials.remove(&connection) {
             let _ = reply.send(Ok(())); // the caller may have gone
         }
+    }
+
+    async fn established(&mut self, peer: PeerId, address: Multiaddr, passing: bool) {
         if self.connections.contains_key(&peer) {
             return;
         }
-        tracing::debug!(%peer, %address, "peer connected");
+        tracing::debug!(%peer, %address, passing, "peer connected");
         let budget = Arc::new(Semaphore::new(self.budget));
         self.connections.insert(peer, Connected { address, budget });
         let now = self.now();
         self.redial.connected(&peer, now);
-        let _ = self.bitswap.tell(Event::Connected(peer)).await; // fails only when the node stops
+        if passing {
+            self.passing.push_back(peer);
+            if self.passing.len() > PASSING {
+                let oldest = self.passing.front().copied();
+                let _ = oldest.map(|peer| self.swarm.disconnect_peer_id(peer)); // an error: it is gone already
+            }
+        } else {
+            let _ = self.bitswap.tell(Event::Connected(peer)).await; // fails only when the node stops
+        }
+        self.publish();
+    }
+
+    /// A peer is wanted for more than a question of the public hash table.
+    async fn promote(&mut self, peer: PeerId) {
+        if let Some(at) = self.passing.iter().position(|passing| *passing == peer) {
+            self.passing.remove(at);
+            let _ = self.bitswap.tell(Event::Connected(peer)).await; // fails only when the node stops
+        }
+    }
+
+    async fn gone(&mut self, peer: PeerId) {
+        self.connections.remove(&peer);
+        let now = self.now();
+        self.redial.lost(&peer, now);
+        match self.passing.iter().position(|passing| *passing == peer) {
+            Some(at) => drop(self.passing.remove(at)),
+            None => drop(self.bitswap.tell(Event::Disconnected(peer)).await), // fails only when the node stops
+        }
         self.publish();
     }
 

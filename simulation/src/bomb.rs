@@ -1,6 +1,7 @@
 //! A message that kills whoever hears it. It exists in this crate alone, so no shipped actor understands it.
 
 use actix::prelude::*;
+use scatter::http::status::StatusServer;
 use scatter_actors::bid_filter::BidFilter;
 use scatter_actors::chain_listener::ChainListener;
 use scatter_actors::firewall::Firewall;
@@ -25,4 +26,4 @@ macro_rules! kills {
     };
 }
 
-kills!(ChainListener, BidFilter, Pinner, Validator, WalletSigner, Firewall);
+kills!(ChainListener, BidFilter, Pinner, Validator, WalletSigner, Firewall, StatusServer);

@@ -1,7 +1,6 @@
 //! What always holds: each a function over the truth behind the ports, asked after every step.
 //!
-//! I9 (a failed resolve never unpins) waits for the manifest resolver and I12 (what ready means) for the node's
-//! readiness: nothing of either runs here yet.
+//! I9 (a failed resolve never unpins) waits for the manifest resolver: nothing of it runs here yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,9 +17,14 @@ use scatter_actors::records::meta::newest_block;
 use scatter_actors::testkit::chain::{cost, Mined};
 use sha3::{Digest, Keccak256};
 
-use crate::node::{Node, FLOOR, QUOTA, SPEND_CAP};
+use crate::node::{Node, FLOOR, MAX_HEAD_AGE_MS, MIN_FREE, QUOTA};
 use crate::street::Cheat;
 use crate::world::World;
+
+/// Milliseconds from a block to the listener's note of it: a poll and a step.
+const LISTENER_LAG_MS: u64 = 10_000;
+/// Milliseconds for which a probe of the IPFS node may be old: one a minute, each of which may take 20 s.
+const PROBE_LAG_MS: u64 = 90_000;
 
 type Verdict = Result<(), String>;
 
@@ -107,8 +111,8 @@ fn i3(world: &World) -> Verdict {
 fn i4(world: &World) -> Verdict {
     for node in world.nodes() {
         let spent = of(world, node).fold(Wei::ZERO, |sum, mined| sum.plus(cost(&mined)));
-        let within = spent <= Wei::from(SPEND_CAP);
-        holds(within, || format!("I4: {} spent {spent} of {SPEND_CAP} wei", node.name))?;
+        let within = spent <= Wei::from(node.cap);
+        holds(within, || format!("I4: {} spent {spent} of {} wei", node.name, node.cap))?;
     }
     Ok(())
 }
@@ -225,15 +229,10 @@ fn journal_is_true(world: &World, node: &Node) -> Verdict {
     })
 }
 
-/// The firewall asks the backend for nothing that no bid ever named.
+/// The firewall asks the backend for nothing but what a bid that is hosted at that moment names or holds.
 fn i10(world: &World) -> Verdict {
-    let files = world.people.files.borrow();
-    let listed = |cid: &cid::Cid| {
-        let mut blocks = files.iter().flat_map(|file| &file.blocks);
-        blocks.any(|(block, _)| block.hash() == cid.hash())
-    };
     let served = world.hoster.served.borrow();
-    let stray = served.iter().find(|cid| !listed(cid));
+    let stray = served.iter().find(|(_, live)| !live);
     holds(stray.is_none(), || format!("I10: the firewall asked for {stray:?}"))
 }
 
@@ -245,6 +244,28 @@ fn i11(world: &World) -> Verdict {
         holds(starts <= 1 + bombed, || {
             format!("I11: {name} was started {starts} times and told to panic {bombed} times")
         })?;
+    }
+    Ok(())
+}
+
+/// Ready means: blocks come, the IPFS node answers, the disk has its floor. Asked at every step, since nothing needs to
+/// happen for it to break.
+///
+/// # Errors
+/// How it does not hold.
+pub fn i12(world: &World) -> Verdict {
+    for (name, _) in world.ready.iter().filter(|(_, ready)| *ready) {
+        let stalled = world.history.now() - world.last_block;
+        let fresh = stalled <= MAX_HEAD_AGE_MS + LISTENER_LAG_MS;
+        holds(fresh, || format!("I12: {name} is ready with a head of {stalled} ms"))?;
+    }
+    if world.ready.contains(&(world.hoster.name, true)) {
+        let silent = world.ipfs_silent_for();
+        holds(silent <= PROBE_LAG_MS, || {
+            format!("I12: the hoster is ready, its backend down for {silent} ms")
+        })?;
+        let free = world.hoster.disk.free().unwrap();
+        holds(free >= MIN_FREE, || format!("I12: the hoster is ready with {free} bytes free"))?;
     }
     Ok(())
 }
@@ -267,7 +288,8 @@ fn every_bid_that_was_worth_it_is_paid(world: &World) -> Verdict {
             Stage::Declined { reason } => {
                 let cheap = reason.contains(&format!("below the floor of {FLOOR}"));
                 let full = reason.contains("are used or promised");
-                holds(cheap || full, || format!("bid {id} was declined: {reason}"))?;
+                let disk = reason.contains("would leave less than") && world.struck.contains_key("disk_full");
+                holds(cheap || full || disk, || format!("paid: bid {id} was declined: {reason}"))?;
             }
             stage => {
                 let due = match world.plan.cheat {
@@ -278,7 +300,7 @@ fn every_bid_that_was_worth_it_is_paid(world: &World) -> Verdict {
                 };
                 let released = *stage == Stage::Released { how: Some(due) };
                 holds(released && outcome == Some(due), || {
-                    format!("bid {id} ended {stage:?}, on chain {outcome:?}")
+                    format!("paid: bid {id} ended {stage:?}, on chain {outcome:?}")
                 })?;
             }
         }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use scatter::adapters::sqlite::Sqlite;
+use scatter::http::status::{Answer, Query};
 use scatter_actors::domain::bid::Stage;
 use scatter_actors::domain::units::{Address, BidId, TxHash, Wei};
 use scatter_actors::ports::store::{self, Order};
@@ -39,6 +40,8 @@ const STEP_MS: u64 = 2_000;
 /// Milliseconds after the weather within which every bid has come to its end: its fetch (a hold), its
 /// announcement, its settlement and its withdrawal, with what the supervisor and the backoffs add.
 const PATIENCE_MS: u64 = 3_600_000;
+/// Milliseconds after the weather that a history lasts in which not everything can be paid for.
+const AFTERMATH_MS: u64 = 300_000;
 
 /// A transaction that a node handed over.
 #[derive(Debug, Clone)]
@@ -55,6 +58,10 @@ pub struct Ended {
     pub history: String,
     /// What went against an invariant, if anything did.
     pub verdict: Result<Summary, String>,
+    /// Lines of the history: what was done, met or logged.
+    pub events: u64,
+    /// Milliseconds of virtual time, and seconds of chain time.
+    pub lasted: (u64, u64),
 }
 
 /// What a history was about, to see that histories differ and do something.
@@ -70,6 +77,10 @@ pub struct Summary {
     pub votes: usize,
     /// Blocks of the chain.
     pub blocks: u64,
+    /// What broke, by kind.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Lives of processes and of actors behind the first of each.
+    pub restarts: u64,
 }
 
 /// The world of one history.
@@ -92,6 +103,12 @@ pub struct World {
     pub sent: Rc<RefCell<BTreeMap<TxHash, Sent>>>,
     /// Pins on the hoster's IPFS node that are none of its own.
     pub foreign: Vec<cid::Cid>,
+    /// Which nodes said at the last step that they are ready.
+    pub ready: Vec<(&'static str, bool)>,
+    /// The millisecond of the chain's newest block.
+    pub last_block: u64,
+    /// What broke, by kind.
+    pub struck: BTreeMap<&'static str, u64>,
     dice: Dice,
     placed: usize,
     broken: usize,
@@ -113,6 +130,7 @@ pub fn live(plan: Plan) -> Ended {
             history.tell("plan", line);
         }
         let mut world = World::new(plan, &history);
+        let begin = world.chain.now();
         let verdict = world.run().await;
         if let Err(broken) = &verdict {
             history.tell("BROKEN", broken);
@@ -120,7 +138,8 @@ pub fn live(plan: Plan) -> Ended {
         for node in world.nodes_mut() {
             node.kill().await;
         }
-        Ended { history: history.text(), verdict }
+        let (events, lasted) = (history.len() as u64, (history.now(), world.chain.now().since(begin)));
+        Ended { history: history.text(), verdict, events, lasted }
     })
 }
 
@@ -138,7 +157,8 @@ impl World {
             history: history.clone(),
         };
         let mut people = People::new(&plan, &chain, history, MemoryIpfs::on("bidder", &net));
-        let hoster = Node::new(Role::Hoster, "hoster", HOSTER, &around);
+        let mut hoster = Node::new(Role::Hoster, "hoster", HOSTER, &around);
+        hoster.cap = plan.cap;
         let mut validators = Vec::new();
         if plan.validators {
             for (name, account) in VALIDATORS.iter().zip(VOTERS) {
@@ -174,6 +194,9 @@ impl World {
             verified: RefCell::default(),
             sent,
             foreign: Vec::new(),
+            ready: Vec::new(),
+            last_block: 0,
+            struck: BTreeMap::new(),
             dice,
             placed: 0,
             broken: 0,
@@ -205,11 +228,16 @@ impl World {
                 self.leap_if_nothing_waits();
                 self.mine();
             }
+            self.ask_who_is_ready().await;
+            invariants::i12(self)?;
             let seen = self.moment();
             if std::mem::replace(&mut self.checked, seen) != seen {
                 invariants::all(self)?;
             }
-            if calm && self.is_over().await {
+            if !self.plan.is_generous() && now > WEATHER_MS + AFTERMATH_MS {
+                return Ok(self.summary());
+            }
+            if calm && self.plan.is_generous() && self.is_over().await {
                 break;
             }
             if now > WEATHER_MS + PATIENCE_MS {
@@ -254,7 +282,26 @@ impl World {
         self.foreign.push(root);
     }
 
+    async fn ask_who_is_ready(&mut self) {
+        let mut ready = Vec::new();
+        for node in [&self.hoster].into_iter().chain(&self.validators).filter(|node| node.is_up()) {
+            let Some(life) = &node.life else { continue };
+            let answer = life.status.ask(Query::Ready).await;
+            ready.push((node.name, matches!(answer, Ok(Ok(Answer::Ready(true, _))))));
+        }
+        if ready != self.ready {
+            self.history.tell("ready", format_args!("{ready:?}"));
+            self.ready = ready;
+        }
+    }
+
+    /// Milliseconds for which the hoster's IPFS node has been down.
+    pub fn ipfs_silent_for(&self) -> u64 {
+        self.outages.ipfs_since.map_or(0, |since| self.history.now() - since)
+    }
+
     fn mine(&mut self) {
+        self.last_block = self.history.now();
         let before = self.chain.mined().len();
         // One block in ten is full of other people's business.
         match self.dice.chance(10) {
@@ -377,6 +424,12 @@ impl World {
             failed: count("failed") + count("lost"),
             votes: self.verified.borrow().len(),
             blocks: self.chain.height(),
+            faults: self.struck.clone(),
+            restarts: self.history.count(|line| line.ends_with(" is started again"))
+                + self
+                    .history
+                    .count(|line| line.ends_with(" starts"))
+                    .saturating_sub(self.nodes().count() as u64),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cid::Cid;
 use clap::{Args, Subcommand};
+use scatter_actors::domain::manifest::{root, NotARoot};
 use serde_json::{json, Value};
 
 use super::client::{Client, PATIENCE};
@@ -55,14 +56,8 @@ pub(super) fn execute(manifest: &Manifest, context: &Context) -> Result<(), Faul
     }
 }
 
-/// Reads a CID as people have it: bare, or behind `/ipfs/` or `ipfs://`.
-fn cid(text: &str) -> Option<Cid> {
-    let bare = text.strip_prefix("/ipfs/").or(text.strip_prefix("ipfs://")).unwrap_or(text);
-    bare.parse().ok()
-}
-
-fn no_cid(text: &str) -> Fault {
-    Fault::new(Code::Usage, format!("{text:?} is neither a CID nor a file"))
+fn no_root(text: &str, why: &NotARoot) -> Fault {
+    Fault::new(Code::Usage, format!("{text:?} is no root to list: {why}"))
 }
 
 /// The CIDs of a list: a JSON array of texts, or one a line; empty lines and `#` are passed over.
@@ -83,7 +78,7 @@ fn listed(path: &Path) -> Result<Vec<Cid>, Fault> {
         }
     };
     let read = |text: &String| {
-        cid(text).ok_or_else(|| Fault::new(Code::Usage, format!("{}: {text:?} is no CID", path.display())))
+        root(text).map_err(|why| Fault::new(Code::Usage, format!("{}: {text:?}: {why}", path.display())))
     };
     texts.iter().map(read).collect()
 }
@@ -112,14 +107,17 @@ fn add(roots: &Roots, context: &Context) -> Result<(), Fault> {
     let mut cids = roots.list.as_deref().map(listed).transpose()?.unwrap_or_default();
     let spinner = spinner(context.output);
     for text in &roots.roots {
-        cids.push(match cid(text) {
-            Some(cid) => cid,
-            None => {
-                let path = std::path::absolute(text).ok().filter(|path| path.exists());
-                let path = path.ok_or_else(|| no_cid(text))?;
+        cids.push(match (root(text), Path::new(text).exists()) {
+            (Ok(cid), _) => cid,
+            (Err(why), false) => {
+                let what = format!("{text:?} is neither a file nor a root to list: {why}");
+                return Err(Fault::new(Code::Usage, what));
+            }
+            (Err(_), true) => {
                 spinner.set_message(format!("adding {text}"));
+                let path = std::path::absolute(text).map_err(|error| Fault::new(Code::Usage, error))?;
                 let added = node.post("/files", &json!({"path": path}), ADD_PATIENCE)?;
-                added["cid"].as_str().and_then(cid).ok_or_else(|| no_cid(text))?
+                root(added["cid"].as_str().unwrap_or_default()).map_err(|why| no_root(text, &why))?
             }
         });
     }
@@ -140,7 +138,7 @@ fn remove(roots: &Roots, context: &Context) -> Result<(), Fault> {
     let node = context.node()?;
     let mut cids = roots.list.as_deref().map(listed).transpose()?.unwrap_or_default();
     for text in &roots.roots {
-        cids.push(cid(text).ok_or_else(|| Fault::new(Code::Usage, format!("{text:?} is no CID")))?);
+        cids.push(root(text).map_err(|why| no_root(text, &why))?);
     }
     let answer = send(&node, "/manifest/remove", &cids, ["removed", "unknown"])?;
     context.output.answer(&answer, || {

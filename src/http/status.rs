@@ -19,7 +19,7 @@ use actix_web::web::{self, Data, Path, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use base64::engine::general_purpose::STANDARD as BASE64;
 use base64::Engine;
-use scatter_actors::ports::store::{self, Table};
+use scatter_actors::ports::store;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -28,6 +28,7 @@ pub use actor::{Gauge, Ports, StatusServer};
 pub use readiness::{ChainNeeds, Needs, Reason};
 
 use super::{error, Door};
+use views::Shelf;
 
 /// The actor's time for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -51,8 +52,8 @@ pub enum Query {
     Metrics,
     /// The actors.
     Actors,
-    /// A page of a table; with stages, only what is at one of them.
-    List(Table, Page, Vec<String>),
+    /// A page of documents; with stages, only what is at one of them.
+    List(Shelf, Page, Vec<String>),
     /// One bid, by number or key.
     Bid(String),
     /// Why things about a bid or a CID are as they are.
@@ -67,7 +68,7 @@ pub enum Query {
     Manifest,
 }
 
-/// Which part of a table.
+/// Which part of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// Behind this key.
@@ -223,10 +224,10 @@ pub fn configure(config: &mut ServiceConfig, state: StatusState) {
             "/api/v1/peers/{name}",
             web::get().to(|r, s, p: Path<String>| ask(r, s, Query::Peer(p.into_inner()))),
         )
-        .route("/api/v1/bids", web::get().to(|r, s| list(r, s, Table::Bids)))
-        .route("/api/v1/audits", web::get().to(|r, s| list(r, s, Table::Audits)))
-        .route("/api/v1/pins", web::get().to(|r, s| list(r, s, Table::Pins)))
-        .route("/api/v1/intents", web::get().to(|r, s| list(r, s, Table::Intents)))
+        .route("/api/v1/bids", web::get().to(|r, s| list(r, s, Shelf::BIDS)))
+        .route("/api/v1/audits", web::get().to(|r, s| list(r, s, Shelf::AUDITS)))
+        .route("/api/v1/pins", web::get().to(|r, s| list(r, s, Shelf::PINS)))
+        .route("/api/v1/intents", web::get().to(|r, s| list(r, s, Shelf::INTENTS)))
         .route(
             "/api/v1/bids/{id}",
             web::get().to(|r, s, p: Path<String>| ask(r, s, Query::Bid(p.into_inner()))),
@@ -302,9 +303,9 @@ async fn answer(state: &StatusState, query: Query) -> HttpResponse {
     response
 }
 
-async fn list(request: HttpRequest, state: Data<StatusState>, table: Table) -> HttpResponse {
+async fn list(request: HttpRequest, state: Data<StatusState>, shelf: Shelf) -> HttpResponse {
     match page(request.query_string()) {
-        Ok((page, stages)) => ask(request, state, Query::List(table, page, stages)).await,
+        Ok((page, stages)) => ask(request, state, Query::List(shelf, page, stages)).await,
         Err(problem) => problem.into_response(),
     }
 }

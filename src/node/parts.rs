@@ -3,14 +3,11 @@
 use std::rc::Rc;
 
 use crate::adapters::hoster_probe::HttpProbe;
-use crate::adapters::randomness::OsRandomness;
 use actix_web::dev::ServerHandle;
-use actix_web::web::ServiceConfig;
+use ipns_record::SigningKey;
 use scatter_actors::bid_filter::{self, BidFilter};
 use scatter_actors::chain_listener::{self, ChainListener};
 use scatter_actors::domain::egress::Egress;
-use scatter_actors::domain::units::ByteSize;
-use scatter_actors::firewall::{self, Firewall};
 use scatter_actors::line::Line;
 use scatter_actors::pinner::{self, Pinner};
 use scatter_actors::ports::chain::Chain;
@@ -18,20 +15,17 @@ use scatter_actors::ports::clock::Clock;
 use scatter_actors::ports::disk::Disk;
 use scatter_actors::ports::ipfs::Ipfs;
 use scatter_actors::ports::keys::Keys;
+use scatter_actors::ports::names::Names;
 use scatter_actors::ports::store::Store;
 use scatter_actors::supervisor::{Actors, Spec};
 use scatter_actors::validator::{self, Validator};
 use scatter_actors::wallet_signer::{self, WalletSigner};
 
 use crate::config::{milliseconds, Config};
-use crate::exit::{told, Code, Fault};
-use crate::http::status::{self, Access, ChainNeeds, Gauge, Needs, StatusServer, StatusState};
-use crate::http::{self, control, metrics, Door};
+use crate::exit::{Code, Fault};
+use crate::http::status::Gauge;
 
-/// Bytes that a node without content of others needs on its disk.
-const ROOM: ByteSize = ByteSize(64 << 20);
-/// A head that has not changed for so many milliseconds is not fresh.
-const MAX_HEAD_AGE_MS: u64 = 180_000;
+mod servers;
 
 /// The world, as every part sees it.
 #[derive(Clone)]
@@ -40,6 +34,9 @@ pub(super) struct World {
     pub(super) clock: Rc<dyn Clock>,
     pub(super) disk: Rc<dyn Disk>,
     pub(super) ipfs: Rc<dyn Ipfs>,
+    pub(super) names: Rc<dyn Names>,
+    /// The key of this node's name, if it publishes.
+    pub(super) name: Option<Rc<SigningKey>>,
     pub(super) chain: Option<Rc<dyn Chain>>,
     pub(super) keys: Option<Rc<dyn Keys>>,
 }
@@ -218,136 +215,6 @@ impl Parts {
             voted.point(addr);
             settled.point(addr);
         }));
-    }
-
-    fn firewall(&mut self) -> Result<(), Fault> {
-        let hoster = self.account("firewall")?.address();
-        let settings = self.config.firewall.clone();
-        let config = firewall::Config {
-            hoster,
-            limits: settings.limits,
-            backend_ms: milliseconds(settings.backend_timeout),
-        };
-        let ports = firewall::Ports {
-            ipfs: self.world.ipfs.clone(),
-            store: self.world.store.clone(),
-            clock: self.world.clock.clone(),
-        };
-        let door = Door::new();
-        let behind = door.clone();
-        let make = move |guard| Firewall::new(config.clone(), ports.clone(), guard);
-        self.specs.push(Spec::new("firewall", make, move |addr| behind.point(addr)));
-
-        let listen = settings.listen;
-        let server = http::firewall::Config {
-            public_name: settings.public_name,
-            trusted_proxies: settings.trusted_proxies,
-            connections_per_source: settings.connections_per_source,
-            connections: settings.max_connections,
-            ..http::firewall::Config::on(listen)
-        };
-        let running = http::firewall::serve(server, door).map_err(|error| {
-            Fault::new(Code::Config, format!("{listen}: {error}")).about("firewall.listen")
-        })?;
-        tracing::info!(address = %running.address, "the firewall listens");
-        let traffic = running.traffic;
-        self.gauges.push(Rc::new(move |page| {
-            let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-            let counted = classes
-                .iter()
-                .zip(1..)
-                .map(|(name, digit)| (vec![("class", *name)], traffic.of_class(digit) as f64));
-            let help = "Answers of the firewall by class of status.";
-            page.family("scatter_firewall_answers_total", metrics::Kind::Counter, help, counted);
-        }));
-        self.serve(running.server.handle(), running.server);
-        Ok(())
-    }
-
-    /// The status server, and the operator's socket with the same pages beside its own orders.
-    fn status(&mut self) -> Result<(), Fault> {
-        let settings = self.config.status.clone();
-        let token = settings.token().map_err(|mistake| Fault::new(Code::Config, mistake))?;
-        let chain = self
-            .config
-            .chain
-            .as_ref()
-            .map(|chain| ChainNeeds { chain_id: chain.chain_id, max_head_age_ms: MAX_HEAD_AGE_MS });
-        // The operator's floor is about content of others; every node needs room for its own records.
-        let min_free = match self.config.roles.hoster {
-            true => self.config.hoster.policy.min_free_disk,
-            false => ROOM,
-        };
-        let needs = Needs { chain, ipfs: true, min_free };
-        let ports = status::Ports {
-            store: self.world.store.clone(),
-            clock: self.world.clock.clone(),
-            disk: self.world.disk.clone(),
-            ipfs: Some(self.world.ipfs.clone()),
-            supervisor: self.actors.clone(),
-            name: None,
-            gauges: std::mem::take(&mut self.gauges),
-        };
-        let door = Door::new();
-        let behind = door.clone();
-        let make = move |guard| StatusServer::new(needs.clone(), ports.clone(), guard);
-        self.specs.push(Spec::new("status_server", make, move |addr| behind.point(addr)));
-
-        let (server, address) = status::serve(settings.listen, token.as_ref(), door.clone())
-            .map_err(|error| Fault::new(Code::Config, told(&error)).about("status.listen"))?;
-        tracing::info!(%address, "the status server listens");
-        self.serve(server.handle(), server);
-        let state = StatusState { query: door, access: Access::Open };
-        self.control(move |config| status::configure(config, state.clone()))
-    }
-
-    fn control<F>(&mut self, more: F) -> Result<(), Fault>
-    where
-        F: Fn(&mut ServiceConfig) + Clone + Send + 'static,
-    {
-        let me = self.world.keys.as_ref().map(|keys| keys.address());
-        let ports = control::Ports {
-            chain: self.world.chain.clone(),
-            ipfs: self.world.ipfs.clone(),
-            store: self.world.store.clone(),
-            clock: self.world.clock.clone(),
-            randomness: Rc::new(OsRandomness),
-        };
-        let config = control::Config {
-            me,
-            hoster: self.config.roles.hoster,
-            validator: self.config.roles.validator,
-            endpoint: self.config.hoster.endpoint(),
-            consortium: None,
-        };
-        let outbox = control::Outbox {
-            submit: self.submit.clone(),
-            wallet: self.wallet.clone(),
-            ..control::Outbox::default()
-        };
-        let door = Door::new();
-        let behind = door.clone();
-        let make = move |guard| control::Control::new(config.clone(), ports.clone(), outbox.clone(), guard);
-        self.specs.push(Spec::new("control", make, move |addr| behind.point(addr)));
-
-        let socket = self.config.node.control_socket();
-        let running = control::serve(&socket, door, more)
-            .map_err(|error| Fault::new(Code::DataDir, format!("{}: {error}", socket.display())))?;
-        let handle = running.server.handle();
-        self.serve(handle, running.run());
-        Ok(())
-    }
-
-    fn serve<F, T>(&mut self, handle: ServerHandle, server: F)
-    where
-        F: std::future::Future<Output = std::io::Result<T>> + 'static,
-    {
-        actix_rt::spawn(async move {
-            if let Err(error) = server.await {
-                tracing::error!(%error, "a server ended");
-            }
-        });
-        self.servers.push(handle);
     }
 
     fn account(&self, role: &str) -> Result<&Rc<dyn Keys>, Fault> {

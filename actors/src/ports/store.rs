@@ -258,7 +258,7 @@ pub fn list_from<R: Record>(store: &dyn Store, from: &[u8], limit: usize) -> Res
 }
 
 /// The smallest key behind all keys that begin with `prefix`; `None` if there is no such key.
-fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
+pub fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix.to_vec();
     while let Some(last) = end.last_mut() {
         if *last < u8::MAX {

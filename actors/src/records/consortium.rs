@@ -6,6 +6,7 @@ use cid::Cid;
 use ipns_record::Name;
 use serde::{Deserialize, Serialize};
 
+pub use crate::domain::manifest::Accepted;
 use crate::domain::units::{ByteSize, WallTime};
 use crate::ports::store::{self, Order, Record, Store, Table};
 
@@ -56,17 +57,6 @@ pub fn peers(store: &dyn Store) -> Result<Vec<Peer>, store::Error> {
     store::list(store, b"p", Order::Ascending, usize::MAX)
 }
 
-/// The record of a peer that was accepted last: what a newer one is compared with, so that nobody plays an old one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Accepted {
-    /// Its sequence.
-    pub sequence: u64,
-    /// When it ends, in milliseconds since 1970.
-    pub eol: WallTime,
-    /// To what it points, as text: `/ipfs/CID[/PATH]`.
-    pub value: String,
-}
-
 /// A change that waits for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "why", rename_all = "snake_case")]
@@ -92,7 +82,9 @@ pub enum Held {
 pub struct Standing {
     /// Which peer.
     pub name: String,
-    /// The record accepted last.
+    /// The name whose records these are: another key behind the peer's name begins anew.
+    pub ipns: Name,
+    /// The record accepted last: a newer one is compared with it, so that nobody plays an old one.
     pub accepted: Option<Accepted>,
     /// The directory whose files stand in [`Listed`].
     #[serde(default, with = "optional_cid")]

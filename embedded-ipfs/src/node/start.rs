@@ -2,19 +2,24 @@
 
 use std::sync::{Arc, Mutex};
 
+use libp2p::{Multiaddr, PeerId};
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch, Semaphore};
 
 use super::Inner;
 use crate::bitswap::service::{Service, Traffic};
 use crate::bitswap::Bitswap;
 use crate::core::Core;
+use crate::dht::Counts;
 use crate::store::Store;
-use crate::swarm::{build, peer_of, Command, SwarmTask, View};
+use crate::swarm::{build, peer_of, Addresses, Command, SwarmTask, View};
 use crate::{identity, Config, Error};
 
 /// How long tasks may take to end; they only have to reach their next await.
 const LAST_CALL: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Questions to the hash tables at once; more wait.
+const QUESTIONS: usize = 32;
 
 pub(super) async fn start(config: Config) -> Result<Inner, Error> {
     let (ready, started) = oneshot::channel();
@@ -56,9 +61,8 @@ async fn assemble(
     stop: oneshot::Sender<()>,
     ended: watch::Receiver<bool>,
 ) -> Result<Inner, Error> {
-    let Config { data_dir, listen, announce, peers, limits } = config;
-    let kept: Vec<_> =
-        peers.into_iter().map(|address| Ok((peer_of(&address)?, address))).collect::<Result<_, Error>>()?;
+    let Config { data_dir, listen, announce, peers, dht, bootstrap, limits } = config;
+    let (kept, bootstrap) = (with_ids(peers)?, with_ids(bootstrap)?);
     std::fs::create_dir_all(&data_dir)?;
     let key = identity::load_or_make(&data_dir.join("identity.key"))?;
     let database = data_dir.join("blocks.redb");
@@ -70,8 +74,12 @@ async fn assemble(
         let view = Arc::new(Mutex::new(View::default()));
         let traffic = Traffic::default();
         let id = key.public().to_peer_id();
-        let behind = build(key, limits.connections)?;
-        let task = SwarmTask::start(behind, listen, announce, &limits, bitswap.clone(), view.clone()).await?;
+        let behind = build(key, limits.connections, dht)?;
+        let addresses = Addresses { listen, announce, bootstrap };
+        let counts = Arc::new(Counts::default());
+        let task =
+            SwarmTask::start(behind, addresses, &limits, bitswap.clone(), view.clone(), counts.clone())
+                .await?;
         let service = Service::new(
             limits.wants_per_peer,
             store.clone(),
@@ -86,11 +94,17 @@ async fn assemble(
         }
         let core = Core { store, bitswap };
         let stop = Mutex::new(Some(stop));
-        Ok(Inner { id, core, runtime: Handle::current(), swarm, view, traffic, database, stop, ended })
+        let runtime = Handle::current();
+        let asking = Semaphore::new(QUESTIONS);
+        Ok(Inner { id, core, runtime, swarm, view, traffic, counts, asking, database, stop, ended })
     };
     let outcome = started.await;
     if outcome.is_err() {
         opened.close();
     }
     outcome
+}
+
+fn with_ids(addresses: Vec<Multiaddr>) -> Result<Vec<(PeerId, Multiaddr)>, Error> {
+    addresses.into_iter().map(|address| Ok((peer_of(&address)?, address))).collect()
 }

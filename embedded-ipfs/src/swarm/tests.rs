@@ -8,6 +8,7 @@ use crate::{Config, Node, Stats};
 use bytes::Bytes;
 use cid::{Cid, Version};
 use futures::AsyncWriteExt;
+use libp2p::identity::Keypair;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -27,13 +28,15 @@ impl Rig {
         let node = Node::start(Config { listen, ..Config::new(dir.path()) }).await.unwrap();
         let (bitswap, received) = Bitswap::new();
         let (commands, inbox) = mpsc::channel(8);
-        let swarm = build(Keypair::generate_ed25519(), 8).unwrap();
+        let swarm = build(Keypair::generate_ed25519(), 8, crate::Dht::Off).unwrap();
         let limits = Limits::default();
-        let task = SwarmTask::start(swarm, vec![], vec![], &limits, bitswap, Arc::default()).await;
+        let task =
+            SwarmTask::start(swarm, Addresses::default(), &limits, bitswap, Arc::default(), Arc::default())
+                .await;
         tokio::spawn(task.unwrap().run(inbox));
         let (reply, answer) = oneshot::channel();
         let address = node.addrs().remove(0);
-        commands.send(Command::Dial { peer: node.peer_id(), address, reply }).await.unwrap();
+        commands.send(Command::Dial { peer: node.peer_id(), addresses: vec![address], reply }).await.unwrap();
         answer.await.unwrap().unwrap();
         Rig { _dir: dir, peer: node.peer_id(), node, commands, received }
     }

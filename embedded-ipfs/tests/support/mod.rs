@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
 pub mod kubo;
+pub mod table;
 
 use std::future::Future;
 use std::time::Duration;

@@ -4,6 +4,7 @@
 //! and the pinner, who are only told that there is something to find.
 
 use cid::Cid;
+use scatter_actors::domain::manifest::root;
 use scatter_actors::domain::units::WallTime;
 use scatter_actors::pinner::Mirror;
 use scatter_actors::ports::store::{Batch, Record};
@@ -58,9 +59,8 @@ impl Roots {
     /// The roots as CIDs.
     pub(super) fn cids(&self) -> Result<Vec<Cid>, Fault> {
         let read = |text: &String| {
-            text.parse().map_err(|error| {
-                Fault::new(Code::Usage, format!("{text:?} is no CID: {error}")).about("cids")
-            })
+            // What peers would refuse must not be listed: it would spoil the file in which it stands.
+            root(text).map_err(|why| Fault::new(Code::Usage, format!("{text:?}: {why}")).about("cids"))
         };
         self.cids.iter().map(read).collect()
     }

@@ -13,7 +13,7 @@ use scatter_actors::line::Line;
 use scatter_actors::ports::clock::Clock;
 use scatter_actors::ports::disk::Disk;
 use scatter_actors::ports::ipfs::{self, Ipfs, Reach};
-use scatter_actors::ports::store::{Store, Table};
+use scatter_actors::ports::store::Store;
 use scatter_actors::records::meta::ChainStatus;
 use scatter_actors::supervised;
 use scatter_actors::supervisor::{ActorStatus, Actors, Guard};
@@ -21,7 +21,8 @@ use serde_json::{json, Value};
 use sha2::{Digest, Sha256};
 
 use super::readiness::{judge, Found, Needs, Probe, Reason};
-use super::{consortium, views, Answer, Problem, Query};
+use super::views::{self, Shelf};
+use super::{consortium, Answer, Problem, Query};
 use crate::http::metrics::{self, Kind};
 
 /// Between two probes of the backend.
@@ -115,7 +116,7 @@ impl StatusServer {
                 let silent = || Problem::unreachable("the supervisor does not answer");
                 Answer::Document(json!({"items": actors.ok_or_else(silent)?, "next": null}))
             }
-            Query::List(table, page, stages) => Answer::Document(views::list(store, *table, page, stages)?),
+            Query::List(shelf, page, stages) => Answer::Document(views::list(store, *shelf, page, stages)?),
             Query::Bid(id) => Answer::Document(views::bid(store, id)?),
             Query::Why(subject) => Answer::Document(views::why(store, subject)?),
             Query::Peers => Answer::Document(consortium::list(store)?),
@@ -139,8 +140,8 @@ impl StatusServer {
         let store = &*self.ports.store;
         let reasons = self.reasons(actors);
         let (pins, pinned_bytes) = views::pins(store)?;
-        let counts = |table| {
-            views::by_stage(store, table)
+        let counts = |shelf| {
+            views::by_stage(store, shelf)
                 .map(|counts| counts.into_iter().collect::<std::collections::BTreeMap<_, _>>())
         };
         Ok(json!({
@@ -148,7 +149,7 @@ impl StatusServer {
             "ready": reasons.is_empty(), "reasons": reasons,
             "chain": ChainStatus::read(store)?,
             "actors": actors,
-            "bids": counts(Table::Bids)?, "audits": counts(Table::Audits)?, "intents": counts(Table::Intents)?,
+            "bids": counts(Shelf::BIDS)?, "audits": counts(Shelf::AUDITS)?, "intents": counts(Shelf::INTENTS)?,
             "pins": {"count": pins, "bytes": pinned_bytes},
             "disk_free_bytes": self.ports.disk.free().ok(),
             "ipfs_stored_bytes": self.stored(),
@@ -203,12 +204,12 @@ impl StatusServer {
             page.single("scatter_chain_poison_logs_total", Counter, help, chain.poison as f64);
         }
         let stages = [
-            (Table::Bids, "scatter_bids", "Bids by stage, of the newest 10000."),
-            (Table::Audits, "scatter_audits", "Audits by stage, of the newest 10000."),
-            (Table::Intents, "scatter_intents", "Transactions wanted by state, of the newest 10000."),
+            (Shelf::BIDS, "scatter_bids", "Bids by stage, of the newest 10000."),
+            (Shelf::AUDITS, "scatter_audits", "Audits by stage, of the newest 10000."),
+            (Shelf::INTENTS, "scatter_intents", "Transactions wanted by state, of the newest 10000."),
         ];
-        for (table, name, help) in stages {
-            let counts = views::by_stage(store, table)?;
+        for (shelf, name, help) in stages {
+            let counts = views::by_stage(store, shelf)?;
             let samples = counts.iter().map(|(stage, n)| (vec![("stage", stage.as_str())], *n as f64));
             page.family(name, Gauge, help, samples);
         }

@@ -9,6 +9,7 @@ use scatter_actors::domain::units::{
 };
 use scatter_actors::line::Line;
 use scatter_actors::ports::store::{Batch, Store};
+use scatter_actors::records::audit::{Audit, Registered};
 use scatter_actors::records::decision::Decision;
 use scatter_actors::records::hosting::{refer, HostedBid, Owner, Pin};
 use scatter_actors::records::meta::{Account, ChainStatus};
@@ -198,6 +199,25 @@ async fn bids_come_in_pages_in_either_order_and_by_stage() {
         }
         assert_eq!(next, "", "{query}: there is nothing behind the last page");
     }
+}
+
+#[actix_rt::test]
+async fn audits_are_listed_and_counted_without_the_notes_that_stand_beside_them() {
+    let site = site("running", None);
+    site.commit(|batch| {
+        batch.put(&Audit::new(key(7), WallTime(5)));
+        batch.put(&Registered {
+            bid: key(7),
+            who: Address([1; 20]),
+            file: FileHash([2; 32]),
+            block: "03".into(),
+        });
+    });
+    let (_, document) = site.get("/api/v1/audits?order=desc").await;
+    let stages: Vec<_> = document["items"].as_array().unwrap().iter().map(|item| &item["stage"]).collect();
+    let placed = serde_json::json!({"stage": "placed"});
+    assert_eq!(stages, [&placed]);
+    assert_eq!(site.get("/api/v1/status").await.1["audits"], serde_json::json!({"placed": 1}));
 }
 
 #[actix_rt::test]

@@ -111,6 +111,7 @@ async fn only_what_waits_can_be_accepted() {
     let mut batch = Batch::new();
     batch.put(&Standing {
         name: "ann".into(),
+        ipns: ANN.parse().unwrap(),
         accepted: None,
         directory: None,
         resolved_at: None,

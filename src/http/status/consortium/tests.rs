@@ -33,6 +33,7 @@ fn store() -> MemoryStore {
     }
     batch.put(&Standing {
         name: "ann".into(),
+        ipns: IPNS.parse().unwrap(),
         accepted: None,
         directory: None,
         resolved_at: Some(WallTime(5_000)),

@@ -1,0 +1,68 @@
+//! The IPFS node that does the work: the one inside this process, or a Kubo beside it.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use scatter_actors::ports::ipfs::Ipfs;
+use scatter_actors::ports::names::Names;
+
+use crate::adapters::embedded::Embedded;
+use crate::config::{self, Config};
+use crate::exit::{told, Code, Fault};
+
+/// A backend, as the actors see it and as it is ended.
+pub(crate) struct Backend {
+    /// Pins, blocks, files.
+    pub(crate) ipfs: Rc<dyn Ipfs>,
+    /// Names.
+    pub(crate) names: Rc<dyn Names>,
+    embedded: Option<embedded_ipfs::Node>,
+}
+
+impl Backend {
+    /// Starts the embedded node, or makes the way to a Kubo. That it answers is nobody's condition: it may come up later,
+    /// and until then the node is not ready and says why.
+    ///
+    /// # Errors
+    /// If the embedded node can't start, or the token of a Kubo can't be read.
+    pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Self, Fault> {
+        match &config.ipfs.backend {
+            config::Backend::Embedded => {
+                let node = embedded_ipfs::Node::start(config.ipfs.embedded(data_dir))
+                    .await
+                    .map_err(|error| Fault::new(Code::DataDir, told(&error)))?;
+                tracing::info!(peer = %node.peer_id(), "the embedded ipfs node runs");
+                let port = Rc::new(Embedded::new(node.clone()));
+                Ok(Self { ipfs: port, names: Rc::new(Nameless), embedded: Some(node) })
+            }
+            config::Backend::Kubo(_) => {
+                Err(Fault::new(Code::Config, "Kubo is not wired up yet").about("ipfs.backend"))
+            }
+        }
+    }
+
+    /// Ends what was started here.
+    pub(crate) async fn stop(self) {
+        if let Some(node) = self.embedded {
+            node.stop().await;
+        }
+    }
+}
+
+struct Nameless;
+
+impl Names for Nameless {
+    fn get(
+        &self,
+        name: ipns_record::Name,
+    ) -> scatter_actors::ports::Answer<'_, Vec<u8>, scatter_actors::ports::names::Error> {
+        Box::pin(async move { Err(scatter_actors::ports::names::Error::NotFound(name)) })
+    }
+    fn put(
+        &self,
+        _: ipns_record::Name,
+        _: Vec<u8>,
+    ) -> scatter_actors::ports::Answer<'_, (), scatter_actors::ports::names::Error> {
+        Box::pin(async { Ok(()) })
+    }
+}

@@ -1,0 +1,146 @@
+//! Mirroring among friends, as the operator of one node meets it: no chain, no account.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::{json, Value};
+
+use crate::place::{error, Place};
+use crate::support::scatter::{Finished, Scatter};
+use crate::support::{eventually, PATIENCE};
+
+const ANN: &str = "12D3KooWKRyzVWW6ChFjQjK4miCty85Niy48tpPV95XdKu1BcvMA";
+const BOB: &str = "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N";
+const ROOT: &str = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy";
+
+/// A node that mirrors, with `more` in its configuration.
+fn friend(more: &str) -> Place {
+    let place = Place::new();
+    let text = format!(
+        "[node]\ndata_dir = \"data\"\n[roles]\nconsortium = true\n[ipfs]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\n\
+         [hoster]\nmin_free_disk = \"1MiB\"\n[status]\nlisten = \"127.0.0.1:0\"\n{more}"
+    );
+    fs::write(place.path().join("node.toml"), text).unwrap();
+    place
+}
+
+fn run(place: &Place) -> Scatter {
+    let node = Scatter::start(place.path(), &["run", "--config", "node.toml"]);
+    node.wait_for_line("start", PATIENCE, |line| line.contains("\"running\"").then_some(()));
+    node
+}
+
+fn finish(place: &Place, args: &[&str]) -> Finished {
+    place.scatter(&[args, &["--config", "node.toml", "--json"]].concat())
+}
+
+fn answer(place: &Place, args: &[&str]) -> Value {
+    let ended = finish(place, args);
+    assert_eq!(ended.code(), 0, "{args:?}: {ended:?}");
+    ended.json()
+}
+
+fn refused(place: &Place, args: &[&str], status: i32, code: &str, words: &str) {
+    let ended = finish(place, args);
+    assert_eq!((ended.code(), &error(&ended)["code"]), (status, &json!(code)), "{args:?}: {ended:?}");
+    let message = error(&ended)["message"].as_str().unwrap().to_owned();
+    assert!(message.contains(words), "{words} in {message}");
+}
+
+#[test]
+fn a_node_without_chain_and_key_becomes_ready_and_manages_its_peers() {
+    let place = friend(&format!("[consortium]\npeers = [\"old={BOB}\"]\n"));
+    fs::remove_file(place.path().join("key.json")).unwrap();
+    let _node = run(&place);
+    eventually("readiness", PATIENCE, || (answer(&place, &["status"])["ready"] == true).then_some(()));
+
+    let added = answer(&place, &["peer", "add", "ann", ANN, "--max-bytes", "5MiB", "--max-pins", "3"]);
+    assert_eq!((&added["added"], &added["peer"]["max_bytes"]), (&json!(true), &json!(5 << 20)));
+    let listed = answer(&place, &["peer", "list"]);
+    let names: Vec<_> = listed["items"].as_array().unwrap().iter().map(|peer| &peer["name"]).collect();
+    assert_eq!(names, [&json!("ann"), &json!("old")]);
+    let shown = answer(&place, &["peer", "show", "ann"]);
+    assert_eq!((&shown["source"], &shown["mirrored"]["wanted"]), (&json!("operator"), &json!(0)));
+
+    refused(&place, &["peer", "add", "me", ANN], 4, "refused", "mirrored already, as ann");
+    refused(&place, &["peer", "add", "x", "example.org"], 2, "usage", "is no IPNS name");
+    refused(&place, &["peer", "show", "eve"], 4, "not_found", "no such peer");
+    refused(&place, &["peer", "accept", "ann"], 4, "refused", "nothing of ann waits");
+    refused(&place, &["peer", "remove", "old"], 4, "refused", "node.toml:12: change it there");
+    assert_eq!(answer(&place, &["peer", "remove", "ann"])["roots"], 0);
+    refused(&place, &["peer", "remove", "ann"], 4, "not_found", "no such peer");
+    let table = place.scatter(&["peer", "list", "--config", "node.toml"]);
+    assert!(table.stdout.contains("PEER") && table.stdout.contains("old"), "{table:?}");
+}
+
+#[test]
+fn what_a_node_lists_is_added_shown_and_removed() {
+    let place = friend("");
+    let _node = run(&place);
+    fs::write(place.path().join("file"), "content that others should keep").unwrap();
+    fs::write(place.path().join("list"), format!("# one a line\n\n{ROOT}\n")).unwrap();
+    let added = answer(&place, &["manifest", "add", "file", "--list", "list"]);
+    assert_eq!(added["added"].as_array().unwrap().len(), 2);
+    assert!(added["added"].to_string().contains(ROOT));
+    assert_eq!(answer(&place, &["manifest", "add", &format!("/ipfs/{ROOT}")])["known"], json!([ROOT]));
+    let shown = answer(&place, &["manifest", "show"]);
+    assert_eq!(shown["entries"], 2);
+    assert!(shown["name"].as_str().unwrap().starts_with("k51"), "{shown}");
+    assert_eq!(answer(&place, &["manifest", "remove", ROOT])["removed"], json!([ROOT]));
+    refused(&place, &["manifest", "remove", ROOT], 4, "not_found", "none of these is listed");
+    refused(&place, &["manifest", "add", "no-such-file"], 2, "usage", "is neither a file nor a root to list");
+    assert_eq!(answer(&place, &["manifest", "show"])["entries"], 1);
+}
+
+#[test]
+fn a_name_moves_to_another_machine_by_its_key() {
+    let (old, new) = (friend(""), friend(""));
+    let name = answer(&old, &["names", "show"])["name"].clone();
+    assert_eq!(answer(&old, &["names", "show"])["name"], name, "it is made once");
+    let file = old.path().join("name.key");
+    let file = file.to_str().unwrap();
+    assert_eq!(answer(&old, &["names", "export", file])["name"], name);
+    assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+    refused(&old, &["names", "export", file], 2, "usage", "already exists");
+
+    let other = answer(&new, &["names", "show"])["name"].clone();
+    refused(&new, &["names", "import", file], 4, "refused", "is the key of another name");
+    assert_eq!(answer(&new, &["names", "show"])["name"], other, "nothing was lost");
+    assert_eq!(answer(&new, &["names", "import", file, "--force"])["name"], name);
+    assert_eq!(answer(&new, &["names", "show"])["name"], name);
+    let kept = fs::read_dir(new.path().join("data")).unwrap().map(|entry| entry.unwrap().file_name());
+    let kept: Vec<_> = kept.map(|name| name.into_string().unwrap()).collect();
+    assert!(kept.iter().any(|kept| kept.ends_with(other.as_str().unwrap())), "{kept:?}");
+
+    let _node = run(&new);
+    assert_eq!(answer(&new, &["manifest", "show"])["name"], name);
+    refused(&new, &["names", "import", file], 2, "locked", "stop the node first");
+}
+
+#[test]
+fn a_key_that_others_can_read_is_refused() {
+    let place = friend("");
+    answer(&place, &["names", "show"]);
+    fs::set_permissions(place.path().join("data/ipns.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    let ended = place.scatter(&["run", "--config", "node.toml"]);
+    assert_eq!(ended.code(), 2);
+    assert!(ended.stderr.contains("ipns.key: mode 0644 lets others use the name"), "{ended:?}");
+}
+
+#[test]
+fn commands_of_the_consortium_say_that_no_node_is_running() {
+    let place = friend("");
+    for args in [
+        &["peer", "list"][..],
+        &["peer", "show", "x"],
+        &["peer", "accept", "x"],
+        &["peer", "remove", "x"],
+        &["manifest", "add", ROOT],
+        &["manifest", "remove", ROOT],
+        &["manifest", "show"],
+        &["manifest", "publish"],
+    ] {
+        refused(&place, args, 3, "no_node", "no node is running");
+    }
+    refused(&place, &["peer", "add", "ann", ANN], 3, "no_node", "in the configuration, as consortium.peers");
+}
