@@ -11,6 +11,7 @@ use cid::Cid;
 use scatter::adapters::sqlite::Sqlite;
 use scatter::http::status::{self, ChainNeeds, Needs, Query, StatusServer};
 use scatter_actors::domain::admission::Policy;
+use scatter_actors::domain::backoff::Backoff;
 use scatter_actors::domain::bid::Stage;
 use scatter_actors::domain::limits::Limits;
 use scatter_actors::domain::units::{Address, ByteSize, WallTime, Wei};
@@ -291,11 +292,23 @@ impl<'a> Birth<'a> {
 
         let outbox = pinner::Outbox::default();
         let submit = outbox.submit.clone();
-        let config = pinner::Config { me, fetches: 2, idle_ms: 30_000, grace_ms: 60_000 };
+        let config = pinner::Config {
+            hosting: Some(pinner::Hosting { me, fetches: 2, idle_ms: 30_000 }),
+            mirroring: pinner::Bounds {
+                at_once: 4,
+                per_peer: 2,
+                idle_ms: 30_000,
+                retry: Backoff { first: Duration::from_secs(10), most: Duration::from_secs(3_600) },
+                min_free_disk: ByteSize(0),
+                max_storage: None,
+            },
+            grace_ms: 60_000,
+        };
         let ports = pinner::Ports {
             ipfs: self.ipfs(|_| {}),
             store: Rc::clone(&self.store),
             clock: Rc::clone(&self.clock),
+            disk: self.disk(),
         };
         let make = move |guard| pinner::Pinner::new(config.clone(), ports.clone(), outbox.clone(), guard);
         self.child("pinner", make, move |addr| {

@@ -1,12 +1,14 @@
 //! The parts of a node and the lines between them.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::adapters::hoster_probe::HttpProbe;
 use actix_web::dev::ServerHandle;
 use ipns_record::SigningKey;
 use scatter_actors::bid_filter::{self, BidFilter};
 use scatter_actors::chain_listener::{self, ChainListener};
+use scatter_actors::domain::backoff::Backoff;
 use scatter_actors::domain::egress::Egress;
 use scatter_actors::line::Line;
 use scatter_actors::pinner::{self, Pinner};
@@ -139,15 +141,26 @@ impl Parts {
         let filter = Spec::new("bid_filter", make, move |addr| placed.point(addr));
 
         let config = pinner::Config {
-            me,
-            fetches: hoster.queue,
-            idle_ms: milliseconds(hoster.idle_timeout),
+            hosting: Some(pinner::Hosting {
+                me,
+                fetches: hoster.queue,
+                idle_ms: milliseconds(hoster.idle_timeout),
+            }),
+            mirroring: pinner::Bounds {
+                at_once: 64,
+                per_peer: 32,
+                idle_ms: milliseconds(hoster.idle_timeout),
+                retry: Backoff { first: Duration::from_secs(30), most: Duration::from_secs(6 * 3_600) },
+                min_free_disk: hoster.policy.min_free_disk,
+                max_storage: Some(hoster.policy.max_storage),
+            },
             grace_ms: milliseconds(hoster.grace),
         };
         let ports = pinner::Ports {
             ipfs: world.ipfs.clone(),
             store: world.store.clone(),
             clock: world.clock.clone(),
+            disk: world.disk.clone(),
         };
         let outbox = pinner::Outbox { submit: self.submit.clone() };
         let make = move |guard| Pinner::new(config.clone(), ports.clone(), outbox.clone(), guard);

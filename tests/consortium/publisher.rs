@@ -90,7 +90,7 @@ impl Publisher {
     pub async fn point_to(&self, cid: Cid, sequence: u64) -> Result<(), embedded_ipfs::Error> {
         let eol = Timestamp::from_ms(SystemClock::new().wall().0 + LIFETIME_MS).unwrap();
         let record = self.key.sign(format!("/ipfs/{cid}").as_bytes(), sequence, eol, 1_000_000_000).unwrap();
-        self.node.put_record(self.key.name(), record).await.map(drop)
+        self.node.name_put(self.key.name(), record).await.map(drop)
     }
 
     /// Goes away.

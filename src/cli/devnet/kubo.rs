@@ -62,6 +62,7 @@ impl Kubo {
             config["Addresses"]["Swarm"] = json!([loopback(swarm)]);
             config["Addresses"]["API"] = json!(loopback(api));
             config["Addresses"]["Gateway"] = json!([]);
+            config["Routing"]["Type"] = json!("dhtserver");
         })?;
         kubo.peer = config["Identity"]["PeerID"].as_str().unwrap_or_default().to_owned();
         Ok(kubo)
