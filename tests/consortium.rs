@@ -217,9 +217,10 @@ async fn one_round_from_a_shell_as_cron_does_it_mirrors_and_ends() {
     std::fs::write(peers.path(), json!({ "peers": [publisher.ipns()] }).to_string()).unwrap();
     let file = peers.path().display();
     member.configure(&[publisher.multiaddr()], &format!("peers_file = \"{file}\""));
+    let config = member.config();
     let round = || {
-        let line =
-            format!("{} mirror --once --config {}", env!("CARGO_BIN_EXE_scatter"), member.config().display());
+        let program = env!("CARGO_BIN_EXE_scatter");
+        let line = format!("{program} mirror --once --config {}", config.display());
         let mut cron = Command::new("/usr/bin/env");
         cron.args(["-i", "PATH=/usr/bin:/bin", "/bin/sh", "-c", &line]).current_dir("/");
         let finished = Scatter::spawn(&cron).finish(ROUNDS);

@@ -88,7 +88,7 @@ impl Publisher {
     /// # Errors
     /// If those who are asked know a newer one.
     pub async fn point_to(&self, cid: Cid, sequence: u64) -> Result<(), embedded_ipfs::Error> {
-        let eol = Timestamp::from_ms(SystemClock::new().wall().0 + LIFETIME_MS).unwrap();
+        let eol = Timestamp::from_ms(SystemClock::new().wall().0 + LIFETIME_MS);
         let record = self.key.sign(format!("/ipfs/{cid}").as_bytes(), sequence, eol, 1_000_000_000).unwrap();
         self.node.name_put(self.key.name(), record).await.map(drop)
     }
