@@ -11,6 +11,7 @@
 //! | [`Pinner`](pinner) | hosted bids, references, pins | bids and their fate, that a peer's set changed | [`wallet_signer::Submit`] | derives every effect from the stages, references and pins |
 //! | [`Validator`](validator) | audits, evidence | bids pinned and their fate | [`wallet_signer::Submit`] | goes on from the audits' stages |
 //! | [`WalletSigner`](wallet_signer) | key, nonces, attempts, outcomes | that there is something to send or to withdraw | nothing | looks up every hash that it may have sent |
+//! | [`ManifestResolver`](manifest_resolver) | what peers list, the configuration's peers | orders to look, the operator's word | [`pinner::Mirror`] | begins lost rounds anew, tells again what was not heard |
 //! | [`Firewall`](firewall) | its limits | strangers' questions, parsed | nothing | counts anew |
 //! | [`Supervisor`](supervisor) | all of them | deaths | `Ping`, `Drain` | ends the process with it |
 //!
@@ -23,6 +24,7 @@
 //! ChainListener ─▶ Pinner: BidAccepted, BidPinned, HeadMoved, Retracted, Settled, VoteRecorded
 //! ChainListener ─▶ Validator: BidPinned, HeadMoved, Retracted, Settled, VoteRecorded
 //! ChainListener ─▶ WalletSigner: Settled, VoteRecorded
+//! ManifestResolver ─▶ Pinner: Mirror
 //! Pinner ─▶ WalletSigner: Submit
 //! Validator ─▶ WalletSigner: Submit
 //! ```
@@ -34,6 +36,7 @@ pub mod firewall;
 #[cfg(test)]
 mod graph;
 pub mod line;
+pub mod manifest_resolver;
 pub mod pinner;
 pub mod planted;
 pub mod ports;

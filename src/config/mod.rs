@@ -30,7 +30,7 @@ mod tests;
 mod values;
 
 pub use consortium::{Bounds, Consortium, Entry};
-pub use ipfs::{Backend, Ipfs, Kubo};
+pub use ipfs::{Backend, Dht, Ipfs, Kubo};
 pub use layers::{Mistake, Mistakes};
 pub use secrets::first_line;
 pub use values::{bytes, duration};

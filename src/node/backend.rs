@@ -6,7 +6,10 @@ use std::rc::Rc;
 use scatter_actors::ports::ipfs::Ipfs;
 use scatter_actors::ports::names::Names;
 
+use secrecy::ExposeSecret;
+
 use crate::adapters::embedded::Embedded;
+use crate::adapters::kubo::{self, Kubo, Token};
 use crate::config::{self, Config};
 use crate::exit::{told, Code, Fault};
 
@@ -35,8 +38,10 @@ impl Backend {
                 let port = Rc::new(Embedded::new(node.clone()));
                 Ok(Self { ipfs: port, names: Rc::new(Nameless), embedded: Some(node) })
             }
-            config::Backend::Kubo(_) => {
-                Err(Fault::new(Code::Config, "Kubo is not wired up yet").about("ipfs.backend"))
+            config::Backend::Kubo(kubo) => {
+                let port = Rc::new(way_to(kubo)?);
+                tracing::info!(api = %port.endpoint(), "kubo is the ipfs node");
+                Ok(Self { ipfs: port.clone(), names: port, embedded: None })
             }
         }
     }
@@ -47,6 +52,14 @@ impl Backend {
             node.stop().await;
         }
     }
+}
+
+/// The way to a Kubo; nothing is asked of it yet.
+fn way_to(config: &config::Kubo) -> Result<Kubo, Fault> {
+    let about = |key: &str, error: &dyn std::error::Error| Fault::new(Code::Config, told(error)).about(key);
+    let token = config.token()?.map(|token| token.expose_secret().parse::<Token>()).transpose();
+    let token = token.map_err(|error| about("ipfs.api_token_file", &error))?;
+    Kubo::new(config.api.expose(), token, kubo::Config::default()).map_err(|error| about("ipfs.api", &error))
 }
 
 struct Nameless;

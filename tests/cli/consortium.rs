@@ -128,6 +128,30 @@ fn a_key_that_others_can_read_is_refused() {
 }
 
 #[test]
+fn a_kubo_that_is_not_there_is_no_reason_to_end() {
+    let place = friend("");
+    let text = fs::read_to_string(place.path().join("node.toml")).unwrap();
+    let kubo = "[ipfs]\nbackend = \"kubo\"\napi = \"http://user:secret@127.0.0.1:1\"";
+    fs::write(
+        place.path().join("node.toml"),
+        text.replace("[ipfs]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]", kubo),
+    )
+    .unwrap();
+    let checked = finish(&place, &["check"]);
+    assert_eq!(checked.code(), 3);
+    let verdicts = checked.json()["verdicts"].clone();
+    let ipfs = verdicts.as_array().unwrap().iter().find(|verdict| verdict["name"] == "ipfs").unwrap();
+    assert_eq!((&ipfs["ok"], &ipfs["key"]), (&json!(false), &json!("ipfs.api")));
+    let node = run(&place);
+    let status = eventually("a look at Kubo", PATIENCE, || {
+        let status = answer(&place, &["status"]);
+        status["reasons"].to_string().contains("ipfs_failed").then_some(status)
+    });
+    assert_eq!(status["ready"], false);
+    assert!(!node.output().contains("secret") && !checked.stdout.contains("secret"), "{}", node.output());
+}
+
+#[test]
 fn commands_of_the_consortium_say_that_no_node_is_running() {
     let place = friend("");
     for args in [

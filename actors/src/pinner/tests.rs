@@ -20,6 +20,10 @@ use crate::supervisor::Drain;
 use crate::testkit::ipfs::{unixfs_file, MemoryNet};
 use crate::testkit::{ManualClock, MemoryDisk, MemoryIpfs, MemoryStore};
 
+mod keeping;
+mod mirror;
+mod mirroring;
+
 const ME: Address = Address([1; 20]);
 const MARKET: Market = Market { chain: 31_337, address: Address([2; 20]) };
 const GRACE_MS: u64 = 3_600_000;

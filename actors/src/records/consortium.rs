@@ -122,6 +122,32 @@ impl Record for Standing {
     }
 }
 
+impl Standing {
+    /// Nothing is known of the peer yet.
+    pub fn new(name: String, ipns: Name) -> Self {
+        Self {
+            name,
+            ipns,
+            accepted: None,
+            directory: None,
+            resolved_at: None,
+            failing: None,
+            held: None,
+            bad_files: BTreeMap::new(),
+            generation: 0,
+            roots: 0,
+        }
+    }
+}
+
+/// How the resolver stands with each peer that it has looked for.
+///
+/// # Errors
+/// If the store fails.
+pub fn standings(store: &dyn Store) -> Result<Vec<Standing>, store::Error> {
+    store::list(store, b"s", Order::Ascending, usize::MAX)
+}
+
 /// How the resolver stands with a peer; `None` if it has not looked yet.
 ///
 /// # Errors
@@ -131,6 +157,8 @@ pub fn standing(store: &dyn Store, name: &str) -> Result<Option<Standing>, store
 }
 
 /// The roots that one file of a peer's directory lists: its last good reading. Written by the resolver alone.
+///
+/// What the peer lists no more and what waits for the operator's word stands beside the files, under no file's name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
     /// Which peer.
@@ -151,11 +179,23 @@ impl Record for Listed {
     }
 }
 
+impl Listed {
+    /// The roots that are kept until the operator's word.
+    pub fn held(peer: String, directory: Cid, roots: Vec<String>) -> Self {
+        Self { peer, file: String::new(), cid: directory, roots }
+    }
+
+    /// Whether this is no file, but what waits for the operator's word.
+    pub fn is_held(&self) -> bool {
+        self.file.is_empty()
+    }
+}
+
 fn files_of(peer: &str) -> Vec<u8> {
     [&b"p"[..], peer.as_bytes(), &[0]].concat()
 }
 
-/// What a peer lists, file by file.
+/// What is kept for a peer: what it lists, file by file, and what is held.
 ///
 /// # Errors
 /// If the store fails.

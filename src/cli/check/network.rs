@@ -47,7 +47,9 @@ pub(super) async fn verdicts(config: &Config) -> Vec<Verdict> {
     };
     let mut names = None;
     verdicts.push(match started(config).await {
-        Err(fault) => Verdict::of("ipfs", Err(Fault { key: fault.key.or(Some(key.into())), ..fault })),
+        Err(fault) => {
+            Verdict::of("ipfs", Err(Fault { key: fault.key.clone().or(Some(key.into())), ..fault }))
+        }
         Ok((backend, scratch)) => {
             let found = probe(config, &*backend.ipfs).await.map_err(|fault| fault.about(key));
             if found.is_ok() && config.roles.consortium {

@@ -1,0 +1,199 @@
+//! A node without a chain that mirrors peers, for the tests beside.
+
+use super::*;
+use crate::records::consortium::{kept, Listed, Peer, Source, Standing};
+use crate::records::hosting::{refer, roots_for};
+
+/// A name that nobody is asked for here.
+const NAME: &str = "12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5";
+
+pub(super) struct Node {
+    pub(super) store: Rc<MemoryStore>,
+    pub(super) net: MemoryNet,
+    pub(super) ipfs: Rc<MemoryIpfs>,
+    pub(super) clock: Rc<ManualClock>,
+    pub(super) disk: Rc<MemoryDisk>,
+    pub(super) bounds: Bounds,
+    pinner: Option<Addr<Pinner>>,
+}
+
+impl Node {
+    pub(super) fn new() -> Self {
+        Self::with(bounds())
+    }
+
+    pub(super) fn with(bounds: Bounds) -> Self {
+        let net = MemoryNet::default();
+        let mut node = Self {
+            store: Rc::new(MemoryStore::new()),
+            ipfs: Rc::new(MemoryIpfs::on("mirror", &net)),
+            clock: Rc::new(ManualClock::at(WallTime(1_000_000))),
+            disk: Rc::new(MemoryDisk::default()),
+            net,
+            bounds,
+            pinner: None,
+        };
+        node.start();
+        node
+    }
+
+    pub(super) fn start(&mut self) {
+        self.start_on(self.store.clone());
+    }
+
+    pub(super) fn start_on(&mut self, store: Rc<dyn Store>) {
+        let config = Config { hosting: None, mirroring: self.bounds.clone(), grace_ms: GRACE_MS };
+        let ports =
+            Ports { ipfs: self.ipfs.clone(), store, clock: self.clock.clone(), disk: self.disk.clone() };
+        self.pinner = Some(Pinner::new(config, ports, Outbox::default(), Guard::none()).start());
+    }
+
+    pub(super) async fn stop(&mut self) {
+        if let Some(pinner) = self.pinner.take() {
+            let _gone = pinner.send(Drain).await;
+        }
+    }
+
+    pub(super) async fn restart(&mut self) {
+        self.stop().await;
+        self.start();
+    }
+
+    /// The process dies, and the next one finds the store as the last commit left it.
+    pub(super) async fn die(&mut self) {
+        self.stop().await;
+        self.store = Rc::new(self.store.reopen());
+        self.start();
+    }
+
+    pub(super) fn peer(&self, name: &str, max_bytes: u64, max_pins: u64) {
+        let mut batch = Batch::new();
+        batch.put(&Peer {
+            name: name.to_owned(),
+            ipns: NAME.parse().unwrap(),
+            addrs: Vec::new(),
+            max_bytes: ByteSize(max_bytes),
+            max_pins,
+            source: Source::Operator,
+        });
+        self.commit(batch);
+    }
+
+    pub(super) fn remove_peer(&self, name: &str) {
+        let mut batch = Batch::new();
+        batch.delete::<Peer>(&[b"p", name.as_bytes()].concat());
+        self.commit(batch);
+        self.tell(name);
+    }
+
+    /// A store that is dead already takes nothing more, as the resolver would find.
+    fn commit(&self, batch: Batch) {
+        let _dead = self.store.commit(batch);
+    }
+
+    /// The resolver read a peer's lists anew: files by name, and what each lists.
+    pub(super) fn lists(&self, name: &str, files: &[(&str, Vec<Cid>)]) {
+        let mut batch = Batch::new();
+        let generation = crate::records::consortium::standing(&*self.store, name);
+        let Ok(standing) = generation else { return };
+        for old in crate::records::consortium::listed(&*self.store, name).unwrap_or_default() {
+            batch.delete::<Listed>(&crate::ports::store::Record::key(&old));
+        }
+        for (file, roots) in files {
+            batch.put(&Listed {
+                peer: name.to_owned(),
+                file: (*file).to_owned(),
+                cid: crate::testkit::ipfs::cid_of(cids::RAW, file.as_bytes()),
+                roots: roots.iter().map(Cid::to_string).collect(),
+            });
+        }
+        batch.put(&Standing {
+            name: name.to_owned(),
+            accepted: None,
+            directory: None,
+            resolved_at: None,
+            failing: None,
+            held: None,
+            bad_files: BTreeMap::new(),
+            generation: standing.map_or(1, |standing| standing.generation + 1),
+            roots: files.iter().map(|(_, roots)| roots.len() as u64).sum(),
+        });
+        self.commit(batch);
+        self.tell(name);
+    }
+
+    pub(super) fn tell(&self, name: &str) {
+        if let Some(pinner) = &self.pinner {
+            pinner.do_send(Mirror { peer: name.to_owned() });
+        }
+    }
+
+    /// The operator lists roots for others.
+    pub(super) fn own(&self, roots: &[Cid]) {
+        let mut batch = Batch::new();
+        roots.iter().for_each(|root| refer(&mut batch, *root, Owner::Manual));
+        self.commit(batch);
+        if let Some(pinner) = &self.pinner {
+            pinner.do_send(KeepOwn);
+        }
+    }
+
+    /// Content of so many bytes that somebody else on the net has, each number another.
+    pub(super) fn offer(&self, numbers: std::ops::Range<u32>, size: usize) -> Vec<Cid> {
+        let somebody = MemoryIpfs::on("somebody", &self.net);
+        numbers.map(|number| somebody.hold(cids::RAW, &content(number, size))).collect()
+    }
+
+    /// Content that this node has already, unpinned.
+    pub(super) fn hold(&self, numbers: std::ops::Range<u32>) -> Vec<Cid> {
+        numbers.map(|number| self.ipfs.hold(cids::RAW, &content(number, 40))).collect()
+    }
+
+    pub(super) async fn pass(&self, seconds: u64) {
+        for _ in 0..seconds {
+            self.clock.advance(1_000);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// The grace of what nobody needs goes by.
+    pub(super) async fn outlast_grace(&self) {
+        self.clock.advance(GRACE_MS);
+        self.pass(12).await;
+    }
+
+    pub(super) fn kept_for(&self, name: &str) -> BTreeSet<Cid> {
+        roots_for(&*self.store, &Owner::Peer(name.to_owned())).unwrap().into_iter().collect()
+    }
+
+    pub(super) fn generation_kept(&self, name: &str) -> u64 {
+        kept(&*self.store, name).unwrap().generation
+    }
+
+    pub(super) fn pinned(&self) -> BTreeSet<Cid> {
+        self.ipfs.pinned().into_iter().collect()
+    }
+
+    pub(super) async fn mirrored(&self, name: &str) -> Mirrored {
+        let asked = Mirroring { peer: Some(name.to_owned()) };
+        let answer = self.pinner.as_ref().unwrap().send(asked).await.unwrap();
+        answer.into_iter().next().unwrap()
+    }
+}
+
+pub(super) fn content(number: u32, size: usize) -> Vec<u8> {
+    let mut bytes = number.to_be_bytes().to_vec();
+    bytes.resize(size.max(4), 7);
+    bytes
+}
+
+/// CIDs of content that nobody has.
+pub(super) fn dead(numbers: std::ops::Range<u32>) -> Vec<Cid> {
+    numbers
+        .map(|number| crate::testkit::ipfs::cid_of(cids::RAW, &[&number.to_be_bytes()[..], b"dead"].concat()))
+        .collect()
+}
+
+pub(super) fn set(cids: &[Cid]) -> BTreeSet<Cid> {
+    cids.iter().copied().collect()
+}
