@@ -94,7 +94,7 @@ impl Round {
 
     fn show(&self, peers: &[Value]) {
         let sum = |field: &str| peers.iter().filter_map(|peer| peer["mirrored"][field].as_u64()).sum::<u64>();
-        self.progress.set_length(sum("wanted"));
+        self.progress.set_length(sum("roots"));
         self.progress.set_position(sum("pinned"));
         let open: Vec<_> =
             peers.iter().filter(|peer| !is_settled(peer)).map(|peer| output::cell(&peer["name"])).collect();
@@ -116,15 +116,15 @@ fn number(value: &Value) -> u64 {
 
 /// Roots of its set that are not here.
 fn lacks(peer: &Value) -> u64 {
-    number(&peer["mirrored"]["wanted"]).saturating_sub(number(&peer["mirrored"]["pinned"]))
+    let mirrored = &peer["mirrored"];
+    number(&mirrored["roots"]).saturating_sub(number(&mirrored["pinned"])) + number(&mirrored["over_limit"])
 }
 
 /// Whether nothing more is to be expected of a peer: its set is referred to, and each root is here or was tried in vain.
 fn is_settled(peer: &Value) -> bool {
     let (standing, mirrored) = (&peer["standing"], &peer["mirrored"]);
     standing.is_null()
-        || mirrored["generation"] == standing["generation"]
-            && number(&mirrored["pinned"]) + number(&mirrored["failing"]) >= number(&mirrored["wanted"])
+        || mirrored["generation_kept"] == standing["generation"] && number(&mirrored["pending"]) == 0
 }
 
 /// What is wrong with a peer's round, if anything is.
@@ -152,15 +152,10 @@ fn report(peers: &[Value], context: &Context) -> Result<(), Fault> {
     if !context.output.is_json() {
         context.output.answer(&Value::Null, words);
         for peer in peers {
-            let missing = peer["mirrored"]["missing"].as_array().into_iter().flatten();
-            missing.for_each(|root| {
-                context.output.remark(&format!(
-                    "{}: {} did not come: {}",
-                    output::cell(&peer["name"]),
-                    output::cell(&root["cid"]),
-                    output::cell(&root["why"])
-                ));
-            });
+            for root in peer["missing"].as_array().into_iter().flatten() {
+                let name = output::cell(&peer["name"]);
+                context.output.remark(&format!("{name}: {} is missing", output::cell(root)));
+            }
         }
     }
     let text = format!("the round is not whole: {}", troubles.join("; "));

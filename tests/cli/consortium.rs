@@ -60,7 +60,7 @@ fn a_node_without_chain_and_key_becomes_ready_and_manages_its_peers() {
     let names: Vec<_> = listed["items"].as_array().unwrap().iter().map(|peer| &peer["name"]).collect();
     assert_eq!(names, [&json!("ann"), &json!("old")]);
     let shown = answer(&place, &["peer", "show", "ann"]);
-    assert_eq!((&shown["source"], &shown["mirrored"]["wanted"]), (&json!("operator"), &json!(0)));
+    assert_eq!((&shown["source"], &shown["mirrored"]["roots"]), (&json!("operator"), &json!(0)));
 
     refused(&place, &["peer", "add", "me", ANN], 4, "refused", "mirrored already, as ann");
     refused(&place, &["peer", "add", "x", "example.org"], 2, "usage", "is no IPNS name");
@@ -167,4 +167,24 @@ fn commands_of_the_consortium_say_that_no_node_is_running() {
         refused(&place, args, 3, "no_node", "no node is running");
     }
     refused(&place, &["peer", "add", "ann", ANN], 3, "no_node", "in the configuration, as consortium.peers");
+}
+#[test]
+fn a_round_without_peers_is_whole_and_leaves_no_process_behind() {
+    let place = friend("");
+    let round = answer(&place, &["mirror", "--once", "--timeout", "1m"]);
+    assert_eq!((&round["whole"], &round["peers"]), (&json!(true), &json!([])));
+    refused(&place, &["peer", "list"], 3, "no_node", "no node is running");
+    assert_eq!(finish(&place, &["mirror"]).code(), 2, "without --once there is nothing to do");
+}
+
+#[test]
+fn a_round_with_a_peer_that_is_gone_names_it_and_loses_nothing() {
+    let place = friend(&format!("[consortium]\npeers = [\"ann={ANN}\"]\n"));
+    let ended = finish(&place, &["mirror", "--once", "--timeout", "2m"]);
+    assert_eq!((ended.code(), &error(&ended)["code"]), (3, &json!("incomplete")), "{ended:?}");
+    let document = ended.json();
+    assert!(document["troubles"][0].as_str().unwrap().starts_with("ann: failing: "), "{document}");
+    let _node = run(&place);
+    let again = finish(&place, &["mirror", "--once", "--timeout", "2m"]);
+    assert_eq!(again.code(), 3, "through the running node: {again:?}");
 }
