@@ -116,13 +116,14 @@ impl Node {
         self.inner.swarm.send(command).await.map_err(|_| Error::Stopped)
     }
 
-    /// A block, from the store or else from connected peers. Waits as long as it takes: put a timeout around it; dropping
+    /// A block, from the store or else from connected peers, or from peers that the hash tables tell of. Waits as long as it takes: put a timeout around it; dropping
     /// the future takes the want back.
     ///
     /// # Errors
     /// [`Error::Hash`], [`Error::Store`], [`Error::Full`].
     pub async fn get(&self, cid: &Cid) -> Result<Bytes, Error> {
-        self.inner.core.get(*cid).await
+        let (core, cid) = (self.inner.core.clone(), *cid);
+        Task::spawn(&self.inner.runtime, async move { core.get(cid).await }).join().await?
     }
 
     /// A block, if it is in the store.
@@ -207,7 +208,7 @@ impl Node {
     /// # Errors
     /// [`Error::Store`].
     pub async fn unpin(&self, cid: &Cid) -> Result<bool, Error> {
-        self.inner.core.store.remove_pin(*cid).await
+        self.inner.core.remove_pin(*cid).await
     }
 
     /// All pins, in the order of their CIDs' bytes.

@@ -11,9 +11,11 @@ use crate::bitswap::service::{Service, Traffic};
 use crate::bitswap::Bitswap;
 use crate::core::Core;
 use crate::dht::Counts;
+use crate::providing::Providing;
+use crate::seek::{Seek, Seeker};
 use crate::store::Store;
 use crate::swarm::{build, peer_of, Addresses, Command, SwarmTask, View};
-use crate::{identity, Config, Error};
+use crate::{identity, Config, Dht, Error};
 
 /// How long tasks may take to end; they only have to reach their next await.
 const LAST_CALL: std::time::Duration = std::time::Duration::from_secs(5);
@@ -92,7 +94,15 @@ async fn assemble(
         for (peer, address) in kept {
             swarm.send(Command::Keep { peer, address }).await.map_err(|_| Error::Stopped)?;
         }
-        let core = Core { store, bitswap };
+        let (seek, wanted) = Seek::new(dht != Dht::Off);
+        let mut pins = None;
+        if dht != Dht::Off {
+            tokio::spawn(Seeker::new(swarm.clone()).run(wanted));
+            let (changes, inbox) = mpsc::channel(64);
+            tokio::spawn(Providing::new(store.clone(), swarm.clone()).run(inbox, counts.peers()));
+            pins = Some(changes);
+        }
+        let core = Core { store, bitswap, seek, pins };
         let stop = Mutex::new(Some(stop));
         let runtime = Handle::current();
         let asking = Semaphore::new(QUESTIONS);
