@@ -8,10 +8,10 @@ use scatter_actors::domain::admission::byte_cap;
 use scatter_actors::domain::bid::Stage;
 use scatter_actors::domain::evidence::verify::verify;
 use scatter_actors::domain::market::{MarketCall, MarketEvent, Position, Settlement};
-use scatter_actors::domain::units::{Address, BidId, Wei};
+use scatter_actors::domain::units::{Address, BidId, ChainTime, Wei};
 use scatter_actors::ports::disk::Disk;
 use scatter_actors::ports::store::{self, Order};
-use scatter_actors::records::hosting::{references, Pin};
+use scatter_actors::records::hosting::{references, root_key, Pin};
 use scatter_actors::records::journal::Fact;
 use scatter_actors::records::meta::newest_block;
 use scatter_actors::testkit::chain::{cost, Mined};
@@ -131,7 +131,13 @@ fn i5(world: &World) -> Verdict {
     }
     // What is promised on chain is kept, whatever the store says of it.
     for bid in world.hosted() {
-        if let Stage::Announcing { .. } | Stage::Hosting { .. } | Stage::Settling { .. } = bid.stage {
+        let kept = match bid.stage {
+            Stage::Announcing { .. } | Stage::Hosting { .. } => true,
+            // A settlement that a reorg took back comes again; the content may have gone after it.
+            Stage::Settling { close } => close > ChainTime(0),
+            _ => false,
+        };
+        if kept {
             holds(pinned.contains(&bid.cid), || format!("I5: bid {} is hosted unpinned", bid.bid.id))?;
         }
     }
@@ -145,12 +151,19 @@ fn i6(world: &World) -> Verdict {
     let pins = world.hoster.ipfs.pinned();
     let ours = pins.into_iter().filter(|root| !world.foreign.contains(root));
     let pinned: u64 = ours.map(size).sum();
+    // What is complete takes no more room, also where its accept is to be sent anew.
+    let store = &*world.hoster.store;
+    let complete = |root| {
+        let pin = store::read::<Pin>(store, &root_key(root)).unwrap();
+        pin.is_some_and(|pin| pin.pinned_at.is_some())
+    };
     let promised: u64 = world
         .hosted()
         .iter()
         .filter(|bid| {
             let stage = &bid.stage;
             matches!(stage, Stage::Admitted { .. } | Stage::Accepting { .. } | Stage::Fetching { .. })
+                && !complete(&bid.cid)
         })
         .map(|bid| byte_cap(bid.terms.size).0)
         .sum();
@@ -255,7 +268,9 @@ fn i11(world: &World) -> Verdict {
 /// How it does not hold.
 pub fn i12(world: &World) -> Verdict {
     for (name, _) in world.ready.iter().filter(|(_, ready)| *ready) {
-        let stalled = world.history.now() - world.last_block;
+        // What a node that was down or deaf has missed is news to it.
+        let seen = world.last_block.max(world.heard_from(name));
+        let stalled = world.history.now().saturating_sub(seen);
         let fresh = stalled <= MAX_HEAD_AGE_MS + LISTENER_LAG_MS;
         holds(fresh, || format!("I12: {name} is ready with a head of {stalled} ms"))?;
     }

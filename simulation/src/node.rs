@@ -99,6 +99,8 @@ pub struct Node {
     pub life: Option<Life>,
     /// Wei that it may spend in a day.
     pub cap: u128,
+    /// The millisecond at which its process was started.
+    pub born_at: u64,
     /// The millisecond at which it is started again.
     pub down_until: u64,
     world: Surroundings,
@@ -143,6 +145,7 @@ impl Node {
             served: Rc::default(),
             life: None,
             cap: SPEND_CAP,
+            born_at: 0,
             down_until: 0,
             world: world.clone(),
         }
@@ -151,6 +154,7 @@ impl Node {
     /// Starts its process on what is there.
     pub fn start(&mut self) {
         self.world.history.tell(self.name, "starts");
+        self.born_at = self.world.history.now();
         let birth = Birth::of(self);
         self.life = Some(match self.role {
             Role::Hoster => birth.hoster(),

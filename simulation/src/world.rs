@@ -15,7 +15,7 @@ use scatter_actors::records::hosting::HostedBid;
 use scatter_actors::records::intent::IntentKey;
 use scatter_actors::records::meta::newest_block;
 use scatter_actors::records::wallet::attempts;
-use scatter_actors::testkit::chain::FakeChain;
+use scatter_actors::testkit::chain::{FakeChain, Tx};
 use scatter_actors::testkit::ipfs::MemoryNet;
 use scatter_actors::testkit::MemoryIpfs;
 use scatter_actors::wallet_signer::Wallet;
@@ -295,19 +295,32 @@ impl World {
         }
     }
 
+    /// The millisecond from which on a node hears every block: it runs, and its provider has no trouble.
+    pub fn heard_from(&self, name: &str) -> u64 {
+        let born = self.nodes().find(|node| node.name == name).map_or(0, |node| node.born_at);
+        born.max(self.outages.rpc_until())
+    }
+
     /// Milliseconds for which the hoster's IPFS node has been down.
     pub fn ipfs_silent_for(&self) -> u64 {
         self.outages.ipfs_since.map_or(0, |since| self.history.now() - since)
     }
 
     fn mine(&mut self) {
+        // One block in ten is full of other people's business.
+        let full = self.dice.chance(10);
+        self.mine_what(|_| !full);
+    }
+
+    /// A block without anything of an account.
+    fn mine_without(&mut self, account: Address) {
+        self.mine_what(|tx| tx.from != account);
+    }
+
+    fn mine_what(&mut self, wanted: impl Fn(&Tx) -> bool) {
         self.last_block = self.history.now();
         let before = self.chain.mined().len();
-        // One block in ten is full of other people's business.
-        match self.dice.chance(10) {
-            true => self.chain.mine_empty(1),
-            false => self.chain.mine(),
-        }
+        self.chain.append(wanted);
         for mined in &self.chain.mined()[before..] {
             let events = &mined.receipt.events;
             let call = &mined.tx.call;

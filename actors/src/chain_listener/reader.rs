@@ -78,7 +78,8 @@ impl Reader {
         let now = self.ports.clock.wall();
         let status = match stored {
             Some(mut status) => {
-                if status.head_time != head.time || status.head != head.number {
+                if status.newest_time < head.time {
+                    status.newest_time = head.time;
                     status.head_changed = now;
                 }
                 status.head = head.number;
@@ -93,6 +94,7 @@ impl Reader {
                     rules,
                     head: head.number,
                     head_time: head.time,
+                    newest_time: head.time,
                     finalized,
                     head_changed: now,
                     poison: 0,

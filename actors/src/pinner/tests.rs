@@ -60,6 +60,7 @@ impl World {
             rules,
             head: BlockHeight(1),
             head_time: ChainTime(100),
+            newest_time: ChainTime(100),
             finalized: BlockHeight(1),
             head_changed: WallTime(1),
             poison: 0,

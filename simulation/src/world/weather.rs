@@ -12,6 +12,7 @@ use scatter_actors::testkit::chain::{FakeChain, Trouble};
 use super::{World, HOSTER};
 use crate::dice::Dice;
 use crate::history::History;
+use crate::people::BIDDER;
 use crate::plan::Fault;
 
 /// Bytes free on the hoster's disk on a good day.
@@ -45,6 +46,11 @@ impl Outages {
             ipfs_since: None,
             disk_until: 0,
         }
+    }
+
+    /// The end of the provider's last trouble.
+    pub(super) fn rpc_until(&self) -> u64 {
+        self.rpc.borrow().iter().map(|outage| outage.until).max().unwrap_or_default()
     }
 
     /// Whether anything is down just now.
@@ -166,9 +172,11 @@ impl World {
             if n == 0 {
                 self.chain.skip(lost.saturating_sub(depth * 12));
             }
-            match self.dice.chance(50) {
-                true => self.mine(),
-                false => self.chain.mine_empty(1),
+            match self.dice.between(0, 9) {
+                0..=3 => self.mine(),
+                // The answer before the question: it comes to nothing.
+                4 => self.mine_without(BIDDER),
+                _ => self.mine_what(|_| false),
             }
         }
     }

@@ -43,6 +43,7 @@ fn world_of(version: Version) -> World {
         rules: MarketRules { version, accept_hold: 900, vote_duration: 86_400 },
         head: BlockHeight(0),
         head_time: chain.now(),
+        newest_time: chain.now(),
         finalized: BlockHeight(0),
         head_changed: WallTime(0),
         poison: 0,

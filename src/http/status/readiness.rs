@@ -134,6 +134,7 @@ mod tests {
             rules: MarketRules { version: Version::V2, accept_hold: 900, vote_duration: 86_400 },
             head: BlockHeight(10),
             head_time: ChainTime(100),
+            newest_time: ChainTime(100),
             finalized: BlockHeight(8),
             head_changed: WallTime(100_000),
             poison: 0,

@@ -86,6 +86,7 @@ fn chain_status() -> ChainStatus {
         rules: MarketRules { version: Version::V2, accept_hold: 900, vote_duration: 86_400 },
         head: BlockHeight(10),
         head_time: ChainTime(100),
+        newest_time: ChainTime(100),
         finalized: BlockHeight(8),
         head_changed: WallTime(990_000),
         poison: 2,
@@ -126,7 +127,12 @@ impl Site {
             for id in ids {
                 let stage = match id % 2 {
                     0 => Stage::Declined { reason: "price".into() },
-                    _ => Stage::Hosting { pinned_at: ChainTime(1), end: ChainTime(2), close: ChainTime(3) },
+                    _ => Stage::Hosting {
+                        pinned_at: ChainTime(1),
+                        end: ChainTime(2),
+                        close: ChainTime(3),
+                        attempt: 0,
+                    },
                 };
                 let (cid, terms) = (CID.parse().unwrap(), terms.clone());
                 let (placed_at, since) = (ChainTime(0), WallTime(0));
