@@ -113,7 +113,7 @@ async fn every_member_ends_with_the_union_whatever_others_publish(kubo: Option<&
         }
         for peer in HOSTILE {
             let mirrored = member.peer(peer)["mirrored"].clone();
-            assert!(mirrored["wanted"].as_u64().is_some_and(|wanted| wanted <= 1_000), "{peer}: {mirrored}");
+            assert!(mirrored["roots"].as_u64().is_some_and(|roots| roots <= 1_000), "{peer}: {mirrored}");
             assert!(mirrored["bytes"].as_u64().is_some_and(|bytes| bytes <= 64 << 20), "{peer}: {mirrored}");
         }
         let peak = member.peak_memory();

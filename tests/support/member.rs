@@ -223,7 +223,7 @@ impl Member {
             eventually("mirror", ROUNDS, || {
                 last = self.peer(name);
                 let mirrored = &last["mirrored"];
-                (mirrored["wanted"] == json!(roots) && mirrored["pinned"] == json!(roots)).then_some(())
+                (mirrored["roots"] == json!(roots) && mirrored["pinned"] == json!(roots)).then_some(())
             });
         }));
         assert!(found.is_ok(), "{} keeps not {roots} roots of {name}: {last:#}\n{}", self.name, self.said());

@@ -111,7 +111,9 @@ impl Work {
             Ok(Ok(bytes)) => Ok(Some(self.known(&bytes))),
             Ok(Err(names::Error::NotFound(_))) => Ok(Some(None)),
             // The sequence in the store is not below any that was given away from here.
-            Ok(Err(_)) if Publication::read(&*self.ports.store)?.as_ref().and_then(known_of).is_some() => Ok(None),
+            Ok(Err(_)) if Publication::read(&*self.ports.store)?.as_ref().and_then(known_of).is_some() => {
+                Ok(None)
+            }
             // A key that was brought here may have counted far elsewhere.
             Ok(Err(error)) => Err(error.into()),
             // The search of a public network may not end in time. What is found later is counted from then.

@@ -47,7 +47,7 @@ struct Seen {
 
 #[derive(Deserialize)]
 struct Mirrored {
-    wanted: u64,
+    roots: u64,
     pinned: u64,
 }
 
@@ -101,7 +101,7 @@ impl Market {
             let hosters = market.hoster.name().to_owned();
             let seen: Seen = read(&market.peer, &format!("/api/v1/peers/{hosters}"))?;
             let is_current = seen.standing.is_some_and(|standing| standing.directory == Some(wanted));
-            Ok(is_current && seen.mirrored.wanted == roots && seen.mirrored.pinned == roots)
+            Ok(is_current && seen.mirrored.roots == roots && seen.mirrored.pinned == roots)
         })
         .await?;
         self.tell_now("peer", "mirrors the hoster's list: the content is pinned here, too").await?;
@@ -116,8 +116,8 @@ impl Market {
         let cid = placed.cid.to_string();
         self.hoster.operate(&["manifest", "remove", &cid]).await?;
         self.eventually("the hoster lets go of the content", |market| {
-            let status = market.hoster.get("/api/v1/status")?;
-            Ok(status["pins"]["count"] == 0)
+            let pins = market.hoster.get("/api/v1/pins?limit=1000")?;
+            Ok(pins["items"].as_array().is_some_and(|pins| pins.iter().all(|pin| pin["cid"] != cid.as_str())))
         })
         .await?;
         let what = "lists the content no more; nobody pays, nobody asks: let go of it. The peer keeps it";

@@ -164,6 +164,8 @@ consortium = true
 
 [consortium]
 peers = [{peers}]
+# It lists nothing itself.
+publish = false
 # Elsewhere every quarter of an hour is often enough.
 interval = "1s"
 
