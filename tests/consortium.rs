@@ -53,7 +53,7 @@ async fn every_member_ends_with_the_union_whatever_others_publish(kubo: Option<&
     let multiaddrs: Vec<_> = five.members.iter().map(Member::multiaddr).collect();
     let mut publishers = Vec::new();
     for name in HOSTILE {
-        let publisher = Publisher::start(name, &multiaddrs).await;
+        let publisher = Publisher::start(&multiaddrs).await;
         for member in &five.members {
             member.trust(name, &publisher.ipns(), &publisher.multiaddr());
         }
@@ -209,7 +209,7 @@ async fn a_manifest_made_by_hand_with_ipfs_is_mirrored_as_it_is() {
 
 #[actix_rt::test]
 async fn one_round_from_a_shell_as_cron_does_it_mirrors_and_ends() {
-    let publisher = Publisher::start("friend", &[]).await;
+    let publisher = Publisher::start(&[]).await;
     let root = publisher.add(&bytes(40, 300_000)).await;
     publisher.list(&[root], 1).await;
     let mut member = Member::make("member", None).await;

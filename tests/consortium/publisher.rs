@@ -12,8 +12,6 @@ const LIFETIME_MS: u64 = 3_600_000;
 
 /// A publisher that keeps to no rule.
 pub struct Publisher {
-    /// What the members call it.
-    pub name: String,
     node: Node,
     key: SigningKey,
     directory: TempDir,
@@ -31,11 +29,11 @@ async fn node(directory: &TempDir, members: &[String]) -> Node {
 
 impl Publisher {
     /// A running node that is connected with the members at these multiaddrs.
-    pub async fn start(name: &str, members: &[String]) -> Self {
+    pub async fn start(members: &[String]) -> Self {
         let directory = TempDir::new().unwrap();
         let node = node(&directory, members).await;
         let key = SigningKey::from_seed(&rand::random::<[u8; 32]>()).unwrap();
-        Self { name: name.to_owned(), node, key, directory, members: members.to_vec() }
+        Self { node, key, directory, members: members.to_vec() }
     }
 
     /// Loses its machine: what comes up in its place knows its key, and nothing else.

@@ -120,7 +120,7 @@ impl Market {
             Ok(pins["items"].as_array().is_some_and(|pins| pins.iter().all(|pin| pin["cid"] != cid.as_str())))
         })
         .await?;
-        let what = "lists the content no more; nobody pays, nobody asks: let go of it. The peer keeps it";
+        let what = "lists the content no more, nor does anybody pay: let go of it; the peer keeps it";
         self.tell_now("hoster", what).await
     }
 

@@ -108,8 +108,8 @@ async fn run(devnet: &Devnet, context: &Context, stays: &Cell<bool>) -> Result<(
     let is_pinned = |event: &MarketEvent| matches!(event, MarketEvent::Pinned { .. });
     market.carry_until(placed.id, &mut drive, &is_pinned).await?;
     market.list(&placed).await?;
-    market.carry(placed.id, &mut drive).await?;
     let mirror = market.mirrored().await?;
+    market.carry(placed.id, &mut drive).await?;
     market.unlist(&placed).await?;
     let mut report = Report::of(&mut market, placed, &before).await?;
     report.mirror = Some(mirror);
