@@ -1,6 +1,5 @@
 //! What always holds: each a function over the truth behind the ports, asked after every step.
 //!
-//! I9 (a failed resolve never unpins) waits for the manifest resolver: nothing of it runs here yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +10,8 @@ use scatter_actors::domain::market::{MarketCall, MarketEvent, Position, Settleme
 use scatter_actors::domain::units::{Address, BidId, ChainTime, Wei};
 use scatter_actors::ports::disk::Disk;
 use scatter_actors::ports::store::{self, Order};
-use scatter_actors::records::hosting::{references, root_key, Pin};
+use scatter_actors::records::consortium::kept;
+use scatter_actors::records::hosting::{references, root_key, roots_for, Owner, Pin};
 use scatter_actors::records::journal::Fact;
 use scatter_actors::records::meta::newest_block;
 use scatter_actors::testkit::chain::{cost, Mined};
@@ -47,6 +47,7 @@ pub fn all(world: &World) -> Verdict {
     i6(world)?;
     i7(world)?;
     i8(world)?;
+    i9(world)?;
     i10(world)?;
     i11(world)?;
     money_is_conserved(world)
@@ -149,7 +150,9 @@ fn i6(world: &World) -> Verdict {
     let files = world.people.files.borrow();
     let size = |root| files.iter().find(|file| file.root() == root).map_or(0, |file| file.bytes());
     let pins = world.hoster.ipfs.pinned();
-    let ours = pins.into_iter().filter(|root| !world.foreign.contains(root));
+    // What is mirrored has bounds of its own.
+    let mirrored = |root: &cid::Cid| world.friends.sizes.contains_key(root);
+    let ours = pins.into_iter().filter(|root| !world.foreign.contains(root) && !mirrored(root));
     let pinned: u64 = ours.map(size).sum();
     // What is complete takes no more room, also where its accept is to be sent anew.
     let store = &*world.hoster.store;
@@ -240,6 +243,36 @@ fn journal_is_true(world: &World, node: &Node) -> Verdict {
     holds(told == truth, || {
         format!("I8: at block {} the journal says {told:?}, the chain {truth:?}", newest.number)
     })
+}
+
+/// What a friend has always listed is kept for it, whatever became of its name; and nothing that it never listed.
+fn i9(world: &World) -> Verdict {
+    let store = &*world.hoster.store;
+    for friend in &world.friends.all {
+        if kept(store, friend.name).unwrap().generation == 0 {
+            continue;
+        }
+        let roots = roots_for(store, &Owner::Peer(friend.name.to_owned())).unwrap();
+        let roots: BTreeSet<cid::Cid> = roots.into_iter().collect();
+        let lost = friend.always.iter().find(|root| !roots.contains(root));
+        holds(lost.is_none(), || format!("I9: {lost:?}, which {} always listed, was let go", friend.name))?;
+        let stray = roots.iter().find(|root| !friend.ever.contains(root));
+        holds(stray.is_none(), || format!("I9: {stray:?} is kept for {}, who never listed it", friend.name))?;
+    }
+    Ok(())
+}
+
+/// All that a friend lists is here.
+///
+/// # Errors
+/// What is not.
+pub fn every_friend_is_mirrored(world: &World) -> Verdict {
+    let pinned: BTreeSet<cid::Cid> = world.hoster.ipfs.pinned().into_iter().collect();
+    for friend in &world.friends.all {
+        let missing = friend.lists.difference(&pinned).count();
+        holds(missing == 0, || format!("{missing} roots of {} are not mirrored", friend.name))?;
+    }
+    Ok(())
 }
 
 /// The firewall asks the backend for nothing but what a bid that is hosted at that moment names or holds.

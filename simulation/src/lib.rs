@@ -14,6 +14,7 @@
 
 pub mod bomb;
 pub mod dice;
+pub mod friends;
 pub mod history;
 pub mod invariants;
 pub mod mortal;

@@ -27,6 +27,9 @@ struct Arguments {
     /// Plant one bug after the other and tell which invariant catches each, and at which seed.
     #[arg(long)]
     planted: bool,
+    /// Plant this one alone.
+    #[arg(long, value_name = "BUG", requires = "planted")]
+    only: Option<String>,
     /// Where histories that broke an invariant are written.
     #[arg(long, value_name = "DIR", default_value = "target/simulation")]
     out: PathBuf,
@@ -114,12 +117,14 @@ impl Total {
 
 /// Every bug, each of which must be caught.
 fn planted(arguments: &Arguments) -> (Value, bool) {
-    let bar = bar(Bug::ALL.len() as u64, "bugs");
+    let wanted = |bug: &&Bug| arguments.only.as_ref().is_none_or(|only| *only == format!("{bug:?}"));
+    let bugs: Vec<&Bug> = Bug::ALL.iter().filter(wanted).collect();
+    let bar = bar(bugs.len() as u64, "bugs");
     let next = AtomicU64::new(0);
     let caught = Mutex::new(BTreeMap::new());
     on_all_cores(|| loop {
-        let Some(bug) = Bug::ALL.get(next.fetch_add(1, Ordering::Relaxed) as usize) else { return };
-        let found = seek(*bug, arguments);
+        let Some(bug) = bugs.get(next.fetch_add(1, Ordering::Relaxed) as usize) else { return };
+        let found = seek(**bug, arguments);
         let told = match &found {
             Some((seed, broken)) => format!("{bug:?}: caught at seed {seed}: {broken:.160}"),
             None => format!("{bug:?}: NOT CAUGHT in {} seeds", arguments.seeds),

@@ -18,12 +18,16 @@ use scatter_actors::domain::units::{Address, ByteSize, WallTime, Wei};
 use scatter_actors::line::Line;
 use scatter_actors::ports::clock::Clock;
 use scatter_actors::ports::store::{self, Order, Store};
+use scatter_actors::records::consortium::Peer;
 use scatter_actors::records::hosting::{roots_of, HostedBid};
 use scatter_actors::supervisor::{self, Guard, Ping, Shutdown, Spec, Supervisor};
 use scatter_actors::testkit::chain::{FakeChain, FakeKeys, BLOCK_SECONDS};
 use scatter_actors::testkit::ipfs::MemoryNet;
-use scatter_actors::testkit::{Fuse, MemoryDisk, MemoryIpfs};
-use scatter_actors::{bid_filter, chain_listener, firewall, pinner, validator, wallet_signer};
+use scatter_actors::testkit::names::MemoryNames;
+use scatter_actors::testkit::{Fuse, MemoryDisk, MemoryIpfs, SeededRandomness};
+use scatter_actors::{
+    bid_filter, chain_listener, firewall, manifest_resolver, pinner, validator, wallet_signer,
+};
 
 use crate::bomb::Bomb;
 use crate::history::History;
@@ -40,6 +44,8 @@ pub const QUOTA: ByteSize = ByteSize(7 << 19);
 pub const MIN_FREE: ByteSize = ByteSize(1 << 30);
 /// A head that has not changed for so many milliseconds is not fresh.
 pub const MAX_HEAD_AGE_MS: u64 = 180_000;
+/// Between two rounds with a peer.
+const ROUND: Duration = Duration::from_secs(60);
 /// Wei a GiB and month that a hoster wants.
 pub const FLOOR: u128 = 1_000_000_000;
 
@@ -62,6 +68,8 @@ pub struct Surroundings {
     pub chain: Rc<FakeChain>,
     /// The IPFS network.
     pub net: MemoryNet,
+    /// The name system.
+    pub names: Rc<MemoryNames>,
     /// The way to the hoster's door.
     pub street: Rc<Street>,
     /// The machine's clock.
@@ -99,6 +107,8 @@ pub struct Node {
     pub life: Option<Life>,
     /// Wei that it may spend in a day.
     pub cap: u128,
+    /// Peers of its consortium.
+    pub peers: Vec<Peer>,
     /// The millisecond at which its process was started.
     pub born_at: u64,
     /// The millisecond at which it is started again.
@@ -145,6 +155,7 @@ impl Node {
             served: Rc::default(),
             life: None,
             cap: SPEND_CAP,
+            peers: Vec::new(),
             born_at: 0,
             down_until: 0,
             world: world.clone(),
@@ -315,7 +326,10 @@ impl<'a> Birth<'a> {
             disk: self.disk(),
         };
         let make = move |guard| pinner::Pinner::new(config.clone(), ports.clone(), outbox.clone(), guard);
+        let mirror = Line::new();
+        let mirrored = mirror.clone();
         self.child("pinner", make, move |addr| {
+            mirrored.point(addr);
             host.point(addr);
             accepted.point(addr);
             pinned.point(addr);
@@ -324,6 +338,10 @@ impl<'a> Birth<'a> {
             retracted.point(addr);
             heads.point(addr);
         });
+
+        if !self.node.peers.is_empty() {
+            self.resolver(mirror);
+        }
 
         let wallet = self.wallet(move |addr| submit.point(addr));
 
@@ -341,6 +359,26 @@ impl<'a> Birth<'a> {
         self.child("firewall", make, move |addr| ask.point(addr));
         *self.node.world.street.door.borrow_mut() = Some(door.clone());
         self.born(wallet, door)
+    }
+
+    /// The actor that follows what peers list.
+    fn resolver(&mut self, mirror: Line<pinner::Mirror>) {
+        let config = manifest_resolver::Config {
+            resolve_within: Duration::from_secs(20),
+            ..manifest_resolver::Config::new(self.node.peers.clone(), ROUND)
+        };
+        let ports = manifest_resolver::Ports {
+            names: Rc::new(Mortal::new(&self.node.world.names, &self.fuse, self.node.name)),
+            ipfs: self.ipfs(|_| {}),
+            store: Rc::clone(&self.store),
+            clock: Rc::clone(&self.clock),
+            randomness: Rc::new(SeededRandomness::new(self.node.born_at)),
+        };
+        let outbox = manifest_resolver::Outbox { mirror };
+        let make = move |guard| {
+            manifest_resolver::ManifestResolver::new(config.clone(), ports.clone(), outbox.clone(), guard)
+        };
+        self.child("resolver", make, |_| {});
     }
 
     /// The actors of a validator.
@@ -384,7 +422,10 @@ impl<'a> Birth<'a> {
             disk: self.disk(),
             ipfs: Some(self.ipfs(|_| {})),
             supervisor: actors.clone(),
+            mirroring: Line::new(),
+            name: None,
             gauges: Vec::new(),
+            name: None,
         };
         let make = move |guard| StatusServer::new(needs.clone(), ports.clone(), guard);
         let line = Line::new();

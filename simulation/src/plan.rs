@@ -4,6 +4,7 @@ use scatter_actors::domain::units::Wei;
 use scatter_actors::testkit::chain::Trouble;
 
 use crate::dice::Dice;
+use crate::friends::Deed;
 use crate::node::{FLOOR, SPEND_CAP};
 use crate::street::Cheat;
 
@@ -14,7 +15,7 @@ const TIGHT: u128 = 400_000_000_000_000;
 /// Seconds of a day.
 const DAY: u64 = 86_400;
 /// The actors that a bomb can reach at the hoster.
-pub const ACTORS: [&str; 5] = ["listener", "filter", "pinner", "wallet", "firewall"];
+pub const ACTORS: [&str; 6] = ["listener", "filter", "pinner", "wallet", "firewall", "resolver"];
 /// The actors that a bomb can reach at a validator.
 pub const AUDITORS: [&str; 3] = ["listener", "validator", "wallet"];
 /// The validators' nodes. What breaks, breaks the first: the other's vote is enough.
@@ -37,6 +38,8 @@ pub struct Plan {
     pub validators: bool,
     /// What the hoster answers validators.
     pub cheat: Cheat,
+    /// How many friends the hoster mirrors.
+    pub friends: usize,
     /// Wei that the hoster may spend in a day. Where that is too little for all bids, liveness is not asked for.
     pub cap: u128,
 }
@@ -121,6 +124,13 @@ pub enum Fault {
     Stall(u64),
     /// The hoster's disk is full for so long.
     DiskFull(u64),
+    /// A friend does something, or something happens to its name.
+    Friend {
+        /// Which.
+        who: usize,
+        /// What.
+        deed: Deed,
+    },
 }
 
 impl Fault {
@@ -139,6 +149,7 @@ impl Fault {
             Self::Stranger => "stranger",
             Self::Stall(_) => "stall",
             Self::DiskFull(_) => "disk_full",
+            Self::Friend { .. } => "friend",
         }
     }
 }
@@ -185,13 +196,21 @@ impl Plan {
         let mut faults: Vec<(u64, Fault)> = (0..dice.between(4, 24))
             .map(|_| (dice.between(0, WEATHER_MS), fault(&dice, validators)))
             .collect();
+        // One seed in five has friends, who are never idle.
+        let friends = if seed % 5 == 1 { dice.between(2, 3) as usize } else { 0 };
+        for who in 0..friends {
+            for _ in 0..dice.between(3, 9) {
+                let deed = *dice.pick(&Deed::ALL);
+                faults.push((dice.between(30_000, WEATHER_MS), Fault::Friend { who, deed }));
+            }
+        }
         faults.sort_by_key(|(at, _)| *at);
-        Self { seed, bids, faults, pace, voters, validators, cheat, cap }
+        Self { seed, bids, faults, pace, voters, validators, cheat, friends, cap }
     }
 
     /// The same bids on a day on which nothing breaks.
     pub fn calm(seed: u64) -> Self {
-        Self { faults: vec![], cheat: Cheat::None, cap: SPEND_CAP, ..Self::of(seed) }
+        Self { faults: vec![], cheat: Cheat::None, friends: 0, cap: SPEND_CAP, ..Self::of(seed) }
     }
 
     /// Whether the hoster may spend enough for all that comes.

@@ -22,6 +22,7 @@ use scatter_actors::wallet_signer::Wallet;
 use tokio::time::Instant;
 
 use crate::dice::Dice;
+use crate::friends::Friends;
 use crate::history::{History, Scribe};
 use crate::invariants;
 use crate::node::{Node, Role, RuntimeClock, Surroundings};
@@ -93,6 +94,8 @@ pub struct World {
     pub chain: Rc<FakeChain>,
     /// The others.
     pub people: People,
+    /// Those whom the hoster mirrors.
+    pub friends: Friends,
     /// The hoster.
     pub hoster: Node,
     /// The validators, if they are nodes.
@@ -149,7 +152,10 @@ impl World {
         let net = MemoryNet::default();
         let clock = Rc::new(RuntimeClock(Instant::now()));
         let street = Rc::new(Street { door: RefCell::default(), cheat: plan.cheat });
+        let node = MemoryIpfs::on("friends", &net);
+        let friends = Friends::new(plan.friends, plan.seed, node, &clock, history);
         let around = Surroundings {
+            names: Rc::clone(&friends.names),
             chain: Rc::clone(&chain),
             net: net.clone(),
             street,
@@ -159,6 +165,7 @@ impl World {
         let mut people = People::new(&plan, &chain, history, MemoryIpfs::on("bidder", &net));
         let mut hoster = Node::new(Role::Hoster, "hoster", HOSTER, &around);
         hoster.cap = plan.cap;
+        hoster.peers = friends.peers();
         let mut validators = Vec::new();
         if plan.validators {
             for (name, account) in VALIDATORS.iter().zip(VOTERS) {
@@ -189,6 +196,7 @@ impl World {
             history: history.clone(),
             chain,
             people,
+            friends,
             hoster,
             validators,
             verified: RefCell::default(),
@@ -401,8 +409,9 @@ impl World {
         if credit > Wei::ZERO {
             left.push(format!("the hoster has a credit of {credit} wei"));
         }
+        left.extend(invariants::every_friend_is_mirrored(self).err());
         for root in self.hoster.ipfs.pinned() {
-            if !self.foreign.contains(&root) {
+            if !self.foreign.contains(&root) && !self.friends.sizes.contains_key(&root) {
                 left.push(format!("{root} is still pinned"));
             }
         }

@@ -33,6 +33,10 @@ fn words(status: &Value) -> String {
             rows.push(("halted", output::cell(&chain["halted"])));
         }
     }
+    if status["ipfs"].is_object() {
+        let (peer, agent) = (output::cell(&status["ipfs"]["peer"]), output::cell(&status["ipfs"]["agent"]));
+        rows.push(("ipfs node", format!("{peer} ({agent})")));
+    }
     rows.extend([
         ("bids", counts(&status["bids"])),
         ("audits", counts(&status["audits"])),

@@ -74,6 +74,39 @@ fn a_node_without_chain_and_key_becomes_ready_and_manages_its_peers() {
 }
 
 #[test]
+fn friends_mirror_each_other() {
+    let (ann, bob) = (friend(""), friend(""));
+    let (_ann, _bob) = (run(&ann), run(&bob));
+    let listed: Vec<Value> = [(&ann, "of ann"), (&bob, "of bob")]
+        .into_iter()
+        .map(|(place, content)| {
+            fs::write(place.path().join("file"), content).unwrap();
+            let added = answer(place, &["manifest", "add", "file"]);
+            added["added"][0].clone()
+        })
+        .collect();
+    let told = |place: &Place| {
+        let shown = answer(place, &["manifest", "show"]);
+        (shown["name"].as_str().unwrap().to_owned(), shown["addrs"][0].as_str().unwrap().to_owned())
+    };
+    for (here, there) in [(&ann, &bob), (&bob, &ann)] {
+        let (name, addr) = told(there);
+        answer(here, &["peer", "add", "friend", &name, "--addr", &addr]);
+    }
+    for place in [&ann, &bob] {
+        let published = answer(place, &["manifest", "publish"]);
+        assert!(published["publication"]["published_at"].is_u64(), "{published}");
+    }
+    for (place, theirs) in [(&ann, &listed[1]), (&bob, &listed[0])] {
+        let round = answer(place, &["mirror", "--once", "--timeout", "1m"]);
+        assert_eq!((&round["whole"], &round["peers"][0]["mirrored"]["pinned"]), (&json!(true), &json!(1)));
+        let why = answer(place, &["why", theirs.as_str().unwrap()]);
+        assert_eq!(why["references"][0]["owner"], json!({"owner": "peer", "id": "friend"}), "{why}");
+        assert!(why["pin"]["pinned_at"].is_u64(), "{why}");
+    }
+}
+
+#[test]
 fn what_a_node_lists_is_added_shown_and_removed() {
     let place = friend("");
     let _node = run(&place);

@@ -8,6 +8,7 @@ use cid::Cid;
 use super::round::{File, Outcome, Trouble};
 use super::Refusal;
 use crate::domain::manifest::{plan, TooMany, MAX_ROOTS};
+use crate::planted::{planted, Bug};
 use crate::ports::clock::Clock;
 use crate::ports::store::{self, Batch, Record, Store};
 use crate::records::consortium::{
@@ -232,6 +233,10 @@ impl Book {
             standing.held = Some(Held::Rollback { found: rollback.found, accepted: rollback.accepted });
         }
         let mut batch = Batch::new();
+        if planted(Bug::EmptyOnFailure) {
+            listed(&*self.store, &peer.name)?.iter().for_each(|file| batch.delete::<Listed>(&file.key()));
+            standing.generation += 1;
+        }
         batch.put(&standing);
         self.store.commit(batch)?;
         Ok(times)

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::bid::Stage;
 use crate::domain::market::{BidKey, BidTerms};
 use crate::domain::units::{ChainTime, WallTime};
+use crate::planted::{planted, Bug};
 use crate::ports::store::{self, Batch, Order, Record, Store, Table};
 
 /// A bid that this node has looked at, and how far it has come with it.
@@ -125,7 +126,10 @@ pub fn let_go(
     let prefix = [vec![b'r'], root_key(&cid)].concat();
     // One of two at most is ours.
     let some = store::list::<Reference>(store, &prefix, Order::Ascending, 2)?;
-    let needed = some.iter().any(|other| other.owner != owner);
+    let needed = some.iter().any(|other| other.owner != owner) && !planted(Bug::CountReferencesOnce);
+    if planted(Bug::TouchOthers) {
+        some.iter().for_each(|other| unrefer(batch, cid, other.owner.clone()));
+    }
     unrefer(batch, cid, owner);
     if let (false, Some(pin)) = (needed, pin_of(store, &cid)?) {
         let since = pin.unneeded_since.or(Some(now));

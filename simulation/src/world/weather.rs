@@ -119,6 +119,7 @@ impl World {
         self.mend_ipfs();
         self.mend_disk();
         self.hoster.ipfs.set_hop(GOOD_HOP_MS);
+        self.friends.heal();
         self.next_block = self.next_block.min(self.history.now() + self.plan.pace.1);
         self.outages.rpc.borrow_mut().clear();
         self.chain.set_base_fee(1_000_000_000);
@@ -150,6 +151,7 @@ impl World {
             }
             Fault::Stranger => self.ask_as_a_stranger(now),
             Fault::Stall(ms) => self.next_block = self.next_block.max(now + ms),
+            Fault::Friend { who, deed } => self.friends.act(who, deed),
             Fault::DiskFull(ms) => {
                 self.outages.disk_until = now + ms;
                 self.hoster.disk.set_free(ByteSize(0));
@@ -184,7 +186,7 @@ impl World {
     fn bomb(&self, node: &str, actor: &str) {
         let node = self.nodes().find(|known| known.name == node);
         let Some(life) = node.and_then(|node| node.life.as_ref()) else { return };
-        let part = &life.parts[actor];
+        let Some(part) = life.parts.get(actor) else { return };
         if part.bomb.tell(crate::bomb::Bomb) {
             part.bombed.set(part.bombed.get() + 1);
         }

@@ -14,7 +14,7 @@ use scatter_actors::line::Line;
 use scatter_actors::pinner::Mirroring;
 use scatter_actors::ports::clock::Clock;
 use scatter_actors::ports::disk::Disk;
-use scatter_actors::ports::ipfs::{self, Ipfs, Reach};
+use scatter_actors::ports::ipfs::{self, Identity, Ipfs, Reach};
 use scatter_actors::ports::store::Store;
 use scatter_actors::records::meta::ChainStatus;
 use scatter_actors::supervised;
@@ -34,7 +34,7 @@ const PROBE_EACH: Duration = Duration::from_secs(60);
 const PROBE_TAKES: Duration = Duration::from_secs(20);
 /// Probes write this many different blocks, then the same again: a day's worth, of 32 bytes each.
 const PROBE_BLOCKS: u64 = 1440;
-/// Other actors have so long to answer.
+/// Others have so long for their part of an answer.
 const ACTORS_TAKE: Duration = Duration::from_secs(2);
 /// Queries waiting here.
 const MAILBOX: usize = 64;
@@ -115,7 +115,7 @@ impl StatusServer {
         Ok(match query {
             Query::Alive => Answer::Document(json!({"alive": true})),
             Query::Ready => self.ready(actors),
-            Query::Status => Answer::Document(self.status(actors)?),
+            Query::Status => Answer::Document(self.status(seen)?),
             Query::Metrics => Answer::Metrics(self.metrics(seen)?),
             Query::Actors => {
                 let silent = || Problem::unreachable("the supervisor does not answer");
@@ -129,6 +129,7 @@ impl StatusServer {
             Query::Manifest => Answer::Document(consortium::manifest(
                 store,
                 self.ports.name.as_deref(),
+                seen.identity.as_ref(),
                 self.ports.clock.wall(),
             )?),
             Query::Wallet => Answer::Document(views::wallet(store, self.ports.clock.wall())?),
@@ -141,8 +142,8 @@ impl StatusServer {
     }
 
     /// All of it at a glance, for `scatter status` and the dashboard.
-    fn status(&self, actors: Option<&[ActorStatus]>) -> Result<Value, Problem> {
-        let store = &*self.ports.store;
+    fn status(&self, seen: &Seen) -> Result<Value, Problem> {
+        let (store, actors) = (&*self.ports.store, seen.actors.as_deref());
         let reasons = self.reasons(actors);
         let (pins, pinned_bytes) = views::pins(store)?;
         let counts = |shelf| {
@@ -158,6 +159,7 @@ impl StatusServer {
             "pins": {"count": pins, "bytes": pinned_bytes},
             "disk_free_bytes": self.ports.disk.free().ok(),
             "ipfs_stored_bytes": self.stored(),
+            "ipfs": seen.identity,
         }))
     }
 
@@ -263,7 +265,8 @@ impl Handler<Query> for StatusServer {
         let (actors, sets) = (self.ports.supervisor.clone(), self.ports.mirroring.clone());
         let asks_actors = matches!(query, Query::Ready | Query::Status | Query::Actors | Query::Metrics);
         let asks_sets = matches!(query, Query::Peers | Query::Peer(_) | Query::Metrics);
-        if !asks_actors && !asks_sets {
+        let ipfs = self.ports.ipfs.clone().filter(|_| matches!(query, Query::Status | Query::Manifest));
+        if !asks_actors && !asks_sets && ipfs.is_none() {
             return Box::pin(fut::ready(self.answer(&query, &Seen::default())));
         }
         let ask = async move {
@@ -282,23 +285,31 @@ impl Handler<Query> for StatusServer {
                     None
                 }
             };
-            let (actors, sets) = futures::join!(actors, sets);
-            Seen { actors, sets: Sets::new(sets.unwrap_or_default()) }
+            let identity = async {
+                match &ipfs {
+                    Some(ipfs) => answered(ipfs.identity()).await,
+                    None => None,
+                }
+            };
+            let (actors, sets, identity) = futures::join!(actors, sets, identity);
+            Seen { actors, sets: Sets::new(sets.unwrap_or_default()), identity }
         };
         Box::pin(ask.into_actor(self).map(move |seen, this, _| this.answer(&query, &seen)))
     }
 }
 
-/// What other actors told for an answer.
+/// What others told for an answer.
 #[derive(Default)]
 struct Seen {
     /// The supervisor's actors; `None` if it is silent.
     actors: Option<Vec<ActorStatus>>,
     /// The peers' sets; none if nobody mirrors, or the pinner is silent.
     sets: Sets,
+    /// Who the backend is; `None` if it does not answer.
+    identity: Option<Identity>,
 }
 
-/// An actor's answer, if it comes in time.
+/// An answer, if it comes in time.
 async fn answered<T, E>(answer: impl std::future::Future<Output = Result<T, E>>) -> Option<T> {
     tokio::time::timeout(ACTORS_TAKE, answer).await.ok().and_then(Result::ok)
 }

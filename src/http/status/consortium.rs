@@ -3,6 +3,7 @@
 use cid::Cid;
 use scatter_actors::domain::units::WallTime;
 use scatter_actors::pinner::Mirrored;
+use scatter_actors::ports::ipfs::Identity;
 use scatter_actors::ports::store::{self, Store};
 use scatter_actors::records::consortium::{kept, own, peers, standing, Peer, Publication, PUBLICATION};
 use scatter_actors::records::hosting::{pin_of, roots_for, Owner};
@@ -80,7 +81,12 @@ fn is_here(store: &dyn Store, cid: &Cid) -> Result<bool, store::Error> {
 }
 
 /// What this node lists, and how far it is known to others.
-pub(super) fn manifest(store: &dyn Store, name: Option<&str>, now: WallTime) -> Result<Value, Problem> {
+pub(super) fn manifest(
+    store: &dyn Store,
+    name: Option<&str>,
+    identity: Option<&Identity>,
+    now: WallTime,
+) -> Result<Value, Problem> {
     let mut items = Vec::new();
     for entry in own(store)? {
         let pinned = is_here(store, &entry.cid)?;
@@ -89,7 +95,7 @@ pub(super) fn manifest(store: &dyn Store, name: Option<&str>, now: WallTime) -> 
     let publication = store::read::<Publication>(store, PUBLICATION)?;
     let left = publication.as_ref().map(|publication| publication.eol.since(now) / 1_000);
     Ok(json!({
-        "name": name, "entries": items.len(), "items": items,
+        "name": name, "addrs": identity.map(|identity| &identity.addrs), "entries": items.len(), "items": items,
         "publication": publication, "remaining_seconds": left,
     }))
 }

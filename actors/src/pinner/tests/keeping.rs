@@ -17,7 +17,7 @@ fn a_restart_goes_on_with_what_is_still_to_be_brought() {
         let roots = node.offer(0..300, 100);
         node.peer("ann", ROOMY, 1_000);
         node.lists("ann", &[("a.json", roots.clone())]);
-        tokio::time::sleep(Duration::from_millis(60)).await;
+        tokio::time::sleep(Duration::from_millis(150)).await;
         let before = node.pinned().len();
         assert!(before > 0 && before < 300, "{before}");
         node.die().await;
@@ -30,6 +30,32 @@ fn a_restart_goes_on_with_what_is_still_to_be_brought() {
         node.pass(2).await;
         node.outlast_grace().await;
         assert_eq!(node.pinned(), set(&[]));
+    });
+}
+
+#[test]
+fn a_root_that_is_listed_anew_in_the_moment_of_its_release_is_here_afterwards() {
+    on_paused_time(|| async {
+        let node = Node::new();
+        let roots = node.offer(0..1, 100);
+        node.peer("ann", ROOMY, 100);
+        node.peer("bob", ROOMY, 100);
+        node.lists("ann", &[("a.json", roots.clone())]);
+        node.pass(3).await;
+        for wait in 0..20 {
+            node.lists("ann", &[]);
+            node.pass(6).await;
+            node.clock.advance(GRACE_MS);
+            node.tell("ann");
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+            node.lists("bob", &[("b.json", roots.clone())]);
+            node.pass(3).await;
+            assert_eq!(node.pinned(), set(&roots), "after {wait} ms");
+            assert!(pin_of(&*node.store, &roots[0]).unwrap().is_some_and(|pin| !pin.foreign), "it is ours");
+            node.lists("ann", &[("a.json", roots.clone())]);
+            node.lists("bob", &[]);
+            node.pass(3).await;
+        }
     });
 }
 
@@ -186,8 +212,8 @@ enum Then {
 
 fn then() -> impl Strategy<Value = Then> {
     prop_oneof![
-        (0..12_u64).prop_map(Then::Waits),
-        (0..12_u64).prop_map(Then::Killed),
+        (0..30_u64).prop_map(Then::Waits),
+        (0..30_u64).prop_map(Then::Killed),
         (0..6_u64).prop_map(Then::KilledBehind),
         Just(Then::Waits(8_000)),
     ]

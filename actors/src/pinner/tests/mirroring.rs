@@ -115,6 +115,7 @@ impl Node {
         }
         batch.put(&Standing {
             name: name.to_owned(),
+            ipns: NAME.parse().unwrap(),
             accepted: None,
             directory: None,
             resolved_at: None,
@@ -207,8 +208,17 @@ pub(super) fn set(cids: &[Cid]) -> BTreeSet<Cid> {
 /// A backend whose words take time: what it tells may not be true any more, what it is told comes late.
 struct Slow(Rc<MemoryIpfs>);
 
-async fn a_while() {
-    tokio::time::sleep(Duration::from_millis(2)).await;
+/// How long a question takes that is the backend's so-manieth: now less than another one, now more.
+fn uneven(node: &MemoryIpfs) -> u64 {
+    if node.touches() % 2 == 0 {
+        1
+    } else {
+        12
+    }
+}
+
+async fn a_while(millis: u64) {
+    tokio::time::sleep(Duration::from_millis(millis)).await;
 }
 
 impl Ipfs for Slow {
@@ -219,16 +229,16 @@ impl Ipfs for Slow {
         progress: Rc<dyn Fn(Progress)>,
     ) -> Answer<'_, Progress, ipfs::Error> {
         async move {
-            a_while().await;
+            a_while(2).await;
             self.0.pin(root, cap, progress).await
         }
         .boxed_local()
     }
     fn unpin(&self, root: Cid) -> Answer<'_, (), ipfs::Error> {
         async move {
-            a_while().await;
+            a_while(6).await;
             self.0.unpin(root).await?;
-            a_while().await;
+            a_while(2).await;
             Ok(())
         }
         .boxed_local()
@@ -236,7 +246,7 @@ impl Ipfs for Slow {
     fn is_pinned(&self, root: Cid) -> Answer<'_, bool, ipfs::Error> {
         async move {
             let pinned = self.0.is_pinned(root).await;
-            a_while().await;
+            a_while(2).await;
             pinned
         }
         .boxed_local()
@@ -244,7 +254,7 @@ impl Ipfs for Slow {
     fn pins(&self) -> Answer<'_, Vec<Cid>, ipfs::Error> {
         async move {
             let pins = self.0.pins().await;
-            a_while().await;
+            a_while(uneven(&self.0)).await;
             pins
         }
         .boxed_local()

@@ -100,7 +100,7 @@ fn a_peer_is_shown_with_its_standing_and_how_much_of_its_set_is_here() {
 #[test]
 fn the_own_list_is_shown_with_what_is_published_of_it() {
     let store = store();
-    let empty = manifest(&store, None, WallTime(0)).unwrap();
+    let empty = manifest(&store, None, None, WallTime(0)).unwrap();
     assert_eq!((&empty["entries"], &empty["publication"]), (&json!(0), &Value::Null));
     let mut batch = Batch::new();
     for root in [HERE, AWAY] {
@@ -108,7 +108,9 @@ fn the_own_list_is_shown_with_what_is_published_of_it() {
     }
     batch.put(&Publication { sequence: 4, eol: WallTime(90_000), ..Publication::default() });
     store.commit(batch).unwrap();
-    let shown = manifest(&store, Some("k51own"), WallTime(30_000)).unwrap();
+    let identity = Identity { addrs: vec!["/ip4/1.2.3.4/tcp/1/p2p/x".into()], ..Identity::default() };
+    let shown = manifest(&store, Some("k51own"), Some(&identity), WallTime(30_000)).unwrap();
+    assert_eq!(shown["addrs"][0], "/ip4/1.2.3.4/tcp/1/p2p/x");
     assert_eq!((&shown["name"], &shown["remaining_seconds"]), (&json!("k51own"), &json!(60)));
     let items: BTreeMap<_, _> = shown["items"]
         .as_array()
