@@ -115,6 +115,7 @@ impl Node {
         }
         batch.put(&Standing {
             name: name.to_owned(),
+            ipns: NAME.parse().unwrap(),
             accepted: None,
             directory: None,
             resolved_at: None,
