@@ -114,9 +114,16 @@ impl Node {
             });
         }
         batch.put(&Standing {
+            name: name.to_owned(),
+            ipns: NAME.parse().unwrap(),
+            accepted: None,
+            directory: None,
+            resolved_at: None,
+            failing: None,
+            held: None,
+            bad_files: BTreeMap::new(),
             generation: standing.map_or(1, |standing| standing.generation + 1),
             roots: files.iter().map(|(_, roots)| roots.len() as u64).sum(),
-            ..Standing::new(name.to_owned(), NAME.parse().unwrap())
         });
         self.commit(batch);
         self.tell(name);
@@ -203,7 +210,7 @@ struct Slow(Rc<MemoryIpfs>);
 
 /// How long a question takes that is the backend's so-manieth: now less than another one, now more.
 fn uneven(node: &MemoryIpfs) -> u64 {
-    if node.touches() % 2 == 0 {
+    if node.touches().is_multiple_of(2) {
         1
     } else {
         12
