@@ -2,9 +2,7 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::{json, Value};
 use tempfile::TempDir;
@@ -123,9 +121,17 @@ impl Kubo {
         }
     }
 
-    /// Its repository.
-    pub fn repository(&self) -> &Path {
-        self.repository.path()
+    /// Deletes a block's file, as a failing disk might. The daemon must not be running.
+    ///
+    /// # Panics
+    /// If it has none.
+    pub fn lose(&self, block: &cid::Cid) {
+        let hash = block.hash().to_bytes();
+        let named = cid::multibase::Base::Base32Upper.encode(hash) + ".data";
+        let shards = std::fs::read_dir(self.repository.path().join("blocks")).expect("blocks");
+        let file =
+            shards.map(|shard| shard.expect("a shard").path().join(&named)).find(|file| file.is_file());
+        std::fs::remove_file(file.expect("the block's file")).expect("a file to remove");
     }
 
     /// Its peer id.
@@ -150,13 +156,6 @@ impl Kubo {
         std::fs::write(file.path(), bytes).expect("a writable file");
         let path = file.path().to_str().expect("a path of text");
         self.cli(&[&["add", "--quieter"], flags, &[path]].concat())
-    }
-
-    /// Waits for the end, for tests that end it from elsewhere.
-    pub fn wait(&self, within: Duration) {
-        if let Some(process) = self.process.take() {
-            process.wait(within);
-        }
     }
 }
 

@@ -15,7 +15,7 @@ mod store;
 
 pub use directories::unixfs_directory;
 pub use ipfs::MemoryIpfs;
-pub use ipfs_contract::ipfs_contract;
+pub use ipfs_contract::{ipfs_contract, ipfs_directory_contract, ipfs_layout_contract, ipfs_twin_contract};
 pub use memory::{ManualClock, MemoryDisk, SeededRandomness};
 pub use names::MemoryNames;
 pub use store::{store_contract, Fuse, MemoryStore};

@@ -183,7 +183,8 @@ impl Kubo {
         let mut reply = self.api.post("add", &DEFAULTS, form, Wait::Kubo).await.map_err(storage)?;
         let mut root = None;
         while let Some(line) = reply.line::<AddLine>().await? {
-            if line.name == NAME {
+            // What lies in a directory comes before it, under its path.
+            if !line.name.contains('/') {
                 root = line.hash.or(root);
             }
         }

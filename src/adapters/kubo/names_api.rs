@@ -5,7 +5,7 @@ use ipns_record::Name;
 use scatter_actors::ports::names::Error;
 use serde::Deserialize;
 
-use super::call::{Fault, Kind, Wait};
+use super::call::{Fault, Wait};
 use super::form::Form;
 use super::Kubo;
 
@@ -44,6 +44,8 @@ struct Inspected {
 #[serde(rename_all = "PascalCase")]
 struct Validation {
     valid: bool,
+    #[serde(default)]
+    reason: String,
 }
 
 impl From<Fault> for Error {
@@ -78,37 +80,38 @@ impl Kubo {
         Ok(peers.peers.unwrap_or_default().len())
     }
 
-    /// `name/put` came with 0.40 and looks for an older record first, which takes as long again.
+    /// `routing/put` takes anything and says yes, so Kubo is asked first what it thinks of the record. `name/put` does
+    /// that by itself, but is young and looks for an older record first, which takes as long again.
     pub(super) async fn publish(&self, name: Name, record: Vec<u8>) -> Result<(), Error> {
         if record.is_empty() || record.len() > MAX_RECORD {
-            return Err(Error::Refused(format!("{} bytes: a record has 1 to {MAX_RECORD}", record.len())));
+            let (url, length) = (self.endpoint(), record.len());
+            return Err(Error::Refused(format!("{url}: a record has 1 to {MAX_RECORD} bytes, not {length}")));
         }
+        self.inspect(name, record.clone()).await?;
         let key = format!("/ipns/{name}");
-        let form = Form::new().bytes("record", record.clone());
-        let event: Event = match self.api.post("routing/put", &[("arg", &*key)], form, Wait::Network).await {
-            Ok(reply) => reply.json(1 << 16).await?,
-            Err(fault) if fault.kind == Kind::Failed && !self.is_sound(name, record).await => {
-                return Err(Error::Refused(fault.to_string()))
-            }
-            Err(fault) => return Err(fault.into()),
-        };
-        match event.kind == Event::VALUE {
+        let form = Form::new().bytes("record", record);
+        let reply = self.api.post("routing/put", &[("arg", &*key)], form, Wait::Network).await?;
+        match reply.json::<Event>(1 << 16).await?.kind == Event::VALUE {
             true => Ok(()),
             false => Err(self.api.broken("routing/put", "answered something else").into()),
         }
     }
 
-    /// Whether Kubo itself finds nothing wrong with a record: then what failed was the way to others.
-    async fn is_sound(&self, name: Name, record: Vec<u8>) -> bool {
+    /// Has Kubo verify a record: its form, its signature, its name and its end.
+    async fn inspect(&self, name: Name, record: Vec<u8>) -> Result<(), Error> {
         let form = Form::new().bytes("record", record);
         let args = [("verify", &*name.to_string()), ("dump", "false")];
         let inspected = match self.api.post("name/inspect", &args, form, Wait::Kubo).await {
-            Ok(reply) => reply.json::<Inspected>(1 << 20).await,
-            Err(fault) => Err(fault),
+            Ok(reply) => reply.json::<Inspected>(1 << 20).await?,
+            Err(fault) if fault.failed() => return Err(Error::Refused(fault.to_string())),
+            Err(fault) => return Err(fault.into()),
         };
-        match inspected {
-            Ok(inspected) => inspected.validation.is_none_or(|validation| validation.valid),
-            Err(fault) => !fault.failed(),
+        match inspected.validation {
+            Some(Validation { valid: true, .. }) => Ok(()),
+            Some(Validation { reason, .. }) => {
+                Err(Error::Refused(self.api.broken("name/inspect", reason).to_string()))
+            }
+            None => Err(self.api.broken("name/inspect", "did not verify").into()),
         }
     }
 }
