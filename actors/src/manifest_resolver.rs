@@ -1,7 +1,7 @@
 //! Follows what the peers of the consortium list, each by its own name.
 //!
-//! Owns: how it stands with each peer ([`Standing`](consortium::Standing)) and what each lists
-//! ([`Listed`](consortium::Listed)); the peers that the configuration names.  Hears: [`Resolve`], [`Accept`],
+//! Owns: how it stands with each peer ([`Standing`](crate::records::consortium::Standing)) and what each lists
+//! ([`Listed`](crate::records::consortium::Listed)); the peers that the configuration names.  Hears: [`Resolve`], [`Accept`],
 //! [`PeersChanged`].  Says: [`Mirror`].  On restart: rounds under way are lost and begin anew; each was to be one
 //! batch. Who was not told of a change is told again.
 //!
