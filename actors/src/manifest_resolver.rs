@@ -1,9 +1,9 @@
 //! Follows what the peers of the consortium list, each by its own name.
 //!
-//! Owns: how it stands with each peer ([`Standing`](crate::records::consortium::Standing)) and what each lists
-//! ([`Listed`](crate::records::consortium::Listed)); the peers that the configuration names.  Hears: [`Resolve`], [`Accept`],
-//! [`PeersChanged`].  Says: [`Mirror`].  On restart: rounds under way are lost and begin anew; each was to be one
-//! batch. Who was not told of a change is told again.
+//! Owns: how it stands with each peer ([`Standing`](crate::records::consortium::Standing)), what each lists
+//! ([`Listed`](crate::records::consortium::Listed)), and the peers that the configuration names.
+//! Hears: [`Resolve`], [`Accept`], [`PeersChanged`].  Says: [`Mirror`].  On restart: rounds under way are lost and
+//! begin anew; each was to be one batch. Who was not told of a change is told again.
 //!
 //! A round with a peer finds its record, reads what changed (`round`), and then decides and writes in one go
 //! (`book`). Whatever fails leaves the last good set as it is (I9).
