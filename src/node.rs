@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_web::dev::ServerHandle;
+use ipns_record::SigningKey;
 use scatter_actors::domain::units::Address;
 use scatter_actors::ports::chain::Chain;
 use scatter_actors::ports::keys::Keys;
@@ -18,18 +19,20 @@ use tokio::sync::oneshot;
 
 use crate::adapters::data_dir::DataDir;
 use crate::adapters::disk::DataDisk;
-use crate::adapters::embedded::Embedded;
 use crate::adapters::ethereum::signing::Signer;
 use crate::adapters::ethereum::Ethereum;
 use crate::adapters::json_rpc::Client;
+use crate::adapters::name_key;
 use crate::adapters::sqlite::Sqlite;
 use crate::adapters::system_clock::SystemClock;
 use crate::config::Config;
 use crate::exit::{told, Code, Fault};
 use crate::{preflight, watchdog};
 
+mod backend;
 mod parts;
 
+pub(crate) use backend::Backend;
 use parts::{Assembled, Parts, World};
 
 /// Between two looks whether the supervisor still lives.
@@ -40,7 +43,7 @@ pub struct Node {
     supervisor: Addr<Supervisor>,
     escalated: oneshot::Receiver<Escalated>,
     servers: Vec<ServerHandle>,
-    ipfs: embedded_ipfs::Node,
+    backend: Backend,
     store: Rc<Sqlite>,
     drain: Duration,
     _data_dir: DataDir,
@@ -72,15 +75,16 @@ impl Node {
         let store = Sqlite::open(&data_dir.path().join("scatter.db")).map_err(|error| refused(&error))?;
         let store = Rc::new(store);
         belongs(&*store, &config, me)?;
-        let ipfs = embedded_ipfs::Node::start(config.ipfs.embedded(data_dir.path()))
-            .await
-            .map_err(|error| refused(&error))?;
+        let name = own_name(&config)?;
+        let backend = Backend::start(&config, data_dir.path()).await?;
         let (chain, keys) = chain(&config, signer)?;
         let world = World {
             store: store.clone(),
             clock: Rc::new(SystemClock::new()),
             disk: Rc::new(DataDisk::new(data_dir.path())),
-            ipfs: Rc::new(Embedded::new(ipfs.clone())),
+            ipfs: backend.ipfs.clone(),
+            names: backend.names.clone(),
+            name,
             chain,
             keys,
         };
@@ -93,8 +97,8 @@ impl Node {
         let Assembled { specs, servers, actors } = Parts::new(config, world).assemble()?;
         let supervisor = Supervisor::new(policy, clock, specs, Some(alarm)).start();
         actors.point(&supervisor);
-        tracing::info!(account = me.map(|me| me.to_string()), peer = %ipfs.peer_id(), "running");
-        Ok(Self { supervisor, escalated, servers, ipfs, store, drain, _data_dir: data_dir })
+        tracing::info!(account = me.map(|me| me.to_string()), "running");
+        Ok(Self { supervisor, escalated, servers, backend, store, drain, _data_dir: data_dir })
     }
 
     /// Waits until the node gives up: an actor died too often, or the supervisor itself did.
@@ -124,7 +128,7 @@ impl Node {
         for server in self.servers {
             server.stop(false).await;
         }
-        self.ipfs.stop().await;
+        self.backend.stop().await;
         if let Err(error) = self.store.checkpoint() {
             tracing::warn!(%error, "the store could not be checkpointed");
         }
@@ -142,6 +146,17 @@ fn chain(config: &Config, signer: Option<Signer>) -> Result<OnChain, Fault> {
     let ethereum = Ethereum::new(Rc::new(client), chain.contracts());
     let keys = signer.map(|signer| Rc::new(signer.with_directory(ethereum.directory())) as Rc<dyn Keys>);
     Ok((Some(Rc::new(ethereum)), keys))
+}
+
+/// The key of this node's name, if it publishes: made here when it is needed first.
+fn own_name(config: &Config) -> Result<Option<Rc<SigningKey>>, Fault> {
+    if !config.roles.consortium || !config.consortium.publish {
+        return Ok(None);
+    }
+    let key = name_key::ensure(&config.consortium.key_file(&config.node.data_dir))
+        .map_err(|error| preflight::name_fault(&error))?;
+    tracing::info!(name = %key.name(), "this node's own name");
+    Ok(Some(Rc::new(key)))
 }
 
 /// Refuses a data directory of another account or another market: its intents are not ours to send.

@@ -14,7 +14,7 @@ use crate::adapters::data_dir::{self, DataDir};
 use crate::adapters::ethereum::signing::Signer;
 use crate::adapters::ethereum::Ethereum;
 use crate::adapters::json_rpc::Client;
-use crate::adapters::keystore;
+use crate::adapters::{keystore, name_key};
 use crate::config::{Chain, Node, Wallet};
 use crate::exit::{told, Code, Fault};
 
@@ -41,6 +41,11 @@ pub fn key_fault(error: &keystore::Error) -> Fault {
         _ => "wallet.keystore",
     };
     Fault::new(Code::Key, told(error)).about(key)
+}
+
+/// The fault of a name's key file as ours.
+pub fn name_fault(error: &name_key::Error) -> Fault {
+    Fault::new(Code::Key, told(error)).about("consortium.key_file")
 }
 
 /// Makes the data directory if need be and locks it.

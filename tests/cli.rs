@@ -4,6 +4,8 @@
 
 mod support;
 
+#[path = "cli/consortium.rs"]
+mod consortium;
 #[path = "cli/operator.rs"]
 mod operator;
 #[path = "cli/place.rs"]
@@ -37,7 +39,7 @@ fn all_mistakes_of_a_configuration_are_told_together() {
     let place = Place::new();
     place.configure(&[
         ("chain_id = 31337", "chain_idd = 31337"),
-        ("[ipfs]", "[ipfs]\nbackend = \"kubo\"\npeers = 5"),
+        ("[ipfs]", "[ipfs]\nbackend = \"kobu\"\npeers = 5"),
     ]);
     place.refuses_to_run(
         2,
@@ -45,7 +47,7 @@ fn all_mistakes_of_a_configuration_are_told_together() {
             "4 mistakes",
             "node.toml:8: chain.chain_idd: unknown key; did you mean chain.chain_id?",
             "chain.chain_id: required",
-            "node.toml:14: ipfs.backend: \"kubo\"",
+            "node.toml:14: ipfs.backend: \"kobu\"",
             "node.toml:15: ipfs.peers: a list is expected",
         ],
     );

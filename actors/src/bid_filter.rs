@@ -16,6 +16,7 @@ use crate::domain::market::{BidKey, BidState, MarketEvent};
 use crate::domain::units::{Address, ByteSize, ChainTime};
 use crate::line::Line;
 use crate::pinner::Host;
+use crate::planted::{planted, Bug};
 use crate::ports::chain::{self, Chain};
 use crate::ports::clock::Clock;
 use crate::ports::disk::{self, Disk};
@@ -230,11 +231,11 @@ fn unused(store: &dyn Store, bid: BidKey) -> Result<u32, store::Error> {
 /// Bytes that pins take and that live bids may still take.
 fn room_taken(store: &dyn Store) -> Result<ByteSize, store::Error> {
     let pins = store::list::<Pin>(store, &[], Order::Ascending, usize::MAX)?;
-    let mut taken: u64 = pins.iter().map(|pin| pin.bytes).sum();
+    let mut taken: u64 = pins.iter().filter(|_| !planted(Bug::ForgetPins)).map(|pin| pin.bytes).sum();
     for bid in store::list::<HostedBid>(store, &[], Order::Ascending, usize::MAX)? {
         let promised =
             matches!(bid.stage, Stage::Admitted { .. } | Stage::Accepting { .. } | Stage::Fetching { .. });
-        if promised {
+        if promised && !planted(Bug::ForgetPromises) {
             taken = taken.saturating_add(byte_cap(bid.terms.size).0);
         }
     }

@@ -8,6 +8,7 @@ use actix::prelude::*;
 use crate::bid_filter::{self, BidFilter};
 use crate::chain_listener::{self, ChainListener};
 use crate::line::{Line, Lines};
+use crate::manifest_resolver::{self, ManifestResolver};
 use crate::pinner::{self, Pinner};
 use crate::validator::{self, Validator};
 use crate::wallet_signer::{self, WalletSigner};
@@ -51,6 +52,8 @@ fn said() -> Vec<(&'static str, &'static str)> {
     said.push((short::<BidFilter>(), host.message()));
     let pinner::Outbox { submit } = pinner::Outbox::default();
     said.push((short::<Pinner>(), submit.message()));
+    let manifest_resolver::Outbox { mirror } = manifest_resolver::Outbox::default();
+    said.push((short::<ManifestResolver>(), mirror.message()));
     let validator::Outbox { submit } = validator::Outbox::default();
     said.push((short::<Validator>(), submit.message()));
     said
@@ -66,6 +69,7 @@ fn heard() -> Vec<(&'static str, &'static str)> {
     vec![
         hears::<BidFilter, BidPlaced>(),
         hears::<Pinner, pinner::Host>(),
+        hears::<Pinner, pinner::Mirror>(),
         hears::<Pinner, BidAccepted>(),
         hears::<Pinner, BidPinned>(),
         hears::<Pinner, VoteRecorded>(),

@@ -8,9 +8,11 @@
 //! |---|---|---|---|---|
 //! | [`ChainListener`](chain_listener) | facts, blocks, the chain's status | nothing; it polls | hints about bids, the head | goes on behind its newest block |
 //! | [`BidFilter`](bid_filter) | verdicts | bids placed | [`pinner::Host`] | goes on behind its cursor |
-//! | [`Pinner`](pinner) | hosted bids, references, pins | bids and their fate | [`wallet_signer::Submit`] | derives every effect from the stages |
+//! | [`Pinner`](pinner) | hosted bids, references, pins | bids and their fate, that a peer's set changed | [`wallet_signer::Submit`] | derives every effect from the stages, references and pins |
 //! | [`Validator`](validator) | audits, evidence | bids pinned and their fate | [`wallet_signer::Submit`] | goes on from the audits' stages |
 //! | [`WalletSigner`](wallet_signer) | key, nonces, attempts, outcomes | that there is something to send or to withdraw | nothing | looks up every hash that it may have sent |
+//! | [`ManifestResolver`](manifest_resolver) | what peers list, the configuration's peers | orders to look, the operator's word | [`pinner::Mirror`] | begins lost rounds anew, tells again what was not heard |
+//! | [`Publisher`](publisher) | the own name's records | that the own list changed, orders to publish | nothing | gives what it signed and did not give, never counts back |
 //! | [`Firewall`](firewall) | its limits | strangers' questions, parsed | nothing | counts anew |
 //! | [`Supervisor`](supervisor) | all of them | deaths | `Ping`, `Drain` | ends the process with it |
 //!
@@ -23,6 +25,7 @@
 //! ChainListener ─▶ Pinner: BidAccepted, BidPinned, HeadMoved, Retracted, Settled, VoteRecorded
 //! ChainListener ─▶ Validator: BidPinned, HeadMoved, Retracted, Settled, VoteRecorded
 //! ChainListener ─▶ WalletSigner: Settled, VoteRecorded
+//! ManifestResolver ─▶ Pinner: Mirror
 //! Pinner ─▶ WalletSigner: Submit
 //! Validator ─▶ WalletSigner: Submit
 //! ```
@@ -34,8 +37,11 @@ pub mod firewall;
 #[cfg(test)]
 mod graph;
 pub mod line;
+pub mod manifest_resolver;
 pub mod pinner;
+pub mod planted;
 pub mod ports;
+pub mod publisher;
 pub mod records;
 pub mod supervisor;
 #[cfg(any(test, feature = "testkit"))]

@@ -1,40 +1,48 @@
-//! Carries admitted bids to their end: accepts, fetches, announces, keeps, settles, lets go.
+//! Keeps content: carries admitted bids to their end, and brings what peers and the operator list.
 //!
-//! Owns: the stage of every hosted bid, references and pins.  Hears: [`Host`], and the listener's
-//! [`BidAccepted`], [`BidPinned`], [`VoteRecorded`], [`Settled`], [`Retracted`], [`HeadMoved`].
-//! Says: [`Submit`].  On restart: fetches are lost with the actor; [`bid::resume`] derives them, and every other
-//! effect, from the stages in the store again. Blocks that came stay with the backend.
+//! Owns: the stage of every hosted bid, references of bids and peers, pins.  Hears: [`Host`], [`Mirror`],
+//! [`KeepOwn`], [`Mirroring`], and the listener's [`BidAccepted`], [`BidPinned`], [`VoteRecorded`], [`Settled`],
+//! [`Retracted`], [`HeadMoved`].  Says: [`Submit`].  On restart: fetches are lost with the actor; [`bid::resume`]
+//! derives those of bids, and every other effect, from the stages in the store, and one pass over references and
+//! pins finds what is still to be brought for peers. Blocks that came stay with the backend.
+//!
+//! What a peer lists touches that peer's references alone, and only a list that was read as a whole is followed: a
+//! peer that does not answer loses nothing. A peer takes no more roots and bytes than it may, and nothing comes that
+//! would leave the disk less than its floor.
+//!
+//! [`bid::resume`]: crate::domain::bid::resume
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use cid::Cid;
+use serde::{Deserialize, Serialize};
 
 use crate::chain_listener::{BidAccepted, BidPinned, HeadMoved, Retracted, Settled, VoteRecorded};
-use crate::domain::admission::price;
 use crate::domain::backoff::Backoff;
-use crate::domain::bid::{self, Case, Effect, Event, Stage, Step};
-use crate::domain::market::{BidKey, MarketCall};
-use crate::domain::units::{Address, ChainTime};
+use crate::domain::market::BidKey;
+use crate::domain::units::{Address, ByteSize};
 use crate::line::Line;
 use crate::ports::clock::Clock;
+use crate::ports::disk::Disk;
 use crate::ports::ipfs::Ipfs;
-use crate::ports::store::{self, Batch, Order, Store};
-use crate::records::decision::{self, Decision};
-use crate::records::hosting::{HostedBid, Owner};
-use crate::records::intent::{want, Intent, IntentKey, IntentState};
-use crate::records::journal::{absorb, unread, Fact, Outcome};
-use crate::records::meta::{chain_now, ChainStatus};
+use crate::ports::store::Store;
+use crate::records::hosting::Owner;
 use crate::supervised;
 use crate::supervisor::Guard;
 use crate::wake::Sweeps;
 use crate::wakes;
 use crate::wallet_signer::Submit;
 
+mod bring;
 mod fetch;
+mod hosting;
+mod load;
+mod mirror;
 mod pins;
+mod plan;
+mod queue;
 #[cfg(test)]
 mod tests;
 
@@ -61,17 +69,81 @@ pub struct Mirror {
     pub peer: String,
 }
 
-/// How it hosts.
+/// The operator's own references changed: they stand in the store as those of [`Owner::Manual`].
+///
+/// [`Owner::Manual`]: crate::records::hosting::Owner::Manual
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct KeepOwn;
+
+/// Asks how much of a peer's set is here, or of everybody's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Message)]
+#[rtype(result = "Vec<Mirrored>")]
+pub struct Mirroring {
+    /// Of whom; `None`: of all.
+    pub peer: Option<String>,
+}
+
+/// How much of a peer's set is here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mirrored {
+    /// Whose.
+    pub peer: String,
+    /// Roots that are kept for it, here or not yet: the sum of the next four.
+    pub roots: u64,
+    /// Roots that are here.
+    pub pinned: u64,
+    /// Roots that were not tried yet.
+    pub pending: u64,
+    /// Roots that were tried in vain at least once; they are tried again.
+    pub failing: u64,
+    /// Roots that are larger than what its bytes, or the disk, leave for them.
+    pub too_large: u64,
+    /// Roots that it lists beyond its bound; nothing is done about them.
+    pub over_limit: u64,
+    /// Bytes of those that are here; what two peers need counts for both.
+    pub bytes: u64,
+    /// The generation of its set whose references stand.
+    pub generation_kept: u64,
+}
+
+/// How it keeps.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// How it hosts bids, if it does.
+    pub hosting: Option<Hosting>,
+    /// How it brings what peers and the operator list.
+    pub mirroring: Bounds,
+    /// Content that nobody needs is kept for so many milliseconds more.
+    pub grace_ms: u64,
+}
+
+/// How it hosts.
+#[derive(Debug, Clone)]
+pub struct Hosting {
     /// This node's account.
     pub me: Address,
     /// Bids between accept and announcement at once.
     pub fetches: usize,
     /// A fetch that brings nothing for so many milliseconds is broken off and tried again.
     pub idle_ms: u64,
-    /// Content that nobody needs is kept for so many milliseconds more.
-    pub grace_ms: u64,
+}
+
+/// Bounds of what is brought for peers and for the operator. What one peer may take stands with the peer.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// Roots that are brought at once.
+    pub at_once: usize,
+    /// Of these, for one peer.
+    pub per_peer: usize,
+    /// A root that brings nothing for so many milliseconds is broken off and makes room for others.
+    pub idle_ms: u64,
+    /// Waits between two tries to bring a root.
+    pub retry: Backoff,
+    /// Bytes that must stay free on the disk.
+    pub min_free_disk: ByteSize,
+    /// Bytes that all pinned content may take, bids' included, where the operator says so.
+    pub max_storage: Option<ByteSize>,
 }
 
 /// What it needs of the world.
@@ -83,6 +155,8 @@ pub struct Ports {
     pub store: Rc<dyn Store>,
     /// The clock.
     pub clock: Rc<dyn Clock>,
+    /// The disk below the backend.
+    pub disk: Rc<dyn Disk>,
 }
 
 /// To whom it speaks.
@@ -92,211 +166,35 @@ pub struct Outbox {
     pub submit: Line<Submit>,
 }
 
-/// The host of bids.
+/// The keeper of roots.
 pub struct Pinner {
     config: Config,
     ports: Ports,
     outbox: Outbox,
     fetches: BTreeMap<BidKey, Fetch>,
-    releasing: Option<Cid>,
+    /// Bytes that bids may still bring.
+    promised: u64,
+    mirror: mirror::Mirror,
+    releasing: BTreeSet<queue::Root>,
     due: bool,
     _guard: Guard,
 }
 
-/// A fetch under way, or waiting for its next try.
+/// A bid's fetch under way, or waiting for its next try.
 #[derive(Default)]
 struct Fetch {
     running: Option<SpawnHandle>,
+    /// The root, while it is being pinned.
+    root: Option<queue::Root>,
     failures: u32,
 }
 
 impl Pinner {
     /// A pinner that takes up what the store says.
     pub fn new(config: Config, ports: Ports, outbox: Outbox, guard: Guard) -> Self {
-        Self { config, ports, outbox, fetches: BTreeMap::new(), releasing: None, due: false, _guard: guard }
-    }
-
-    /// All that the store asks for, in one look.
-    fn look(&mut self, ctx: &mut Context<Self>) -> Result<(), store::Error> {
-        let store = Rc::clone(&self.ports.store);
-        let Some(status) = ChainStatus::read(&*store)? else { return Ok(()) };
-        for fact in unread::<Fact>(&*store, READER, 256)? {
-            let mut batch = Batch::new();
-            absorb(&mut batch, READER, &fact);
-            let event = match fact.retracted {
-                true => Event::Retracted(fact.event.clone()),
-                false => Event::Told(fact.event.clone(), fact.at.time),
-            };
-            self.decide(fact.bid(), &event, &status, batch, ctx)?;
-        }
-        for outcome in unread::<Outcome>(&*store, READER, 256)? {
-            let mut batch = Batch::new();
-            absorb(&mut batch, READER, &outcome);
-            let key = |id| BidKey { market: outcome.market, id };
-            let (bid, event) = match &outcome.call {
-                MarketCall::Accept(id) => (Some(key(*id)), Event::AcceptEnded(outcome.result.clone())),
-                MarketCall::Pinned(id) => (Some(key(*id)), Event::AnnounceEnded(outcome.result.clone())),
-                _ => (None, Event::Tick),
-            };
-            self.decide(bid, &event, &status, batch, ctx)?;
-        }
-        self.attend(&status, ctx)
-    }
-
-    /// Gives every live bid its tick and its fetch, and free places to the best of those that wait.
-    fn attend(&mut self, status: &ChainStatus, ctx: &mut Context<Self>) -> Result<(), store::Error> {
-        let store = Rc::clone(&self.ports.store);
-        let bids = store::list::<HostedBid>(&*store, &[], Order::Ascending, usize::MAX)?;
-        for bid in bids.iter().filter(|bid| !bid.stage.is_over()) {
-            self.decide(Some(bid.bid), &Event::Tick, status, Batch::new(), ctx)?;
-        }
-        let bids = store::list::<HostedBid>(&*store, &[], Order::Ascending, usize::MAX)?;
-        for bid in bids.iter().filter(|bid| matches!(bid.stage, Stage::Fetching { .. })) {
-            self.fetch(bid, ctx);
-        }
-        let busy = |bid: &&HostedBid| {
-            matches!(bid.stage, Stage::Accepting { .. } | Stage::Fetching { .. } | Stage::Announcing { .. })
-        };
-        let free = self.config.fetches.saturating_sub(bids.iter().filter(busy).count());
-        let mut waiting: Vec<_> =
-            bids.iter().filter(|bid| matches!(bid.stage, Stage::Admitted { .. })).collect();
-        waiting.sort_by_key(|bid| (std::cmp::Reverse(price(&bid.terms)), bid.bid));
-        let now = chain_now(&*store)?;
-        let ready = waiting
-            .into_iter()
-            .filter(|bid| matches!(bid.stage, Stage::Admitted { not_before, .. } if not_before <= now));
-        for bid in ready.take(free) {
-            self.decide(Some(bid.bid), &Event::Start, status, Batch::new(), ctx)?;
-        }
-        Ok(())
-    }
-
-    /// The one loop: decide, make durable, then do.
-    fn decide(
-        &mut self,
-        bid: Option<BidKey>,
-        event: &Event,
-        status: &ChainStatus,
-        mut batch: Batch,
-        ctx: &mut Context<Self>,
-    ) -> Result<(), store::Error> {
-        let store = Rc::clone(&self.ports.store);
-        let hosted = match bid {
-            Some(bid) => store::read::<HostedBid>(&*store, &bid.to_bytes())?,
-            None => None,
-        };
-        let mut effects = Vec::new();
-        let mut after = None;
-        if let Some(before) = hosted {
-            let case =
-                Case { bid: before.bid.id, terms: &before.terms, rules: &status.rules, me: self.config.me };
-            let step = bid::step(&before.stage, event, case, chain_now(&*store)?);
-            let hosted = self.write(before, &step, &mut batch)?;
-            effects = step.effects;
-            after = Some(hosted);
-        }
-        if !batch.is_empty() {
-            store.commit(batch)?;
-        }
-        if let Some(hosted) = after {
-            self.perform(&hosted, &effects, ctx);
-        }
-        Ok(())
-    }
-
-    /// Puts a step into the batch: the stage, why, and every durable effect.
-    fn write(&self, before: HostedBid, step: &Step, batch: &mut Batch) -> Result<HostedBid, store::Error> {
-        let store = &*self.ports.store;
-        let wall = self.ports.clock.wall();
-        let mut hosted = before;
-        if hosted.stage != step.next {
-            let said = format!("{} → {}", hosted.stage.name(), step.next.name());
-            tracing::info!(bid = hosted.bid.id.0, cid = %hosted.cid, said, "bid moved");
-            let subject = hosted.bid.to_string();
-            batch.put(&Decision {
-                seq: decision::next_seq(store, &subject)?,
-                subject,
-                at: wall,
-                by: READER.to_owned(),
-                said,
-                details: serde_json::json!({ "stage": step.next }),
-            });
-            hosted.stage = step.next.clone();
-            hosted.since = wall;
-            batch.put(&hosted);
-        }
-        for effect in &step.effects {
-            self.write_effect(&hosted, effect, batch)?;
-        }
-        Ok(hosted)
-    }
-
-    fn write_effect(
-        &self,
-        hosted: &HostedBid,
-        effect: &Effect,
-        batch: &mut Batch,
-    ) -> Result<(), store::Error> {
-        let (bid, store) = (hosted.bid, &*self.ports.store);
-        let intent = |what, call, attempt, deadline: Option<ChainTime>| Intent {
-            key: IntentKey::of_bid(what, bid, attempt),
-            market: bid.market,
-            call,
-            deadline,
-            created: self.ports.clock.wall(),
-            state: IntentState::Queued,
-        };
-        match effect {
-            Effect::Accept { attempt } => {
-                want(store, batch, intent("accept", MarketCall::Accept(bid.id), *attempt, None))
-            }
-            Effect::Announce { attempt, deadline } => {
-                want(store, batch, intent("pinned", MarketCall::Pinned(bid.id), *attempt, Some(*deadline)))
-            }
-            Effect::Settle => want(store, batch, intent("settle", MarketCall::Settle(bid.id), 0, None)),
-            Effect::Keep => pins::keep(store, batch, hosted.cid, Owner::Bid(bid)),
-            Effect::LetGo => pins::let_go(store, batch, hosted.cid, Owner::Bid(bid), self.ports.clock.wall()),
-            Effect::Fetch | Effect::StopFetch => Ok(()),
-        }
-    }
-
-    /// What is not durable: fetches, and the hint to the wallet.
-    fn perform(&mut self, hosted: &HostedBid, effects: &[Effect], ctx: &mut Context<Self>) {
-        for effect in effects {
-            match effect {
-                Effect::Accept { attempt } => self.hint("accept", hosted.bid, *attempt),
-                Effect::Announce { attempt, .. } => self.hint("pinned", hosted.bid, *attempt),
-                Effect::Settle => self.hint("settle", hosted.bid, 0),
-                Effect::Fetch => self.fetch(hosted, ctx),
-                Effect::StopFetch => {
-                    if let Some(handle) = self.fetches.remove(&hosted.bid).and_then(|fetch| fetch.running) {
-                        ctx.cancel_future(handle);
-                    }
-                }
-                Effect::Keep | Effect::LetGo => {}
-            }
-        }
-    }
-
-    fn hint(&self, what: &str, bid: BidKey, attempt: u32) {
-        self.outbox.submit.tell(Submit { key: IntentKey::of_bid(what, bid, attempt) });
-    }
-
-    /// Takes every unfinished bid up where the store says that it stands.
-    fn resume(&mut self, ctx: &mut Context<Self>) -> Result<(), store::Error> {
-        let store = Rc::clone(&self.ports.store);
-        for hosted in store::list::<HostedBid>(&*store, &[], Order::Ascending, usize::MAX)? {
-            let effects = bid::resume(&hosted.stage);
-            let mut batch = Batch::new();
-            for effect in &effects {
-                self.write_effect(&hosted, effect, &mut batch)?;
-            }
-            if !batch.is_empty() {
-                store.commit(batch)?;
-            }
-            self.perform(&hosted, &effects, ctx);
-        }
-        Ok(())
+        let mirror = mirror::Mirror::new(&config.mirroring);
+        let (fetches, releasing) = (BTreeMap::new(), BTreeSet::new());
+        Self { config, ports, outbox, fetches, promised: 0, mirror, releasing, due: false, _guard: guard }
     }
 }
 
@@ -308,13 +206,39 @@ impl Actor for Pinner {
             // The sweep tries again: it fetches whatever stands at fetching, and intents are in the store.
             tracing::error!(%error, "hosted bids could not be taken up");
         }
+        if let Some(told) = self.mirror.told.take() {
+            ctx.add_stream(told);
+        }
         self.wake(ctx);
         ctx.run_interval(SWEEP, |this, ctx| this.wake(ctx));
     }
 }
 
 supervised!(Pinner);
-wakes!(Pinner: Host, Mirror, BidAccepted, BidPinned, VoteRecorded, Settled, Retracted, HeadMoved);
+wakes!(Pinner: Host, BidAccepted, BidPinned, VoteRecorded, Settled, Retracted, HeadMoved);
+
+impl Handler<Mirror> for Pinner {
+    type Result = ();
+    fn handle(&mut self, Mirror { peer }: Mirror, ctx: &mut Self::Context) {
+        self.mirror.behind.insert(Rc::new(Owner::Peer(peer)));
+        self.wake(ctx);
+    }
+}
+
+impl Handler<KeepOwn> for Pinner {
+    type Result = ();
+    fn handle(&mut self, _: KeepOwn, ctx: &mut Self::Context) {
+        self.mirror.own_due = true;
+        self.wake(ctx);
+    }
+}
+
+impl Handler<Mirroring> for Pinner {
+    type Result = Vec<Mirrored>;
+    fn handle(&mut self, Mirroring { peer }: Mirroring, _: &mut Self::Context) -> Vec<Mirrored> {
+        self.mirrored(peer.as_deref())
+    }
+}
 
 impl Sweeps for Pinner {
     fn due(&mut self) -> &mut bool {
@@ -325,6 +249,10 @@ impl Sweeps for Pinner {
         if let Err(error) = self.look(ctx) {
             tracing::error!(%error, "hosted bids could not be attended to; trying again");
         }
+        if let Err(error) = self.look_at_owners(ctx) {
+            tracing::error!(%error, "what peers list could not be attended to; trying again");
+        }
         self.release(ctx);
+        self.fill();
     }
 }

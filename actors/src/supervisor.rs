@@ -15,6 +15,7 @@ use futures::FutureExt;
 use serde::Serialize;
 
 use crate::domain::backoff::Backoff;
+use crate::planted::{planted, Bug};
 use crate::ports::clock::Clock;
 
 #[cfg(test)]
@@ -260,8 +261,14 @@ impl Supervisor {
             }
             return;
         }
+        if planted(Bug::LeaveDead) {
+            return;
+        }
         let wait = self.policy.backoff.after(u32::try_from(deaths).unwrap_or(u32::MAX));
         ctx.run_later(wait, move |this, ctx| this.start_child(child, ctx));
+        if planted(Bug::TakeNeighbour) {
+            self.start_child((child + 1) % self.slots.len(), ctx);
+        }
     }
 
     /// Asks every child whether it is there; replaces those that have been silent for too long.

@@ -1,9 +1,11 @@
 //! A message that kills whoever hears it. It exists in this crate alone, so no shipped actor understands it.
 
 use actix::prelude::*;
+use scatter::http::status::StatusServer;
 use scatter_actors::bid_filter::BidFilter;
 use scatter_actors::chain_listener::ChainListener;
 use scatter_actors::firewall::Firewall;
+use scatter_actors::manifest_resolver::ManifestResolver;
 use scatter_actors::pinner::Pinner;
 use scatter_actors::validator::Validator;
 use scatter_actors::wallet_signer::WalletSigner;
@@ -25,4 +27,4 @@ macro_rules! kills {
     };
 }
 
-kills!(ChainListener, BidFilter, Pinner, Validator, WalletSigner, Firewall);
+kills!(ChainListener, BidFilter, Pinner, Validator, WalletSigner, Firewall, StatusServer, ManifestResolver);

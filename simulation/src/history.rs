@@ -34,6 +34,10 @@ impl History {
     pub fn len(&self) -> usize {
         self.lines.lock().unwrap().len()
     }
+    /// How many lines are of a kind.
+    pub fn count(&self, is: impl Fn(&str) -> bool) -> u64 {
+        self.lines.lock().unwrap().iter().filter(|line| is(line)).count() as u64
+    }
     /// All lines.
     pub fn text(&self) -> String {
         self.lines.lock().unwrap().join("\n")

@@ -1,7 +1,5 @@
 //! What always holds: each a function over the truth behind the ports, asked after every step.
 //!
-//! I9 (a failed resolve never unpins) waits for the manifest resolver and I12 (what ready means) for the node's
-//! readiness: nothing of either runs here yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,18 +7,24 @@ use scatter_actors::domain::admission::byte_cap;
 use scatter_actors::domain::bid::Stage;
 use scatter_actors::domain::evidence::verify::verify;
 use scatter_actors::domain::market::{MarketCall, MarketEvent, Position, Settlement};
-use scatter_actors::domain::units::{Address, BidId, Wei};
+use scatter_actors::domain::units::{Address, BidId, ChainTime, Wei};
 use scatter_actors::ports::disk::Disk;
 use scatter_actors::ports::store::{self, Order};
-use scatter_actors::records::hosting::{references, Pin};
+use scatter_actors::records::consortium::kept;
+use scatter_actors::records::hosting::{references, root_key, roots_for, Owner, Pin};
 use scatter_actors::records::journal::Fact;
 use scatter_actors::records::meta::newest_block;
 use scatter_actors::testkit::chain::{cost, Mined};
 use sha3::{Digest, Keccak256};
 
-use crate::node::{Node, FLOOR, QUOTA, SPEND_CAP};
+use crate::node::{Node, FLOOR, MAX_HEAD_AGE_MS, MIN_FREE, QUOTA};
 use crate::street::Cheat;
 use crate::world::World;
+
+/// Milliseconds from a block to the listener's note of it: a poll and a step.
+const LISTENER_LAG_MS: u64 = 10_000;
+/// Milliseconds for which a probe of the IPFS node may be old: one a minute, each of which may take 20 s.
+const PROBE_LAG_MS: u64 = 90_000;
 
 type Verdict = Result<(), String>;
 
@@ -43,6 +47,7 @@ pub fn all(world: &World) -> Verdict {
     i6(world)?;
     i7(world)?;
     i8(world)?;
+    i9(world)?;
     i10(world)?;
     i11(world)?;
     money_is_conserved(world)
@@ -107,8 +112,8 @@ fn i3(world: &World) -> Verdict {
 fn i4(world: &World) -> Verdict {
     for node in world.nodes() {
         let spent = of(world, node).fold(Wei::ZERO, |sum, mined| sum.plus(cost(&mined)));
-        let within = spent <= Wei::from(SPEND_CAP);
-        holds(within, || format!("I4: {} spent {spent} of {SPEND_CAP} wei", node.name))?;
+        let within = spent <= Wei::from(node.cap);
+        holds(within, || format!("I4: {} spent {spent} of {} wei", node.name, node.cap))?;
     }
     Ok(())
 }
@@ -127,7 +132,13 @@ fn i5(world: &World) -> Verdict {
     }
     // What is promised on chain is kept, whatever the store says of it.
     for bid in world.hosted() {
-        if let Stage::Announcing { .. } | Stage::Hosting { .. } | Stage::Settling { .. } = bid.stage {
+        let kept = match bid.stage {
+            Stage::Announcing { .. } | Stage::Hosting { .. } => true,
+            // A settlement that a reorg took back comes again; the content may have gone after it.
+            Stage::Settling { close } => close > ChainTime(0),
+            _ => false,
+        };
+        if kept {
             holds(pinned.contains(&bid.cid), || format!("I5: bid {} is hosted unpinned", bid.bid.id))?;
         }
     }
@@ -139,14 +150,23 @@ fn i6(world: &World) -> Verdict {
     let files = world.people.files.borrow();
     let size = |root| files.iter().find(|file| file.root() == root).map_or(0, |file| file.bytes());
     let pins = world.hoster.ipfs.pinned();
-    let ours = pins.into_iter().filter(|root| !world.foreign.contains(root));
+    // What is mirrored has bounds of its own.
+    let mirrored = |root: &cid::Cid| world.friends.sizes.contains_key(root);
+    let ours = pins.into_iter().filter(|root| !world.foreign.contains(root) && !mirrored(root));
     let pinned: u64 = ours.map(size).sum();
+    // What is complete takes no more room, also where its accept is to be sent anew.
+    let store = &*world.hoster.store;
+    let complete = |root| {
+        let pin = store::read::<Pin>(store, &root_key(root)).unwrap();
+        pin.is_some_and(|pin| pin.pinned_at.is_some())
+    };
     let promised: u64 = world
         .hosted()
         .iter()
         .filter(|bid| {
             let stage = &bid.stage;
             matches!(stage, Stage::Admitted { .. } | Stage::Accepting { .. } | Stage::Fetching { .. })
+                && !complete(&bid.cid)
         })
         .map(|bid| byte_cap(bid.terms.size).0)
         .sum();
@@ -225,15 +245,40 @@ fn journal_is_true(world: &World, node: &Node) -> Verdict {
     })
 }
 
-/// The firewall asks the backend for nothing that no bid ever named.
+/// What a friend has always listed is kept for it, whatever became of its name; and nothing that it never listed.
+fn i9(world: &World) -> Verdict {
+    let store = &*world.hoster.store;
+    for friend in &world.friends.all {
+        if kept(store, friend.name).unwrap().generation == 0 {
+            continue;
+        }
+        let roots = roots_for(store, &Owner::Peer(friend.name.to_owned())).unwrap();
+        let roots: BTreeSet<cid::Cid> = roots.into_iter().collect();
+        let lost = friend.always.iter().find(|root| !roots.contains(root));
+        holds(lost.is_none(), || format!("I9: {lost:?}, which {} always listed, was let go", friend.name))?;
+        let stray = roots.iter().find(|root| !friend.ever.contains(root));
+        holds(stray.is_none(), || format!("I9: {stray:?} is kept for {}, who never listed it", friend.name))?;
+    }
+    Ok(())
+}
+
+/// All that a friend lists is here.
+///
+/// # Errors
+/// What is not.
+pub fn every_friend_is_mirrored(world: &World) -> Verdict {
+    let pinned: BTreeSet<cid::Cid> = world.hoster.ipfs.pinned().into_iter().collect();
+    for friend in &world.friends.all {
+        let missing = friend.lists.difference(&pinned).count();
+        holds(missing == 0, || format!("{missing} roots of {} are not mirrored", friend.name))?;
+    }
+    Ok(())
+}
+
+/// The firewall asks the backend for nothing but what a bid that is hosted at that moment names or holds.
 fn i10(world: &World) -> Verdict {
-    let files = world.people.files.borrow();
-    let listed = |cid: &cid::Cid| {
-        let mut blocks = files.iter().flat_map(|file| &file.blocks);
-        blocks.any(|(block, _)| block.hash() == cid.hash())
-    };
     let served = world.hoster.served.borrow();
-    let stray = served.iter().find(|cid| !listed(cid));
+    let stray = served.iter().find(|(_, live)| !live);
     holds(stray.is_none(), || format!("I10: the firewall asked for {stray:?}"))
 }
 
@@ -245,6 +290,30 @@ fn i11(world: &World) -> Verdict {
         holds(starts <= 1 + bombed, || {
             format!("I11: {name} was started {starts} times and told to panic {bombed} times")
         })?;
+    }
+    Ok(())
+}
+
+/// Ready means: blocks come, the IPFS node answers, the disk has its floor. Asked at every step, since nothing needs to
+/// happen for it to break.
+///
+/// # Errors
+/// How it does not hold.
+pub fn i12(world: &World) -> Verdict {
+    for (name, _) in world.ready.iter().filter(|(_, ready)| *ready) {
+        // What a node that was down or deaf has missed is news to it.
+        let seen = world.last_block.max(world.heard_from(name));
+        let stalled = world.history.now().saturating_sub(seen);
+        let fresh = stalled <= MAX_HEAD_AGE_MS + LISTENER_LAG_MS;
+        holds(fresh, || format!("I12: {name} is ready with a head of {stalled} ms"))?;
+    }
+    if world.ready.contains(&(world.hoster.name, true)) {
+        let silent = world.ipfs_silent_for();
+        holds(silent <= PROBE_LAG_MS, || {
+            format!("I12: the hoster is ready, its backend down for {silent} ms")
+        })?;
+        let free = world.hoster.disk.free().unwrap();
+        holds(free >= MIN_FREE, || format!("I12: the hoster is ready with {free} bytes free"))?;
     }
     Ok(())
 }
@@ -267,7 +336,8 @@ fn every_bid_that_was_worth_it_is_paid(world: &World) -> Verdict {
             Stage::Declined { reason } => {
                 let cheap = reason.contains(&format!("below the floor of {FLOOR}"));
                 let full = reason.contains("are used or promised");
-                holds(cheap || full, || format!("bid {id} was declined: {reason}"))?;
+                let disk = reason.contains("would leave less than") && world.struck.contains_key("disk_full");
+                holds(cheap || full || disk, || format!("paid: bid {id} was declined: {reason}"))?;
             }
             stage => {
                 let due = match world.plan.cheat {
@@ -278,7 +348,7 @@ fn every_bid_that_was_worth_it_is_paid(world: &World) -> Verdict {
                 };
                 let released = *stage == Stage::Released { how: Some(due) };
                 holds(released && outcome == Some(due), || {
-                    format!("bid {id} ended {stage:?}, on chain {outcome:?}")
+                    format!("paid: bid {id} ended {stage:?}, on chain {outcome:?}")
                 })?;
             }
         }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use cid::Cid;
 use futures::future::{pending, FutureExt};
+use ipns_record::Name;
 use scatter::adapters::sqlite::Sqlite;
 use scatter_actors::domain::market::{BidState, BidTerms, MarketCall, MarketRules};
 use scatter_actors::domain::units::{
@@ -16,9 +17,11 @@ use scatter_actors::domain::units::{
 use scatter_actors::ports::chain::{self, At, Chain, Events, FeeMarket, Header, Receipt, Span};
 use scatter_actors::ports::disk::{self, Disk};
 use scatter_actors::ports::ipfs::{self, Added, Entry, Identity, Ipfs, Progress, Reach};
+use scatter_actors::ports::names::{self, Names};
 use scatter_actors::ports::store::{self, Batch, Order, Row, Store, Table};
 use scatter_actors::ports::Answer;
 use scatter_actors::testkit::chain::FakeChain;
+use scatter_actors::testkit::names::MemoryNames;
 use scatter_actors::testkit::{Fuse, MemoryDisk, MemoryIpfs};
 
 use crate::history::History;
@@ -176,6 +179,15 @@ impl Ipfs for Mortal<Backend> {
     }
     fn stored(&self) -> Answer<'_, ByteSize, ipfs::Error> {
         self.alive(self.ipfs().stored())
+    }
+}
+
+impl Names for Mortal<MemoryNames> {
+    fn get(&self, name: Name) -> Answer<'_, Vec<u8>, names::Error> {
+        self.alive(self.inner.get(name))
+    }
+    fn put(&self, name: Name, record: Vec<u8>) -> Answer<'_, (), names::Error> {
+        self.alive(self.inner.put(name, record))
     }
 }
 

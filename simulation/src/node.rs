@@ -9,17 +9,25 @@ use std::time::Duration;
 use actix::prelude::*;
 use cid::Cid;
 use scatter::adapters::sqlite::Sqlite;
+use scatter::http::status::{self, ChainNeeds, Needs, Query, StatusServer};
 use scatter_actors::domain::admission::Policy;
+use scatter_actors::domain::backoff::Backoff;
+use scatter_actors::domain::bid::Stage;
 use scatter_actors::domain::limits::Limits;
 use scatter_actors::domain::units::{Address, ByteSize, WallTime, Wei};
 use scatter_actors::line::Line;
 use scatter_actors::ports::clock::Clock;
-use scatter_actors::ports::store::Store;
+use scatter_actors::ports::store::{self, Order, Store};
+use scatter_actors::records::consortium::Peer;
+use scatter_actors::records::hosting::{roots_of, HostedBid};
 use scatter_actors::supervisor::{self, Guard, Ping, Shutdown, Spec, Supervisor};
 use scatter_actors::testkit::chain::{FakeChain, FakeKeys, BLOCK_SECONDS};
 use scatter_actors::testkit::ipfs::MemoryNet;
-use scatter_actors::testkit::{Fuse, MemoryDisk, MemoryIpfs};
-use scatter_actors::{bid_filter, chain_listener, firewall, pinner, validator, wallet_signer};
+use scatter_actors::testkit::names::MemoryNames;
+use scatter_actors::testkit::{Fuse, MemoryDisk, MemoryIpfs, SeededRandomness};
+use scatter_actors::{
+    bid_filter, chain_listener, firewall, manifest_resolver, pinner, validator, wallet_signer,
+};
 
 use crate::bomb::Bomb;
 use crate::history::History;
@@ -32,6 +40,12 @@ pub const CONFIRMATIONS: u64 = 3;
 pub const SPEND_CAP: u128 = 20_000_000_000_000_000;
 /// Bytes that a hoster gives: room for three fetches, each of which may take a MiB more than it says.
 pub const QUOTA: ByteSize = ByteSize(7 << 19);
+/// Bytes that stay free on its disk.
+pub const MIN_FREE: ByteSize = ByteSize(1 << 30);
+/// A head that has not changed for so many milliseconds is not fresh.
+pub const MAX_HEAD_AGE_MS: u64 = 180_000;
+/// Between two rounds with a peer.
+const ROUND: Duration = Duration::from_secs(60);
 /// Wei a GiB and month that a hoster wants.
 pub const FLOOR: u128 = 1_000_000_000;
 
@@ -54,6 +68,8 @@ pub struct Surroundings {
     pub chain: Rc<FakeChain>,
     /// The IPFS network.
     pub net: MemoryNet,
+    /// The name system.
+    pub names: Rc<MemoryNames>,
     /// The way to the hoster's door.
     pub street: Rc<Street>,
     /// The machine's clock.
@@ -85,10 +101,16 @@ pub struct Node {
     pub ipfs: Rc<MemoryIpfs>,
     /// Its disk.
     pub disk: Rc<MemoryDisk>,
-    /// Blocks that its firewall asked the IPFS node for.
-    pub served: Rc<RefCell<Vec<Cid>>>,
+    /// Blocks that its firewall asked the IPFS node for, and whether a bid that is hosted then holds each.
+    pub served: Rc<RefCell<Vec<(Cid, bool)>>>,
     /// Its process, unless it is down.
     pub life: Option<Life>,
+    /// Wei that it may spend in a day.
+    pub cap: u128,
+    /// Peers of its consortium.
+    pub peers: Vec<Peer>,
+    /// The millisecond at which its process was started.
+    pub born_at: u64,
     /// The millisecond at which it is started again.
     pub down_until: u64,
     world: Surroundings,
@@ -104,6 +126,8 @@ pub struct Life {
     pub firewall: Line<firewall::Ask>,
     /// Asks its wallet.
     pub wallet: Line<wallet_signer::Wallet>,
+    /// Asks whether it is ready, among other things.
+    pub status: Line<Query>,
     supervisor: Addr<Supervisor>,
 }
 
@@ -130,6 +154,9 @@ impl Node {
             disk: Rc::default(),
             served: Rc::default(),
             life: None,
+            cap: SPEND_CAP,
+            peers: Vec::new(),
+            born_at: 0,
             down_until: 0,
             world: world.clone(),
         }
@@ -138,6 +165,7 @@ impl Node {
     /// Starts its process on what is there.
     pub fn start(&mut self) {
         self.world.history.tell(self.name, "starts");
+        self.born_at = self.world.history.now();
         let birth = Birth::of(self);
         self.life = Some(match self.role {
             Role::Hoster => birth.hoster(),
@@ -237,7 +265,7 @@ impl<'a> Birth<'a> {
     ) -> Line<wallet_signer::Wallet> {
         let config = wallet_signer::Config {
             confirmations: CONFIRMATIONS,
-            max_spend_per_day: Wei::from(SPEND_CAP),
+            max_spend_per_day: Wei::from(self.node.cap),
             ..Default::default()
         };
         let ports = wallet_signer::Ports {
@@ -279,14 +307,29 @@ impl<'a> Birth<'a> {
 
         let outbox = pinner::Outbox::default();
         let submit = outbox.submit.clone();
-        let config = pinner::Config { me, fetches: 2, idle_ms: 30_000, grace_ms: 60_000 };
+        let config = pinner::Config {
+            hosting: Some(pinner::Hosting { me, fetches: 2, idle_ms: 30_000 }),
+            mirroring: pinner::Bounds {
+                at_once: 4,
+                per_peer: 2,
+                idle_ms: 30_000,
+                retry: Backoff { first: Duration::from_secs(10), most: Duration::from_secs(3_600) },
+                min_free_disk: ByteSize(0),
+                max_storage: None,
+            },
+            grace_ms: 60_000,
+        };
         let ports = pinner::Ports {
             ipfs: self.ipfs(|_| {}),
             store: Rc::clone(&self.store),
             clock: Rc::clone(&self.clock),
+            disk: self.disk(),
         };
         let make = move |guard| pinner::Pinner::new(config.clone(), ports.clone(), outbox.clone(), guard);
+        let mirror = Line::new();
+        let mirrored = mirror.clone();
         self.child("pinner", make, move |addr| {
+            mirrored.point(addr);
             host.point(addr);
             accepted.point(addr);
             pinned.point(addr);
@@ -296,11 +339,16 @@ impl<'a> Birth<'a> {
             heads.point(addr);
         });
 
+        if !self.node.peers.is_empty() {
+            self.resolver(mirror);
+        }
+
         let wallet = self.wallet(move |addr| submit.point(addr));
 
         let served = Rc::clone(&self.node.served);
+        let truth = Rc::clone(&self.node.store);
         let ports = firewall::Ports {
-            ipfs: self.ipfs(move |cid| served.borrow_mut().push(*cid)),
+            ipfs: self.ipfs(move |cid| served.borrow_mut().push((*cid, is_live(&truth, cid)))),
             store: Rc::clone(&self.store),
             clock: Rc::clone(&self.clock),
         };
@@ -311,6 +359,26 @@ impl<'a> Birth<'a> {
         self.child("firewall", make, move |addr| ask.point(addr));
         *self.node.world.street.door.borrow_mut() = Some(door.clone());
         self.born(wallet, door)
+    }
+
+    /// The actor that follows what peers list.
+    fn resolver(&mut self, mirror: Line<pinner::Mirror>) {
+        let config = manifest_resolver::Config {
+            resolve_within: Duration::from_secs(20),
+            ..manifest_resolver::Config::new(self.node.peers.clone(), ROUND)
+        };
+        let ports = manifest_resolver::Ports {
+            names: Rc::new(Mortal::new(&self.node.world.names, &self.fuse, self.node.name)),
+            ipfs: self.ipfs(|_| {}),
+            store: Rc::clone(&self.store),
+            clock: Rc::clone(&self.clock),
+            randomness: Rc::new(SeededRandomness::new(self.node.born_at)),
+        };
+        let outbox = manifest_resolver::Outbox { mirror };
+        let make = move |guard| {
+            manifest_resolver::ManifestResolver::new(config.clone(), ports.clone(), outbox.clone(), guard)
+        };
+        self.child("resolver", make, |_| {});
     }
 
     /// The actors of a validator.
@@ -344,11 +412,47 @@ impl<'a> Birth<'a> {
         self.born(wallet, Line::new())
     }
 
-    fn born(self, wallet: Line<wallet_signer::Wallet>, firewall: Line<firewall::Ask>) -> Life {
-        let policy = supervisor::Policy::default();
-        let supervisor = Supervisor::new(policy, self.clock, self.specs, None).start();
-        Life { fuse: self.fuse, parts: self.parts, firewall, wallet, supervisor }
+    /// The actor that says whether the node is ready.
+    fn status(&mut self, actors: &Line<supervisor::Actors>) -> Line<Query> {
+        let chain = ChainNeeds { chain_id: crate::CHAIN, max_head_age_ms: MAX_HEAD_AGE_MS };
+        let needs = Needs { chain: Some(chain), ipfs: true, min_free: MIN_FREE };
+        let ports = status::Ports {
+            store: Rc::clone(&self.store),
+            clock: Rc::clone(&self.clock),
+            disk: self.disk(),
+            ipfs: Some(self.ipfs(|_| {})),
+            supervisor: actors.clone(),
+            mirroring: Line::new(),
+            name: None,
+            gauges: Vec::new(),
+        };
+        let make = move |guard| StatusServer::new(needs.clone(), ports.clone(), guard);
+        let line = Line::new();
+        let question = line.clone();
+        self.child("status", make, move |addr| question.point(addr));
+        line
     }
+
+    fn born(mut self, wallet: Line<wallet_signer::Wallet>, firewall: Line<firewall::Ask>) -> Life {
+        let policy = supervisor::Policy::default();
+        let actors = Line::new();
+        let status = self.status(&actors);
+        let supervisor = Supervisor::new(policy, self.clock, self.specs, None).start();
+        actors.point(&supervisor);
+        Life { fuse: self.fuse, parts: self.parts, firewall, wallet, status, supervisor }
+    }
+}
+
+/// Whether a block is the root of a bid that is hosted just now, or lies below it.
+fn is_live(store: &Sqlite, cid: &Cid) -> bool {
+    let mut roots = roots_of(store, &cid.hash().to_bytes(), usize::MAX).unwrap();
+    roots.push(*cid);
+    let bids = store::list::<HostedBid>(store, &[], Order::Ascending, usize::MAX).unwrap();
+    bids.iter().any(|bid| {
+        let holds = roots.iter().any(|root| root.hash() == bid.cid.hash());
+        holds
+            && matches!(bid.stage, Stage::Announcing { .. } | Stage::Hosting { .. } | Stage::Settling { .. })
+    })
 }
 
 fn judgement(me: Address) -> bid_filter::Config {
@@ -358,7 +462,7 @@ fn judgement(me: Address) -> bid_filter::Config {
         sizes: (ByteSize(1), ByteSize(1 << 20)),
         durations: (86_400, 365 * 86_400),
         max_storage: QUOTA,
-        min_free_disk: ByteSize(1 << 30),
+        min_free_disk: MIN_FREE,
         allow: vec![],
         deny: vec![],
         assumed_speed: 100_000,

@@ -4,15 +4,18 @@ use scatter_actors::domain::units::Wei;
 use scatter_actors::testkit::chain::Trouble;
 
 use crate::dice::Dice;
-use crate::node::FLOOR;
+use crate::friends::Deed;
+use crate::node::{FLOOR, SPEND_CAP};
 use crate::street::Cheat;
 
 /// Milliseconds in which things break; then the weather is calm.
 pub const WEATHER_MS: u64 = 900_000;
+/// Wei that two or three transactions cost.
+const TIGHT: u128 = 400_000_000_000_000;
 /// Seconds of a day.
 const DAY: u64 = 86_400;
 /// The actors that a bomb can reach at the hoster.
-pub const ACTORS: [&str; 5] = ["listener", "filter", "pinner", "wallet", "firewall"];
+pub const ACTORS: [&str; 6] = ["listener", "filter", "pinner", "wallet", "firewall", "resolver"];
 /// The actors that a bomb can reach at a validator.
 pub const AUDITORS: [&str; 3] = ["listener", "validator", "wallet"];
 /// The validators' nodes. What breaks, breaks the first: the other's vote is enough.
@@ -35,6 +38,10 @@ pub struct Plan {
     pub validators: bool,
     /// What the hoster answers validators.
     pub cheat: Cheat,
+    /// How many friends the hoster mirrors.
+    pub friends: usize,
+    /// Wei that the hoster may spend in a day. Where that is too little for all bids, liveness is not asked for.
+    pub cap: u128,
 }
 
 /// How a voter votes.
@@ -113,13 +120,48 @@ pub enum Fault {
     },
     /// A stranger asks the firewall for something.
     Stranger,
+    /// The chain has no new block for so long.
+    Stall(u64),
+    /// The hoster's disk is full for so long.
+    DiskFull(u64),
+    /// A friend does something, or something happens to its name.
+    Friend {
+        /// Which.
+        who: usize,
+        /// What.
+        deed: Deed,
+    },
+}
+
+impl Fault {
+    /// Its kind, in one word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Rpc { .. } => "rpc",
+            Self::Reorg(_) => "reorg",
+            Self::Evict => "evict",
+            Self::BaseFee(_) => "base_fee",
+            Self::Leap(_) => "leap",
+            Self::IpfsDown(_) => "ipfs_down",
+            Self::IpfsSlow(_) => "ipfs_slow",
+            Self::Bomb { .. } => "bomb",
+            Self::Kill { .. } => "kill",
+            Self::Stranger => "stranger",
+            Self::Stall(_) => "stall",
+            Self::DiskFull(_) => "disk_full",
+            Self::Friend { .. } => "friend",
+        }
+    }
 }
 
 impl Plan {
     /// The plan of a seed.
     pub fn of(seed: u64) -> Self {
         let dice = Dice::new(seed, "bids");
-        let mut bids: Vec<PlannedBid> = (0..dice.between(1, 4)).map(|n| bid(&dice, n)).collect();
+        let mut bids: Vec<PlannedBid> = match seed % 8 == 3 {
+            true => rush(&dice),
+            false => (0..dice.between(1, 4)).map(|n| bid(&dice, n)).collect(),
+        };
         bids.sort_by_key(|bid| bid.at);
         // Audits take long to simulate: one seed in ten has them, on shorter bids and fewer.
         let validators = seed % 10 == 9;
@@ -132,9 +174,17 @@ impl Plan {
             [Voter::Honest, Voter::Honest, Voter::Liar],
             [Voter::Absent, Voter::Honest, Voter::Honest],
         ]);
+        let cheat = match validators && dice.chance(35) {
+            true => *dice.pick(&[Cheat::Drops, Cheat::Flips]),
+            false => Cheat::None,
+        };
         if validators {
-            voters = [Voter::Absent, Voter::Absent, Voter::Honest];
+            // The third says what an honest validator would find.
+            let third = if cheat == Cheat::None { Voter::Honest } else { Voter::Liar };
+            voters = [Voter::Absent, Voter::Absent, third];
         }
+        // One seed in twelve may hardly spend anything.
+        let cap = if seed % 12 == 7 { u128::from(dice.between(1, 5)) * TIGHT } else { SPEND_CAP };
         let dice = Dice::new(seed, "pace");
         let shortest = dice.between(3_000, 12_000);
         // A slot waits for a final block of the chain: quick blocks make short histories.
@@ -146,13 +196,26 @@ impl Plan {
         let mut faults: Vec<(u64, Fault)> = (0..dice.between(4, 24))
             .map(|_| (dice.between(0, WEATHER_MS), fault(&dice, validators)))
             .collect();
+        // One seed in five has friends, who are never idle.
+        let friends = if seed % 5 == 1 { dice.between(2, 3) as usize } else { 0 };
+        for who in 0..friends {
+            for _ in 0..dice.between(3, 9) {
+                let deed = *dice.pick(&Deed::ALL);
+                faults.push((dice.between(30_000, WEATHER_MS), Fault::Friend { who, deed }));
+            }
+        }
         faults.sort_by_key(|(at, _)| *at);
-        Self { seed, bids, faults, pace, voters, validators, cheat: Cheat::None }
+        Self { seed, bids, faults, pace, voters, validators, cheat, friends, cap }
     }
 
     /// The same bids on a day on which nothing breaks.
     pub fn calm(seed: u64) -> Self {
-        Self { faults: vec![], ..Self::of(seed) }
+        Self { faults: vec![], cheat: Cheat::None, friends: 0, cap: SPEND_CAP, ..Self::of(seed) }
+    }
+
+    /// Whether the hoster may spend enough for all that comes.
+    pub fn is_generous(&self) -> bool {
+        self.cap == SPEND_CAP
     }
 
     /// One bid, one fault.
@@ -177,6 +240,22 @@ impl Plan {
         plan.pace = (2_000, 4_000);
         Self { cheat, faults: vec![], ..plan }
     }
+}
+
+/// More than there is room for: large files first, and behind them many whose content lets wait.
+fn rush(dice: &Dice) -> Vec<PlannedBid> {
+    let worth = |bid| PlannedBid { amount: Wei::from(100_000_000_000_000_000), repeats: false, ..bid };
+    let large = (0..2).map(|n| {
+        let chunk = 250_000;
+        let len = chunk * dice.between(3, 4) as usize;
+        let at = dice.between(5_000, 20_000);
+        PlannedBid { at, chunk, len, arrives_after: 0, foreign: false, ..worth(bid(dice, n)) }
+    });
+    let small = (2..6).map(|n| {
+        let (at, arrives_after) = (dice.between(200_000, 220_000), dice.between(30_000, 120_000));
+        PlannedBid { at, arrives_after, ..worth(bid(dice, n)) }
+    });
+    large.chain(small).collect()
 }
 
 fn bid(dice: &Dice, n: u64) -> PlannedBid {
@@ -232,10 +311,13 @@ fn fault(dice: &Dice, validators: bool) -> Fault {
         40..=44 => Fault::Evict,
         45..=49 => Fault::BaseFee(u128::from(dice.between(1, 8)) * 500_000_000),
         50..=54 => Fault::Leap(dice.between(10, 120)),
-        55..=61 => Fault::IpfsDown(dice.between(2_000, 60_000)),
+        55..=59 => Fault::IpfsDown(dice.between(2_000, 60_000)),
+        60 => Fault::IpfsDown(dice.between(90_000, 300_000)),
+        61 => Fault::DiskFull(dice.between(5_000, 120_000)),
         62..=65 => Fault::IpfsSlow(dice.between(100, 5_000)),
         66..=80 => Fault::Bomb { node, actor: actors[dice.between(0, actors.len() as u64 - 1) as usize] },
         81..=92 => Fault::Kill { node, commits: dice.between(1, 12), down_ms: dice.between(1_000, 60_000) },
+        93..=94 => Fault::Stall(dice.between(60_000, 400_000)),
         _ => Fault::Stranger,
     }
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use scatter::adapters::sqlite::Sqlite;
+use scatter::http::status::{Answer, Query};
 use scatter_actors::domain::bid::Stage;
 use scatter_actors::domain::units::{Address, BidId, TxHash, Wei};
 use scatter_actors::ports::store::{self, Order};
@@ -14,13 +15,14 @@ use scatter_actors::records::hosting::HostedBid;
 use scatter_actors::records::intent::IntentKey;
 use scatter_actors::records::meta::newest_block;
 use scatter_actors::records::wallet::attempts;
-use scatter_actors::testkit::chain::FakeChain;
+use scatter_actors::testkit::chain::{FakeChain, Tx};
 use scatter_actors::testkit::ipfs::MemoryNet;
 use scatter_actors::testkit::MemoryIpfs;
 use scatter_actors::wallet_signer::Wallet;
 use tokio::time::Instant;
 
 use crate::dice::Dice;
+use crate::friends::Friends;
 use crate::history::{History, Scribe};
 use crate::invariants;
 use crate::node::{Node, Role, RuntimeClock, Surroundings};
@@ -39,6 +41,8 @@ const STEP_MS: u64 = 2_000;
 /// Milliseconds after the weather within which every bid has come to its end: its fetch (a hold), its
 /// announcement, its settlement and its withdrawal, with what the supervisor and the backoffs add.
 const PATIENCE_MS: u64 = 3_600_000;
+/// Milliseconds after the weather that a history lasts in which not everything can be paid for.
+const AFTERMATH_MS: u64 = 300_000;
 
 /// A transaction that a node handed over.
 #[derive(Debug, Clone)]
@@ -55,6 +59,10 @@ pub struct Ended {
     pub history: String,
     /// What went against an invariant, if anything did.
     pub verdict: Result<Summary, String>,
+    /// Lines of the history: what was done, met or logged.
+    pub events: u64,
+    /// Milliseconds of virtual time, and seconds of chain time.
+    pub lasted: (u64, u64),
 }
 
 /// What a history was about, to see that histories differ and do something.
@@ -70,6 +78,10 @@ pub struct Summary {
     pub votes: usize,
     /// Blocks of the chain.
     pub blocks: u64,
+    /// What broke, by kind.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Lives of processes and of actors behind the first of each.
+    pub restarts: u64,
 }
 
 /// The world of one history.
@@ -82,6 +94,8 @@ pub struct World {
     pub chain: Rc<FakeChain>,
     /// The others.
     pub people: People,
+    /// Those whom the hoster mirrors.
+    pub friends: Friends,
     /// The hoster.
     pub hoster: Node,
     /// The validators, if they are nodes.
@@ -92,6 +106,12 @@ pub struct World {
     pub sent: Rc<RefCell<BTreeMap<TxHash, Sent>>>,
     /// Pins on the hoster's IPFS node that are none of its own.
     pub foreign: Vec<cid::Cid>,
+    /// Which nodes said at the last step that they are ready.
+    pub ready: Vec<(&'static str, bool)>,
+    /// The millisecond of the chain's newest block.
+    pub last_block: u64,
+    /// What broke, by kind.
+    pub struck: BTreeMap<&'static str, u64>,
     dice: Dice,
     placed: usize,
     broken: usize,
@@ -113,6 +133,7 @@ pub fn live(plan: Plan) -> Ended {
             history.tell("plan", line);
         }
         let mut world = World::new(plan, &history);
+        let begin = world.chain.now();
         let verdict = world.run().await;
         if let Err(broken) = &verdict {
             history.tell("BROKEN", broken);
@@ -120,7 +141,8 @@ pub fn live(plan: Plan) -> Ended {
         for node in world.nodes_mut() {
             node.kill().await;
         }
-        Ended { history: history.text(), verdict }
+        let (events, lasted) = (history.len() as u64, (history.now(), world.chain.now().since(begin)));
+        Ended { history: history.text(), verdict, events, lasted }
     })
 }
 
@@ -130,7 +152,10 @@ impl World {
         let net = MemoryNet::default();
         let clock = Rc::new(RuntimeClock(Instant::now()));
         let street = Rc::new(Street { door: RefCell::default(), cheat: plan.cheat });
+        let node = MemoryIpfs::on("friends", &net);
+        let friends = Friends::new(plan.friends, plan.seed, node, &clock, history);
         let around = Surroundings {
+            names: Rc::clone(&friends.names),
             chain: Rc::clone(&chain),
             net: net.clone(),
             street,
@@ -138,7 +163,9 @@ impl World {
             history: history.clone(),
         };
         let mut people = People::new(&plan, &chain, history, MemoryIpfs::on("bidder", &net));
-        let hoster = Node::new(Role::Hoster, "hoster", HOSTER, &around);
+        let mut hoster = Node::new(Role::Hoster, "hoster", HOSTER, &around);
+        hoster.cap = plan.cap;
+        hoster.peers = friends.peers();
         let mut validators = Vec::new();
         if plan.validators {
             for (name, account) in VALIDATORS.iter().zip(VOTERS) {
@@ -169,11 +196,15 @@ impl World {
             history: history.clone(),
             chain,
             people,
+            friends,
             hoster,
             validators,
             verified: RefCell::default(),
             sent,
             foreign: Vec::new(),
+            ready: Vec::new(),
+            last_block: 0,
+            struck: BTreeMap::new(),
             dice,
             placed: 0,
             broken: 0,
@@ -205,11 +236,16 @@ impl World {
                 self.leap_if_nothing_waits();
                 self.mine();
             }
+            self.ask_who_is_ready().await;
+            invariants::i12(self)?;
             let seen = self.moment();
             if std::mem::replace(&mut self.checked, seen) != seen {
                 invariants::all(self)?;
             }
-            if calm && self.is_over().await {
+            if !self.plan.is_generous() && now > WEATHER_MS + AFTERMATH_MS {
+                return Ok(self.summary());
+            }
+            if calm && self.plan.is_generous() && self.is_over().await {
                 break;
             }
             if now > WEATHER_MS + PATIENCE_MS {
@@ -254,13 +290,45 @@ impl World {
         self.foreign.push(root);
     }
 
-    fn mine(&mut self) {
-        let before = self.chain.mined().len();
-        // One block in ten is full of other people's business.
-        match self.dice.chance(10) {
-            true => self.chain.mine_empty(1),
-            false => self.chain.mine(),
+    async fn ask_who_is_ready(&mut self) {
+        let mut ready = Vec::new();
+        for node in [&self.hoster].into_iter().chain(&self.validators).filter(|node| node.is_up()) {
+            let Some(life) = &node.life else { continue };
+            let answer = life.status.ask(Query::Ready).await;
+            ready.push((node.name, matches!(answer, Ok(Ok(Answer::Ready(true, _))))));
         }
+        if ready != self.ready {
+            self.history.tell("ready", format_args!("{ready:?}"));
+            self.ready = ready;
+        }
+    }
+
+    /// The millisecond from which on a node hears every block: it runs, and its provider has no trouble.
+    pub fn heard_from(&self, name: &str) -> u64 {
+        let born = self.nodes().find(|node| node.name == name).map_or(0, |node| node.born_at);
+        born.max(self.outages.rpc_until())
+    }
+
+    /// Milliseconds for which the hoster's IPFS node has been down.
+    pub fn ipfs_silent_for(&self) -> u64 {
+        self.outages.ipfs_since.map_or(0, |since| self.history.now() - since)
+    }
+
+    fn mine(&mut self) {
+        // One block in ten is full of other people's business.
+        let full = self.dice.chance(10);
+        self.mine_what(|_| !full);
+    }
+
+    /// A block without anything of an account.
+    fn mine_without(&mut self, account: Address) {
+        self.mine_what(|tx| tx.from != account);
+    }
+
+    fn mine_what(&mut self, wanted: impl Fn(&Tx) -> bool) {
+        self.last_block = self.history.now();
+        let before = self.chain.mined().len();
+        self.chain.append(wanted);
         for mined in &self.chain.mined()[before..] {
             let events = &mined.receipt.events;
             let call = &mined.tx.call;
@@ -341,8 +409,9 @@ impl World {
         if credit > Wei::ZERO {
             left.push(format!("the hoster has a credit of {credit} wei"));
         }
+        left.extend(invariants::every_friend_is_mirrored(self).err());
         for root in self.hoster.ipfs.pinned() {
-            if !self.foreign.contains(&root) {
+            if !self.foreign.contains(&root) && !self.friends.sizes.contains_key(&root) {
                 left.push(format!("{root} is still pinned"));
             }
         }
@@ -377,6 +446,12 @@ impl World {
             failed: count("failed") + count("lost"),
             votes: self.verified.borrow().len(),
             blocks: self.chain.height(),
+            faults: self.struck.clone(),
+            restarts: self.history.count(|line| line.ends_with(" is started again"))
+                + self
+                    .history
+                    .count(|line| line.ends_with(" starts"))
+                    .saturating_sub(self.nodes().count() as u64),
         }
     }
 }

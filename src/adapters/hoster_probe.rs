@@ -23,6 +23,8 @@ use scatter_actors::domain::egress::{Egress, Endpoint, Host, Refusal};
 use scatter_actors::ports::hoster_probe::{Ask, Error, HosterProbe, Reply};
 use scatter_actors::ports::Answer;
 
+use super::http_client::AGENT;
+
 /// What a name's addresses are; injected, so that a test can answer what a hostile name server would.
 pub type Resolve = Rc<dyn Fn(String, u16) -> LocalBoxFuture<'static, io::Result<Vec<IpAddr>>>>;
 
@@ -30,8 +32,6 @@ pub type Resolve = Rc<dyn Fn(String, u16) -> LocalBoxFuture<'static, io::Result<
 pub const HOSTER_HEADER: &str = "scatter-hoster";
 /// Names the bid that is meant, as `CHAIN:MARKET:BID`.
 pub const BID_HEADER: &str = "scatter-bid";
-/// The program's name towards strangers.
-const AGENT: &str = concat!("scatter/", env!("CARGO_PKG_VERSION"));
 /// Longer than any whole exchange may take: the exchange's own limit rules.
 const BACKSTOP: Duration = Duration::from_secs(600);
 

@@ -16,10 +16,13 @@ mod endpoint;
 mod provider;
 
 pub use self::endpoint::{BadUrl, Endpoint};
-use self::provider::{excerpt, Provider};
+use self::provider::Provider;
+use super::http_client::{self, excerpt};
 
 /// Most questions in one HTTP request: providers' own limits start at about this number.
 const MAX_BATCH: usize = 50;
+/// Connections to one provider at once.
+const MAX_CONNECTIONS: usize = 100;
 
 /// How long to wait and how much to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,15 +173,7 @@ impl Client {
     /// # Errors
     /// If one is no such URL.
     pub fn of_several(url: &str, others: &[String], config: Config) -> Result<Self, BadUrl> {
-        // The HTTP client panics without one. It fails if there is one already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let connector = awc::Connector::new().timeout(config.connect).handshake_timeout(config.connect);
-        let http = awc::Client::builder()
-            .connector(connector)
-            .max_http_version(awc::http::Version::HTTP_11)
-            .disable_redirects()
-            .disable_timeout()
-            .finish();
+        let http = http_client::client(config.connect, MAX_CONNECTIONS);
         let chain = config.chain;
         let provider = |url: &str| Ok::<_, BadUrl>(Provider::new(url.parse()?, http.clone(), config.clone()));
         let others = others.iter().map(|url| provider(url)).collect::<Result<_, _>>()?;

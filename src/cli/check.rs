@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rustix::fs::Access;
-use scatter_actors::domain::units::{Address, ChainTime};
+use scatter_actors::domain::units::{Address, ChainTime, Wei};
 use scatter_actors::ports::clock::Clock;
 use scatter_actors::ports::disk::Disk;
 use scatter_actors::ports::keys::Keys;
@@ -14,9 +14,11 @@ use super::client::Client;
 use super::{output, Context};
 use crate::adapters::disk::DataDisk;
 use crate::adapters::system_clock::SystemClock;
-use crate::config::{Chain, Config, Ipfs, Node};
+use crate::config::{Chain, Config, Node};
 use crate::exit::{Code, Fault};
 use crate::preflight;
+
+mod network;
 
 /// One verdict.
 #[derive(Debug, Serialize)]
@@ -25,6 +27,8 @@ struct Verdict {
     name: &'static str,
     /// Whether it is as it should be.
     ok: bool,
+    /// It is no fault, but it should not stay so.
+    warning: bool,
     /// What was found.
     found: String,
     /// The configuration's key to look at, if it is not.
@@ -34,8 +38,20 @@ struct Verdict {
 impl Verdict {
     fn of(name: &'static str, found: Result<String, Fault>) -> Self {
         match found {
-            Ok(found) => Self { name, ok: true, found, key: None },
-            Err(fault) => Self { name, ok: false, found: fault.message, key: fault.key },
+            Ok(found) => Self { name, ok: true, warning: false, found, key: None },
+            Err(fault) => Self { name, ok: false, warning: false, found: fault.message, key: fault.key },
+        }
+    }
+
+    fn warning(name: &'static str, found: String, key: &str) -> Self {
+        Self { name, ok: true, warning: true, found, key: Some(key.to_owned()) }
+    }
+
+    fn word(&self) -> &'static str {
+        match (self.ok, self.warning) {
+            (false, _) => "FAILED",
+            (true, true) => "warning",
+            (true, false) => "ok",
         }
     }
 }
@@ -47,9 +63,8 @@ pub(super) fn execute(context: &Context) -> Result<(), Fault> {
     };
     let failed: Vec<_> = verdicts.iter().filter(|verdict| !verdict.ok).map(|verdict| verdict.name).collect();
     let words = || {
-        let word = |verdict: &Verdict| if verdict.ok { "ok" } else { "FAILED" }.to_owned();
-        let rows: Vec<_> =
-            verdicts.iter().map(|v| vec![v.name.to_owned(), word(v), v.found.clone()]).collect();
+        let row = |v: &Verdict| vec![v.name.to_owned(), v.word().to_owned(), v.found.clone()];
+        let rows: Vec<_> = verdicts.iter().map(row).collect();
         output::table(&["what", "verdict", "found"], &rows, "")
     };
     if failed.is_empty() {
@@ -79,7 +94,7 @@ fn verdicts(config: &Config, context: &Context) -> Vec<Verdict> {
     if let Some(chain) = &config.chain {
         verdicts.extend(system.block_on(on_chain(chain, me)));
     }
-    verdicts.push(Verdict::of("ipfs", system.block_on(ipfs(&config.ipfs, &config.node))));
+    verdicts.extend(system.block_on(network::verdicts(config)));
     verdicts
 }
 
@@ -114,7 +129,7 @@ fn disk(config: &Config) -> Result<String, Fault> {
     let failed = |error| Fault::new(Code::DataDir, error).about("node.data_dir");
     let free = DataDisk::new(existing(&config.node.data_dir)).free().map_err(failed)?;
     let floor = config.hoster.policy.min_free_disk;
-    if config.roles.hoster && free < floor {
+    if (config.roles.hoster || config.roles.consortium) && free < floor {
         let (free, floor) = (output::size(free.0), output::size(floor.0));
         let text = format!("{free} are free, less than the {floor} that must stay so");
         return Err(Fault::new(Code::DataDir, text).about("hoster.min_free_disk"));
@@ -137,62 +152,32 @@ async fn on_chain(config: &Chain, me: Option<Address>) -> Vec<Verdict> {
     );
     let market = format!("{} ({:?})", found.market, found.rules.version);
     let mut verdicts = vec![Verdict::of("chain", Ok(words)), Verdict::of("market", Ok(market))];
-    verdicts.extend(found.balance.map(|balance| Verdict::of("balance", Ok(output::ether(balance)))));
+    verdicts.extend(found.balance.map(balance));
     verdicts
 }
 
-/// Starts a node of its own in a directory that is gone afterwards, on the configured addresses, and takes a block
-/// through it. Where a node is running, that one is asked.
-#[cfg(feature = "embedded")]
-async fn ipfs(config: &Ipfs, node: &Node) -> Result<String, Fault> {
-    use embedded_ipfs::Node as Embedded;
-    use rand::RngCore;
-
-    if Client::new(node).get("/readyz").is_ok() {
-        return Ok("the running node's; see scatter status".into());
-    }
-    let failed = |error: &dyn std::error::Error| {
-        Fault::new(Code::Unreachable, format!("the embedded node: {}", crate::exit::told(error)))
-            .about("ipfs.listen")
-    };
-    let scratch = Scratch::new().map_err(|error| failed(&error))?;
-    let embedded = Embedded::start(config.embedded(&scratch.0)).await.map_err(|error| failed(&error))?;
-    let mut block = [0; 32];
-    rand::rngs::OsRng.fill_bytes(&mut block);
-    let taken = async {
-        let cid = embedded.put(scatter_actors::domain::cids::RAW, block.to_vec()).await?;
-        embedded.local(&cid).await
-    };
-    let back = taken.await;
-    let _ = embedded.stop().await;
-    match back.map_err(|error| failed(&error))? {
-        Some(bytes) if bytes[..] == block => Ok(format!("embedded, listens at {}", config.listen.join(", "))),
-        _ => Err(Fault::new(Code::Unreachable, "the embedded node lost a block").about("ipfs.backend")),
+/// An account without ether can't send anything: no fault of the node, but nothing will happen.
+fn balance(balance: Wei) -> Verdict {
+    match balance == Wei::ZERO {
+        true => {
+            let found = "none: an account without ether sends nothing, not even its registration";
+            Verdict::warning("balance", found.to_owned(), "wallet.keystore")
+        }
+        false => Verdict::of("balance", Ok(output::ether(balance))),
     }
 }
 
-#[cfg(not(feature = "embedded"))]
-async fn ipfs(_: &Ipfs, _: &Node) -> Result<String, Fault> {
-    Err(Fault::new(Code::Config, "this build has no embedded IPFS node").about("ipfs.backend"))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// A directory that is removed when dropped.
-#[cfg(feature = "embedded")]
-struct Scratch(std::path::PathBuf);
-
-#[cfg(feature = "embedded")]
-impl Scratch {
-    fn new() -> std::io::Result<Self> {
-        use std::os::unix::fs::DirBuilderExt;
-        let path = std::env::temp_dir().join(format!("scatter-check-{:016x}", rand::random::<u64>()));
-        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self(path))
-    }
-}
-
-#[cfg(feature = "embedded")]
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+    #[test]
+    fn an_empty_account_is_warned_of_and_no_fault() {
+        let empty = balance(Wei::ZERO);
+        assert_eq!(
+            (empty.ok, empty.word(), empty.key.as_deref()),
+            (true, "warning", Some("wallet.keystore"))
+        );
+        assert_eq!(balance(Wei::from(1)).word(), "ok");
     }
 }

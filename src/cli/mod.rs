@@ -16,7 +16,11 @@ mod client;
 pub mod devnet;
 mod evidence;
 mod follow;
+mod manifest;
+mod mirror;
+mod names;
 mod output;
+mod peer;
 mod register;
 mod run;
 mod status;
@@ -55,7 +59,7 @@ enum Command {
     /// Try everything that the node needs, and tell a verdict on each.
     Check,
     /// How the running node is doing.
-    Status,
+    Status(status::Status),
     /// Why the node did what it did with a bid or a CID.
     Why(why::Why),
     /// Make, import and list accounts.
@@ -68,6 +72,17 @@ enum Command {
     Bid(bid::Bid),
     /// Withdraw what the market owes to this node's account.
     Withdraw(follow::Waiting),
+    /// Peers of the consortium: whom this node mirrors.
+    #[command(subcommand)]
+    Peer(peer::Peer),
+    /// Mirror every peer once and end, for cron: through the running node, or without one.
+    Mirror(mirror::Mirror),
+    /// What this node lists for its peers to keep.
+    #[command(subcommand)]
+    Manifest(manifest::Manifest),
+    /// The key of this node's IPNS name.
+    #[command(subcommand)]
+    Names(names::Names),
     /// Check evidence of audits.
     #[command(subcommand)]
     Evidence(evidence::Evidence),
@@ -145,9 +160,13 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Fault> {
         Command::Account(account) => account::execute(&account, context),
         Command::Register(register) => register::execute(&register, context),
         Command::Bid(bid) => bid::execute(&bid, context),
+        Command::Peer(peer) => peer::execute(&peer, context),
+        Command::Manifest(manifest) => manifest::execute(&manifest, context),
+        Command::Names(names) => names::execute(&names, context),
+        Command::Mirror(mirror) => mirror::execute(&mirror, context),
         Command::Evidence(evidence) => evidence::execute(&evidence, context),
         Command::Withdraw(waiting) => withdraw::execute(&waiting, context),
-        Command::Status => status::execute(context),
+        Command::Status(status) => status::execute(&status, context),
         Command::Why(why) => why::execute(&why, context),
     }
 }

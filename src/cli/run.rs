@@ -56,19 +56,19 @@ async fn drive(config: &Config, until_stdin_closes: bool) -> Result<(), Fault> {
     }
 }
 
-fn interrupted(signal: &str) -> Fault {
+pub(super) fn interrupted(signal: &str) -> Fault {
     Fault::new(Code::Interrupted, format!("ended by {signal} before everything was drained"))
 }
 
 /// The signals that end the node.
-struct Signals {
+pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     stdin: Option<oneshot::Receiver<()>>,
 }
 
 impl Signals {
-    fn watch(until_stdin_closes: bool) -> Result<Self, Fault> {
+    pub(super) fn watch(until_stdin_closes: bool) -> Result<Self, Fault> {
         let watch = |kind| {
             signal(kind).map_err(|error| Fault::new(Code::Bug, format!("signals can't be heard: {error}")))
         };
@@ -80,7 +80,7 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> &'static str {
+    pub(super) async fn next(&mut self) -> &'static str {
         tokio::select! {
             biased;
             _ = self.terminate.recv() => "SIGTERM",

@@ -209,8 +209,18 @@ impl Layers {
         self.mistakes.push(Mistake { key: key.into(), origin, what: what.into() });
     }
 
+    /// The same, found in another file that the key leads to.
+    pub(super) fn mistake_at(&mut self, key: &str, origin: String, what: impl Into<String>) {
+        self.mistakes.push(Mistake { key: key.into(), origin, what: what.into() });
+    }
+
+    /// Whether the operator wants something else than the default.
+    pub(super) fn is_changed(&self, key: &str) -> bool {
+        self.figment.find_value(key).ok().as_ref() != self.defaults.find_ref(key)
+    }
+
     /// Where a key's value comes from; the file itself for what is set nowhere.
-    fn origin(&self, key: &str) -> String {
+    pub(super) fn origin(&self, key: &str) -> String {
         match self.figment.find_metadata(key).map(|metadata| metadata.name.as_ref()) {
             Some(PREFIX) => self.variables.get(key).cloned().unwrap_or_default(),
             Some(DEFAULTS_NAME) | None => self.file.clone(),
@@ -225,7 +235,12 @@ impl Layers {
         for (number, line) in self.text.lines().enumerate() {
             let line = line.trim();
             if let Some(header) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
-                current = header.trim();
+                // `[[section.name]]` is the first of a key's tables.
+                let list = header.strip_prefix('[').map(str::trim);
+                if list == Some(key) {
+                    return format!("{}:{}", self.file, number + 1);
+                }
+                current = list.unwrap_or(header.trim());
             }
             let left = line.split(['=', ']']).next().unwrap_or_default().trim();
             let whole = name.is_empty() && (current == section || left == section);

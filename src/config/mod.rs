@@ -19,6 +19,8 @@ use url::Url;
 use crate::adapters::ethereum;
 use crate::adapters::json_rpc::{self, BadUrl, Endpoint};
 
+mod consortium;
+mod ipfs;
 mod layers;
 mod read;
 mod secrets;
@@ -27,6 +29,8 @@ mod secrets;
 mod tests;
 mod values;
 
+pub use consortium::{Bounds, Consortium, Entry};
+pub use ipfs::{Backend, Dht, Ipfs, Kubo};
 pub use layers::{Mistake, Mistakes};
 pub use secrets::first_line;
 pub use values::{bytes, duration};
@@ -44,6 +48,8 @@ pub struct Config {
     pub wallet: Option<Wallet>,
     /// The IPFS node.
     pub ipfs: Ipfs,
+    /// The role of those who mirror each other.
+    pub consortium: Consortium,
     /// The role of hosters.
     pub hoster: Hoster,
     /// The role of validators.
@@ -93,6 +99,8 @@ pub struct Roles {
     pub hoster: bool,
     /// Earn by checking.
     pub validator: bool,
+    /// Mirror trusted peers, and be mirrored by them.
+    pub consortium: bool,
     /// Serve validators the blocks of paid bids.
     pub firewall: bool,
 }
@@ -235,32 +243,6 @@ pub enum Password {
     File(PathBuf),
     /// Here: it came from the environment.
     Given(SecretString),
-}
-
-/// `[ipfs]`: the embedded node, the only backend so far.
-#[derive(Debug, Clone)]
-pub struct Ipfs {
-    /// Multiaddrs to listen on.
-    pub listen: Vec<String>,
-    /// Multiaddrs to tell others in addition.
-    pub announce: Vec<String>,
-    /// Multiaddrs of peers to stay connected with, each with its `/p2p/` part.
-    pub peers: Vec<String>,
-}
-
-impl Ipfs {
-    /// The embedded node's part; its blocks live in `ipfs` below the data directory.
-    #[cfg(feature = "embedded")]
-    pub fn embedded(&self, data_dir: &Path) -> embedded_ipfs::Config {
-        // What does not parse was refused when it was read.
-        let parsed = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect();
-        embedded_ipfs::Config {
-            listen: parsed(&self.listen),
-            announce: parsed(&self.announce),
-            peers: parsed(&self.peers),
-            ..embedded_ipfs::Config::new(data_dir.join("ipfs"))
-        }
-    }
 }
 
 /// `[hoster]`

@@ -9,12 +9,11 @@ use scatter_actors::{supervisor, validator, wallet_signer};
 
 use super::layers::Layers;
 use super::values::{
-    count, flag, fraction, list, listen, multiaddr, optional, parsed, peer, provider, range, size, span,
-    text, web,
+    count, flag, fraction, list, listen, optional, parsed, provider, range, size, span, text, web,
 };
 use super::{
-    milliseconds, Chain, Config, Firewall, Hoster, Ipfs, LogFormat, Node, Password, Roles, Status,
-    Supervision, Validator, Wallet, TEST_CHAINS,
+    consortium, ipfs, milliseconds, Chain, Config, Firewall, Hoster, LogFormat, Node, Password, Roles,
+    Status, Supervision, Validator, Wallet, TEST_CHAINS,
 };
 
 /// Stands in for an address that does not read.
@@ -29,7 +28,8 @@ pub(super) fn config(from: &mut Layers) -> Config {
     let config = Config {
         node,
         roles,
-        ipfs: ipfs(from),
+        ipfs: ipfs::read(from),
+        consortium: consortium::read(from, roles),
         hoster: hoster(from),
         validator: auditor(from, chain.as_ref()),
         firewall: firewall(from),
@@ -69,13 +69,11 @@ fn roles(from: &mut Layers) -> Roles {
     let roles = Roles {
         hoster: from.read("roles.hoster", flag),
         validator: from.read("roles.validator", flag),
+        consortium: from.read("roles.consortium", flag),
         firewall: from.read("roles.firewall", flag),
     };
-    if from.read("roles.consortium", flag) {
-        from.mistake("roles.consortium", "the consortium is not in this version; set it to false");
-    }
     if roles.firewall && !roles.hoster {
-        let why = "with the embedded IPFS node the firewall shares the hoster's process: \
+        let why = "the firewall serves what this process hosts, by the hoster's own records: \
                    set roles.hoster = true too (and hoster.accept = false to take no bids)";
         from.mistake("roles.firewall", why);
     }
@@ -186,18 +184,6 @@ fn wallet(from: &mut Layers, roles: Roles, chain: Option<&Chain>) -> Option<Wall
         }
     };
     Some(Wallet { keystore: keystore.into(), password, signer })
-}
-
-fn ipfs(from: &mut Layers) -> Ipfs {
-    from.read("ipfs.backend", |value| match text(value)?.as_str() {
-        "embedded" => Ok(()),
-        other => Err(format!("{other:?} is not \"embedded\", the only backend of this version")),
-    });
-    Ipfs {
-        listen: from.read("ipfs.listen", list(multiaddr)),
-        announce: from.read("ipfs.announce", list(multiaddr)),
-        peers: from.read("ipfs.peers", list(peer)),
-    }
 }
 
 fn hoster(from: &mut Layers) -> Hoster {
@@ -316,7 +302,7 @@ fn supervision(from: &mut Layers) -> Supervision {
     Supervision { policy, drain: from.read("supervision.drain", span) }
 }
 
-fn at_least_one(from: &mut Layers, key: &'static str, value: u64) {
+pub(super) fn at_least_one(from: &mut Layers, key: &'static str, value: u64) {
     if value == 0 {
         from.mistake(key, "at least 1 is needed");
     }

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use figment::providers::{Format, Toml};
 use figment::value::{Dict, Value};
 use scatter_actors::domain::units::{ByteSize, Wei};
+use scatter_actors::{manifest_resolver, publisher};
 use secrecy::ExposeSecret;
 
 use super::layers::{keys, Layers, DEFAULTS};
@@ -21,7 +22,7 @@ keystore = "key.json"
 password_file = "password"
 "#;
 
-fn load(text: &str, env: &[(&str, &str)]) -> Result<Config, Mistakes> {
+pub(super) fn load(text: &str, env: &[(&str, &str)]) -> Result<Config, Mistakes> {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("node.toml");
     std::fs::write(&file, text).unwrap();
@@ -33,11 +34,19 @@ fn load(text: &str, env: &[(&str, &str)]) -> Result<Config, Mistakes> {
     result.map_err(|mistakes| Mistakes(mistakes.0.into_iter().map(shorten).collect()))
 }
 
+/// Loads a configuration in which `name` stands for a file with that content.
+pub(super) fn write_and_load(text: &str, name: &str, content: &str) -> Result<Config, Mistakes> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join(name);
+    std::fs::write(&file, content).unwrap();
+    load(&text.replace(name, &file.display().to_string()), &[])
+}
+
 fn pairs(env: &[(&str, &str)]) -> Vec<(String, String)> {
     env.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
 }
 
-fn mistakes(text: &str, env: &[(&str, &str)]) -> Vec<String> {
+pub(super) fn mistakes(text: &str, env: &[(&str, &str)]) -> Vec<String> {
     load(text, env).map(|_| ()).unwrap_err().0.iter().map(ToString::to_string).collect()
 }
 
@@ -81,6 +90,10 @@ fn defaults_that_the_actors_have_too_are_the_same() {
     let market = chain.market;
     assert_eq!(chain.contracts(), ethereum::Config { market, ..ethereum::Config::default() });
     assert_eq!(chain.client(), json_rpc::Config::default());
+    let (ours, theirs) = (&config.consortium, publisher::Config::default());
+    assert_eq!((ours.republish, ours.lifetime), (theirs.republish, theirs.lifetime));
+    let theirs = manifest_resolver::Config::new(vec![], ours.interval);
+    assert_eq!((ours.at_once, ours.peers.len()), (theirs.at_once, 0));
     let (ours, theirs) = (config.supervision.policy, supervisor::Policy::default());
     assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
 }
@@ -186,10 +199,10 @@ fn a_role_tells_what_it_lacks() {
             assert!(told.contains(&format!("{key}: required")), "{role}: {told}");
         }
     }
-    let told = mistakes("[roles]\nconsortium = true", &[]).join("\n");
-    assert!(told.contains("roles.consortium: the consortium is not in this version"), "{told}");
     let told = mistakes("[roles]\nfirewall = true", &[]).join("\n");
-    assert!(told.contains("roles.firewall: with the embedded IPFS node"), "{told}");
+    assert!(told.contains("roles.firewall: the firewall serves what this process hosts"), "{told}");
+    let friends = load("[roles]\nconsortium = true", &[]).unwrap();
+    assert!(friends.chain.is_none() && friends.wallet.is_none(), "friends need neither chain nor account");
 }
 
 #[test]
@@ -203,7 +216,10 @@ fn rules_between_keys_are_checked() {
             "ipfs.peers: \"/ip4/1.2.3.4/tcp/4001\" does not name",
         ),
         ("[ipfs]\nlisten = [\"0.0.0.0:4001\"]", "ipfs.listen: \"0.0.0.0:4001\" is not a multiaddr"),
-        ("[ipfs]\nbackend = \"kubo\"", "ipfs.backend: \"kubo\" is not \"embedded\""),
+        ("[ipfs]\nbackend = \"kobu\"", "ipfs.backend: \"kobu\" is not \"embedded\" or \"kubo\""),
+        ("[ipfs]\nbackend = \"kubo\"\nlisten = []", "ipfs.listen: Kubo's own configuration says this"),
+        ("[ipfs]\napi = \"http://kubo:5001\"", "ipfs.api: this means Kubo only"),
+        ("[ipfs]\nbackend = \"kubo\"\napi = \"kubo:5001\"", "ipfs.api: "),
         ("[supervision]\nheartbeat = \"0s\"", "supervision.heartbeat: a time above 0"),
         ("[firewall]\nlisten = \"127.0.0.1:8479\"\n", "roles.firewall"),
     ] {
@@ -274,9 +290,10 @@ fn every_file_that_is_shipped_loads_and_names_known_keys_only() {
         roles.push((path.file_stem().unwrap().to_string_lossy().into_owned(), config.roles));
     }
     roles.sort_by(|a, b| a.0.cmp(&b.0));
-    let of = |hoster, validator, firewall| Roles { hoster, validator, firewall };
+    let of = |hoster, validator, firewall| Roles { hoster, validator, firewall, consortium: false };
     let expected = [
         ("bidder", of(false, false, false)),
+        ("consortium", Roles { consortium: true, ..Roles::default() }),
         ("default", of(false, false, false)),
         ("firewall", of(true, false, true)),
         ("hoster", of(true, false, true)),

@@ -1,7 +1,8 @@
 //! The operator's way into a running node: JSON over HTTP on a unix socket that only the owner can open.
 //!
-//! Owns: nothing.  Hears: [`Order`].  Says: [`Submit`], and asks for [`Wallet`].  On restart: nothing is lost; a
-//! request that was heard before finds the intent that it led to.
+//! Owns: nothing.  Hears: [`Order`].  Says: [`Submit`] and that peers or the own list changed; asks
+//! for [`Wallet`], for rounds of the resolver, for a publication.  On restart: nothing is lost; a request that was
+//! heard before finds the intent that it led to.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -18,11 +19,14 @@ use actix_web::{App, HttpResponse, HttpServer};
 use scatter_actors::domain::market::BidTerms;
 use scatter_actors::domain::units::{Address, BidId, ByteSize, Wei};
 use scatter_actors::line::Line;
+use scatter_actors::manifest_resolver::{Accept, PeersChanged, Resolve};
+use scatter_actors::pinner::KeepOwn;
 use scatter_actors::ports::chain::Chain;
 use scatter_actors::ports::clock::Clock;
 use scatter_actors::ports::ipfs::Ipfs;
 use scatter_actors::ports::randomness::Randomness;
 use scatter_actors::ports::store::Store;
+use scatter_actors::publisher::{ListChanged, Publish};
 use scatter_actors::records::intent::IntentKey;
 use scatter_actors::supervised;
 use scatter_actors::supervisor::Guard;
@@ -31,13 +35,16 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Door;
+use crate::config::Entry;
 use crate::exit::{Code, Fault};
 
+pub mod consortium;
 mod desk;
 mod phase;
 #[cfg(test)]
 mod tests;
 
+use consortium::{Roots, Wish};
 use desk::Desk;
 
 /// Adding a large file takes its time; everything else is quick.
@@ -103,6 +110,8 @@ pub enum Order {
     Bids,
     /// One bid, anybody's.
     Show(BidId),
+    /// Something of the consortium.
+    Consortium(Wish),
 }
 
 /// What is known of this node.
@@ -116,6 +125,8 @@ pub struct Config {
     pub validator: bool,
     /// The URL of its firewall as others reach it.
     pub endpoint: Option<String>,
+    /// Its part in the consortium, if it has one.
+    pub consortium: Option<consortium::Config>,
 }
 
 /// What it needs of the world.
@@ -140,6 +151,18 @@ pub struct Outbox {
     pub submit: Line<Submit>,
     /// Asked what the wallet complains about.
     pub wallet: Line<Wallet>,
+    /// Asked to look peers up.
+    pub resolve: Line<Resolve>,
+    /// Told the operator's word on a change that waits for it.
+    pub accept: Line<Accept>,
+    /// Told that peers came, changed or went.
+    pub peers: Line<PeersChanged>,
+    /// Told that what this node keeps by itself changed.
+    pub keep: Line<KeepOwn>,
+    /// Told that this node's own list changed.
+    pub listed: Line<ListChanged>,
+    /// Asked to publish it.
+    pub publish: Line<Publish>,
 }
 
 /// The operator's counterpart on the arbiter.
@@ -265,7 +288,38 @@ fn routes(config: &mut ServiceConfig) {
                 .to(|door, key: web::Path<String>| ask(door, Order::Intent(IntentKey(key.into_inner())))),
         )
         .route("/bids", web::get().to(|door| ask(door, Order::Bids)))
-        .route("/bids/{id}", web::get().to(|door, id: web::Path<u64>| ask(door, Order::Show(BidId(*id)))));
+        .route("/bids/{id}", web::get().to(|door, id: web::Path<u64>| ask(door, Order::Show(BidId(*id)))))
+        .route(
+            "/peers",
+            web::post().to(|door, body: Json<Entry>| wish(door, Wish::AddPeer(body.into_inner()))),
+        )
+        .route(
+            "/peers/{name}/remove",
+            web::post().to(|door, name: web::Path<String>| wish(door, Wish::RemovePeer(name.into_inner()))),
+        )
+        .route(
+            "/peers/{name}/accept",
+            web::post().to(|door, name: web::Path<String>| wish(door, Wish::Accept(name.into_inner()))),
+        )
+        .route("/mirror", web::post().to(|door| wish(door, Wish::Resolve)))
+        .route("/manifest/add", web::post().to(|door, body| of_roots(door, body, Wish::List)))
+        .route("/manifest/remove", web::post().to(|door, body| of_roots(door, body, Wish::Unlist)))
+        .route("/manifest/publish", web::post().to(|door| wish(door, Wish::Publish)));
+}
+
+async fn wish(door: Data<Door<Order>>, wish: Wish) -> HttpResponse {
+    ask(door, Order::Consortium(wish)).await
+}
+
+async fn of_roots(
+    door: Data<Door<Order>>,
+    body: Json<Roots>,
+    make: fn(Vec<cid::Cid>) -> Wish,
+) -> HttpResponse {
+    match body.cids() {
+        Ok(cids) => wish(door, make(cids)).await,
+        Err(fault) => respond(Err(fault)),
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -5,6 +5,7 @@
 //! others.
 
 mod actor;
+mod consortium;
 mod readiness;
 mod views;
 
@@ -18,7 +19,7 @@ use actix_web::web::{self, Data, Path, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use base64::engine::general_purpose::STANDARD as BASE64;
 use base64::Engine;
-use scatter_actors::ports::store::{self, Table};
+use scatter_actors::ports::store;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -27,6 +28,7 @@ pub use actor::{Gauge, Ports, StatusServer};
 pub use readiness::{ChainNeeds, Needs, Reason};
 
 use super::{error, Door};
+use views::Shelf;
 
 /// The actor's time for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -50,17 +52,23 @@ pub enum Query {
     Metrics,
     /// The actors.
     Actors,
-    /// A page of a table; with stages, only what is at one of them.
-    List(Table, Page, Vec<String>),
+    /// A page of documents; with stages, only what is at one of them.
+    List(Shelf, Page, Vec<String>),
     /// One bid, by number or key.
     Bid(String),
     /// Why things about a bid or a CID are as they are.
     Why(String),
     /// The account.
     Wallet,
+    /// The peers of the consortium.
+    Peers,
+    /// One of them, by name.
+    Peer(String),
+    /// What this node lists for others.
+    Manifest,
 }
 
-/// Which part of a table.
+/// Which part of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// Behind this key.
@@ -210,10 +218,17 @@ pub fn configure(config: &mut ServiceConfig, state: StatusState) {
         .route("/api/v1/status", web::get().to(|r, s| ask(r, s, Query::Status)))
         .route("/api/v1/actors", web::get().to(|r, s| ask(r, s, Query::Actors)))
         .route("/api/v1/wallet", web::get().to(|r, s| ask(r, s, Query::Wallet)))
-        .route("/api/v1/bids", web::get().to(|r, s| list(r, s, Table::Bids)))
-        .route("/api/v1/audits", web::get().to(|r, s| list(r, s, Table::Audits)))
-        .route("/api/v1/pins", web::get().to(|r, s| list(r, s, Table::Pins)))
-        .route("/api/v1/intents", web::get().to(|r, s| list(r, s, Table::Intents)))
+        .route("/api/v1/peers", web::get().to(|r, s| ask(r, s, Query::Peers)))
+        .route("/api/v1/manifest", web::get().to(|r, s| ask(r, s, Query::Manifest)))
+        .route(
+            "/api/v1/peers/{name}",
+            web::get().to(|r, s, p: Path<String>| ask(r, s, Query::Peer(p.into_inner()))),
+        )
+        .route("/api/v1/bids", web::get().to(|r, s| list(r, s, Shelf::BIDS)))
+        .route("/api/v1/audits", web::get().to(|r, s| list(r, s, Shelf::AUDITS)))
+        .route("/api/v1/slots", web::get().to(|r, s| list(r, s, Shelf::SLOTS)))
+        .route("/api/v1/pins", web::get().to(|r, s| list(r, s, Shelf::PINS)))
+        .route("/api/v1/intents", web::get().to(|r, s| list(r, s, Shelf::INTENTS)))
         .route(
             "/api/v1/bids/{id}",
             web::get().to(|r, s, p: Path<String>| ask(r, s, Query::Bid(p.into_inner()))),
@@ -289,9 +304,9 @@ async fn answer(state: &StatusState, query: Query) -> HttpResponse {
     response
 }
 
-async fn list(request: HttpRequest, state: Data<StatusState>, table: Table) -> HttpResponse {
+async fn list(request: HttpRequest, state: Data<StatusState>, shelf: Shelf) -> HttpResponse {
     match page(request.query_string()) {
-        Ok((page, stages)) => ask(request, state, Query::List(table, page, stages)).await,
+        Ok((page, stages)) => ask(request, state, Query::List(shelf, page, stages)).await,
         Err(problem) => problem.into_response(),
     }
 }

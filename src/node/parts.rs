@@ -1,16 +1,15 @@
 //! The parts of a node and the lines between them.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::adapters::hoster_probe::HttpProbe;
-use crate::adapters::randomness::OsRandomness;
 use actix_web::dev::ServerHandle;
-use actix_web::web::ServiceConfig;
+use ipns_record::SigningKey;
 use scatter_actors::bid_filter::{self, BidFilter};
 use scatter_actors::chain_listener::{self, ChainListener};
+use scatter_actors::domain::backoff::Backoff;
 use scatter_actors::domain::egress::Egress;
-use scatter_actors::domain::units::ByteSize;
-use scatter_actors::firewall::{self, Firewall};
 use scatter_actors::line::Line;
 use scatter_actors::pinner::{self, Pinner};
 use scatter_actors::ports::chain::Chain;
@@ -18,20 +17,22 @@ use scatter_actors::ports::clock::Clock;
 use scatter_actors::ports::disk::Disk;
 use scatter_actors::ports::ipfs::Ipfs;
 use scatter_actors::ports::keys::Keys;
+use scatter_actors::ports::names::Names;
 use scatter_actors::ports::store::Store;
 use scatter_actors::supervisor::{Actors, Spec};
 use scatter_actors::validator::{self, Validator};
 use scatter_actors::wallet_signer::{self, WalletSigner};
 
 use crate::config::{milliseconds, Config};
-use crate::exit::{told, Code, Fault};
-use crate::http::status::{self, Access, ChainNeeds, Gauge, Needs, StatusServer, StatusState};
-use crate::http::{self, control, metrics, Door};
+use crate::exit::{Code, Fault};
+use crate::http::control;
+use crate::http::status::Gauge;
 
-/// Bytes that a node without content of others needs on its disk.
-const ROOM: ByteSize = ByteSize(64 << 20);
-/// A head that has not changed for so many milliseconds is not fresh.
-const MAX_HEAD_AGE_MS: u64 = 180_000;
+mod consortium;
+mod servers;
+
+/// Waits between two tries to bring a root that nobody gave: peers are away over nights.
+const RETRY: Backoff = Backoff { first: Duration::from_secs(30), most: Duration::from_secs(6 * 3_600) };
 
 /// The world, as every part sees it.
 #[derive(Clone)]
@@ -40,6 +41,9 @@ pub(super) struct World {
     pub(super) clock: Rc<dyn Clock>,
     pub(super) disk: Rc<dyn Disk>,
     pub(super) ipfs: Rc<dyn Ipfs>,
+    pub(super) names: Rc<dyn Names>,
+    /// The key of this node's name, if it publishes.
+    pub(super) name: Option<Rc<SigningKey>>,
     pub(super) chain: Option<Rc<dyn Chain>>,
     pub(super) keys: Option<Rc<dyn Keys>>,
 }
@@ -59,8 +63,11 @@ pub(super) struct Parts {
     config: Config,
     world: World,
     facts: chain_listener::Outbox,
-    submit: Line<wallet_signer::Submit>,
-    wallet: Line<wallet_signer::Wallet>,
+    /// To whom the operator's orders go.
+    orders: control::Outbox,
+    host: Line<pinner::Host>,
+    mirror: Line<pinner::Mirror>,
+    mirroring: Line<pinner::Mirroring>,
     actors: Line<Actors>,
     specs: Vec<Spec>,
     servers: Vec<ServerHandle>,
@@ -73,8 +80,10 @@ impl Parts {
             config,
             world,
             facts: chain_listener::Outbox::default(),
-            submit: Line::new(),
-            wallet: Line::new(),
+            orders: control::Outbox::default(),
+            host: Line::new(),
+            mirror: Line::new(),
+            mirroring: Line::new(),
             actors: Line::new(),
             specs: Vec::new(),
             servers: Vec::new(),
@@ -92,21 +101,31 @@ impl Parts {
             self.firewall()?;
         }
         self.status()?;
-        if let Some(chain) = self.world.chain.clone() {
-            let outside = std::mem::take(&mut self.specs);
-            if roles.hoster {
-                self.hoster(&chain)?;
-            }
-            if roles.validator {
-                self.validator(&chain)?;
-            }
-            self.wallet(&chain);
-            // The listener is made last, when all who hear it have their lines, and drained first.
-            let heard = std::mem::take(&mut self.specs);
-            self.listener(chain);
-            self.specs.extend(outside);
-            self.specs.extend(heard);
+        let outside = std::mem::take(&mut self.specs);
+        if roles.consortium {
+            self.resolver();
+            self.publisher();
         }
+        let chain = self.world.chain.clone();
+        if let Some(chain) = chain.as_ref().filter(|_| roles.hoster) {
+            self.filter(chain)?;
+        }
+        if roles.hoster || roles.consortium {
+            self.pinner()?;
+        }
+        if let Some(chain) = &chain {
+            if roles.validator {
+                self.validator(chain)?;
+            }
+            self.wallet(chain);
+        }
+        // The listener is made last, when all who hear it have their lines, and drained first.
+        let heard = std::mem::take(&mut self.specs);
+        if let Some(chain) = chain {
+            self.listener(chain);
+        }
+        self.specs.extend(outside);
+        self.specs.extend(heard);
         Ok(Assembled { specs: self.specs, servers: self.servers, actors: self.actors })
     }
 
@@ -119,13 +138,11 @@ impl Parts {
         self.specs.push(Spec::new("chain_listener", make, |_| {}));
     }
 
-    fn hoster(&mut self, chain: &Rc<dyn Chain>) -> Result<(), Fault> {
+    fn filter(&mut self, chain: &Rc<dyn Chain>) -> Result<(), Fault> {
         let me = self.account("hoster")?.address();
-        let (world, hoster) = (&self.world, &self.config.hoster);
-        let host = Line::new();
-
+        let world = &self.world;
         let config = bid_filter::Config {
-            policy: hoster.policy.clone(),
+            policy: self.config.hoster.policy.clone(),
             confirmations: self.config.chain.as_ref().map_or(0, |chain| chain.confirmations),
             block_time: self.config.chain.as_ref().map_or(0, crate::config::Chain::block_seconds),
             me,
@@ -136,38 +153,73 @@ impl Parts {
             clock: world.clock.clone(),
             disk: world.disk.clone(),
         };
-        let outbox = bid_filter::Outbox { host: host.clone() };
+        let outbox = bid_filter::Outbox { host: self.host.clone() };
         let make = move |guard| BidFilter::new(config.clone(), ports.clone(), outbox.clone(), guard);
         let placed = self.facts.placed.add();
-        let filter = Spec::new("bid_filter", make, move |addr| placed.point(addr));
+        self.specs.push(Spec::new("bid_filter", make, move |addr| placed.point(addr)));
+        Ok(())
+    }
 
-        let config = pinner::Config {
-            me,
-            fetches: hoster.queue,
-            idle_ms: milliseconds(hoster.idle_timeout),
-            grace_ms: milliseconds(hoster.grace),
-        };
+    /// Keeps what bids pay for, what peers list, and what the operator lists.
+    fn pinner(&mut self) -> Result<(), Fault> {
+        let config = self.keeping()?;
+        let world = &self.world;
         let ports = pinner::Ports {
             ipfs: world.ipfs.clone(),
             store: world.store.clone(),
             clock: world.clock.clone(),
+            disk: world.disk.clone(),
         };
-        let outbox = pinner::Outbox { submit: self.submit.clone() };
+        let outbox = pinner::Outbox { submit: self.orders.submit.clone() };
         let make = move |guard| Pinner::new(config.clone(), ports.clone(), outbox.clone(), guard);
+        let (host, mirror, mirroring) = (self.host.clone(), self.mirror.clone(), self.mirroring.clone());
+        let keep = self.orders.keep.clone();
         let (accepted, pinned) = (self.facts.accepted.add(), self.facts.pinned.add());
         let (voted, settled) = (self.facts.voted.add(), self.facts.settled.add());
         let (retracted, heads) = (self.facts.retracted.add(), self.facts.heads.add());
-        let pinner = Spec::new("pinner", make, move |addr| {
+        self.specs.push(Spec::new("pinner", make, move |addr| {
             host.point(addr);
+            mirror.point(addr);
+            mirroring.point(addr);
+            keep.point(addr);
             accepted.point(addr);
             pinned.point(addr);
             voted.point(addr);
             settled.point(addr);
             retracted.point(addr);
             heads.point(addr);
-        });
-        self.specs.extend([filter, pinner]);
+        }));
         Ok(())
+    }
+
+    fn keeping(&self) -> Result<pinner::Config, Fault> {
+        let (roles, hoster, peers) = (self.config.roles, &self.config.hoster, &self.config.consortium);
+        let hosting = match roles.hoster {
+            true => Some(pinner::Hosting {
+                me: self.account("hoster")?.address(),
+                fetches: hoster.queue,
+                idle_ms: milliseconds(hoster.idle_timeout),
+            }),
+            false => None,
+        };
+        // What either role let go may come back for as long as it was promised to be there.
+        let grace = match (roles.hoster, roles.consortium) {
+            (true, false) => hoster.grace,
+            (false, _) => peers.grace,
+            (true, true) => hoster.grace.max(peers.grace),
+        };
+        Ok(pinner::Config {
+            hosting,
+            mirroring: pinner::Bounds {
+                at_once: peers.fetches,
+                per_peer: peers.fetches.div_ceil(2),
+                idle_ms: milliseconds(peers.idle_timeout),
+                retry: RETRY,
+                min_free_disk: hoster.policy.min_free_disk,
+                max_storage: roles.hoster.then_some(hoster.policy.max_storage),
+            },
+            grace_ms: milliseconds(grace),
+        })
     }
 
     fn validator(&mut self, chain: &Rc<dyn Chain>) -> Result<(), Fault> {
@@ -185,7 +237,7 @@ impl Parts {
             clock: self.world.clock.clone(),
             disk: self.world.disk.clone(),
         };
-        let outbox = validator::Outbox { submit: self.submit.clone() };
+        let outbox = validator::Outbox { submit: self.orders.submit.clone() };
         let make = move |guard| Validator::new(config.clone(), ports.clone(), outbox.clone(), guard);
         let (pinned, voted) = (self.facts.pinned.add(), self.facts.voted.add());
         let (settled, retracted) = (self.facts.settled.add(), self.facts.retracted.add());
@@ -210,7 +262,7 @@ impl Parts {
             clock: self.world.clock.clone(),
         };
         let make = move |guard| WalletSigner::new(config.clone(), ports.clone(), guard);
-        let (submit, wallet) = (self.submit.clone(), self.wallet.clone());
+        let (submit, wallet) = (self.orders.submit.clone(), self.orders.wallet.clone());
         let (voted, settled) = (self.facts.voted.add(), self.facts.settled.add());
         self.specs.push(Spec::new("wallet_signer", make, move |addr| {
             submit.point(addr);
@@ -218,130 +270,6 @@ impl Parts {
             voted.point(addr);
             settled.point(addr);
         }));
-    }
-
-    fn firewall(&mut self) -> Result<(), Fault> {
-        let hoster = self.account("firewall")?.address();
-        let settings = self.config.firewall.clone();
-        let config = firewall::Config {
-            hoster,
-            limits: settings.limits,
-            backend_ms: milliseconds(settings.backend_timeout),
-        };
-        let ports = firewall::Ports {
-            ipfs: self.world.ipfs.clone(),
-            store: self.world.store.clone(),
-            clock: self.world.clock.clone(),
-        };
-        let door = Door::new();
-        let behind = door.clone();
-        let make = move |guard| Firewall::new(config.clone(), ports.clone(), guard);
-        self.specs.push(Spec::new("firewall", make, move |addr| behind.point(addr)));
-
-        let listen = settings.listen;
-        let server = http::firewall::Config {
-            public_name: settings.public_name,
-            trusted_proxies: settings.trusted_proxies,
-            connections_per_source: settings.connections_per_source,
-            connections: settings.max_connections,
-            ..http::firewall::Config::on(listen)
-        };
-        let running = http::firewall::serve(server, door).map_err(|error| {
-            Fault::new(Code::Config, format!("{listen}: {error}")).about("firewall.listen")
-        })?;
-        tracing::info!(address = %running.address, "the firewall listens");
-        let traffic = running.traffic;
-        self.gauges.push(Rc::new(move |page| {
-            let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-            let counted = classes
-                .iter()
-                .zip(1..)
-                .map(|(name, digit)| (vec![("class", *name)], traffic.of_class(digit) as f64));
-            let help = "Answers of the firewall by class of status.";
-            page.family("scatter_firewall_answers_total", metrics::Kind::Counter, help, counted);
-        }));
-        self.serve(running.server.handle(), running.server);
-        Ok(())
-    }
-
-    /// The status server, and the operator's socket with the same pages beside its own orders.
-    fn status(&mut self) -> Result<(), Fault> {
-        let settings = self.config.status.clone();
-        let token = settings.token().map_err(|mistake| Fault::new(Code::Config, mistake))?;
-        let chain = self
-            .config
-            .chain
-            .as_ref()
-            .map(|chain| ChainNeeds { chain_id: chain.chain_id, max_head_age_ms: MAX_HEAD_AGE_MS });
-        // The operator's floor is about content of others; every node needs room for its own records.
-        let min_free = match self.config.roles.hoster {
-            true => self.config.hoster.policy.min_free_disk,
-            false => ROOM,
-        };
-        let needs = Needs { chain, ipfs: true, min_free };
-        let ports = status::Ports {
-            store: self.world.store.clone(),
-            clock: self.world.clock.clone(),
-            disk: self.world.disk.clone(),
-            ipfs: Some(self.world.ipfs.clone()),
-            supervisor: self.actors.clone(),
-            gauges: std::mem::take(&mut self.gauges),
-        };
-        let door = Door::new();
-        let behind = door.clone();
-        let make = move |guard| StatusServer::new(needs.clone(), ports.clone(), guard);
-        self.specs.push(Spec::new("status_server", make, move |addr| behind.point(addr)));
-
-        let (server, address) = status::serve(settings.listen, token.as_ref(), door.clone())
-            .map_err(|error| Fault::new(Code::Config, told(&error)).about("status.listen"))?;
-        tracing::info!(%address, "the status server listens");
-        self.serve(server.handle(), server);
-        let state = StatusState { query: door, access: Access::Open };
-        self.control(move |config| status::configure(config, state.clone()))
-    }
-
-    fn control<F>(&mut self, more: F) -> Result<(), Fault>
-    where
-        F: Fn(&mut ServiceConfig) + Clone + Send + 'static,
-    {
-        let me = self.world.keys.as_ref().map(|keys| keys.address());
-        let ports = control::Ports {
-            chain: self.world.chain.clone(),
-            ipfs: self.world.ipfs.clone(),
-            store: self.world.store.clone(),
-            clock: self.world.clock.clone(),
-            randomness: Rc::new(OsRandomness),
-        };
-        let config = control::Config {
-            me,
-            hoster: self.config.roles.hoster,
-            validator: self.config.roles.validator,
-            endpoint: self.config.hoster.endpoint(),
-        };
-        let outbox = control::Outbox { submit: self.submit.clone(), wallet: self.wallet.clone() };
-        let door = Door::new();
-        let behind = door.clone();
-        let make = move |guard| control::Control::new(config.clone(), ports.clone(), outbox.clone(), guard);
-        self.specs.push(Spec::new("control", make, move |addr| behind.point(addr)));
-
-        let socket = self.config.node.control_socket();
-        let running = control::serve(&socket, door, more)
-            .map_err(|error| Fault::new(Code::DataDir, format!("{}: {error}", socket.display())))?;
-        let handle = running.server.handle();
-        self.serve(handle, running.run());
-        Ok(())
-    }
-
-    fn serve<F, T>(&mut self, handle: ServerHandle, server: F)
-    where
-        F: std::future::Future<Output = std::io::Result<T>> + 'static,
-    {
-        actix_rt::spawn(async move {
-            if let Err(error) = server.await {
-                tracing::error!(%error, "a server ended");
-            }
-        });
-        self.servers.push(handle);
     }
 
     fn account(&self, role: &str) -> Result<&Rc<dyn Keys>, Fault> {

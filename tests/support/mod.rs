@@ -1,7 +1,7 @@
 //! Real servers for end-to-end tests. Each listens on loopback on a free port, keeps its files in a temporary directory
 //! and ends with the value that stands for it, also when the test's process is killed.
 //!
-//! [`anvil`] a chain · [`libkubo`] a foreign IPFS peer · [`scatter`] the node itself · [`fault_proxy`] a bad line to a
+//! [`anvil`] a chain · [`libkubo`] a foreign IPFS peer · [`kubo`] a Kubo daemon · [`scatter`] the node itself · [`replay`] recorded answers · [`fault_proxy`] a bad line to a
 //! JSON-RPC server. A server that is not installed makes `start` return `None`: the test says so and returns.
 //!
 //! ```ignore
@@ -17,8 +17,11 @@ pub mod anvil;
 pub mod fault_proxy;
 pub mod http;
 pub mod json_rpc;
+pub mod kubo;
 pub mod libkubo;
+pub mod member;
 pub mod process;
+pub mod replay;
 pub mod scatter;
 
 use std::fs::OpenOptions;
@@ -45,8 +48,14 @@ pub fn tool(name: &str) -> Option<PathBuf> {
 
 /// Says that the calling test could not run and what would change that: on standard error, past the test runner's
 /// capture, and in the file `SCATTER_NOT_RUN_FILE`, which `make test` repeats in its last lines.
+///
+/// # Panics
+/// Where `SCATTER_REQUIRE`, names with commas between them, says that it has to be there.
 pub fn not_run(missing: &str, remedy: &str) {
     let thread = std::thread::current();
+    let required = std::env::var("SCATTER_REQUIRE").unwrap_or_default();
+    let is_required = required.split(',').any(|name| name == missing);
+    assert!(!is_required, "{missing} is missing ({remedy}), and SCATTER_REQUIRE names it");
     let line = format!("{}: {missing} is missing ({remedy})\n", thread.name().unwrap_or("a test"));
     std::io::stderr().write_all(format!("not run: {line}").as_bytes()).unwrap();
     if let Some(file) = std::env::var_os("SCATTER_NOT_RUN_FILE") {

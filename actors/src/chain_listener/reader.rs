@@ -6,6 +6,7 @@ use super::{Config, Ports, Trouble};
 use crate::domain::listening::{plan, Heights, Plan};
 use crate::domain::market::{Market, Position};
 use crate::domain::units::{BlockHeight, ChainTime};
+use crate::planted::{planted, Bug};
 use crate::ports::chain::{Chain, Event, Header, Span};
 use crate::ports::store::{self, Batch, Order, Record, Store};
 use crate::records::journal::{next_seq, Block, Fact};
@@ -48,7 +49,7 @@ impl Reader {
                     (header.clone(), Span::Block(header.hash, height), header)
                 }
             };
-            if newest.is_some_and(|newest| newest.hash != first.parent) {
+            if newest.is_some_and(|newest| newest.hash != first.parent) && !planted(Bug::IgnoreParents) {
                 facts.extend(self.rewind().await?);
                 continue;
             }
@@ -77,7 +78,8 @@ impl Reader {
         let now = self.ports.clock.wall();
         let status = match stored {
             Some(mut status) => {
-                if status.head_time != head.time || status.head != head.number {
+                if status.newest_time < head.time {
+                    status.newest_time = head.time;
                     status.head_changed = now;
                 }
                 status.head = head.number;
@@ -92,6 +94,7 @@ impl Reader {
                     rules,
                     head: head.number,
                     head_time: head.time,
+                    newest_time: head.time,
                     finalized,
                     head_changed: now,
                     poison: 0,
@@ -170,7 +173,8 @@ impl Reader {
         }
         let mut batch = Batch::new();
         gone.iter().for_each(|block| batch.delete::<Block>(&block.key()));
-        let facts = retractions(store, ancestor)?;
+        let mut facts = retractions(store, ancestor)?;
+        facts.retain(|_| !planted(Bug::KeepRetracted));
         facts.iter().for_each(|fact| batch.put(fact));
         tracing::warn!(depth = gone.len(), retracted = facts.len(), "the chain was reorganised");
         store.commit(batch)?;

@@ -11,11 +11,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::market::{BidTerms, Execution, MarketEvent, MarketRules, Settlement, Version};
+use super::market::{Abandonment, BidTerms, Execution, MarketEvent, MarketRules, Settlement, Version};
 use super::units::{Address, BidId, ChainTime};
 
 /// How often a bid is accepted anew after a hold lapsed: each accept costs gas.
 pub const MAX_ACCEPTS: u32 = 3;
+/// Seconds of chain time before an accept that the market did not take is tried anew: a reorg may have put it before
+/// the bid itself.
+pub const ACCEPT_AGAIN_AFTER: u64 = 60;
 /// How long after the close a legacy bid's payout is waited for: 64 turns of 10 minutes, and a day.
 pub const LEGACY_PATIENCE: u64 = 64 * 600 + 86_400;
 
@@ -62,6 +65,9 @@ pub enum Stage {
         end: ChainTime,
         /// When the votes are closed; the end itself on the legacy market.
         close: ChainTime,
+        /// How many accepts were sent before the one that holds.
+        #[serde(default)]
+        attempt: u32,
     },
     /// Over; the money is not decided yet.
     Settling {
@@ -218,7 +224,7 @@ pub fn step(stage: &Stage, event: &Event, case: Case<'_>, now: ChainTime) -> Ste
             _ => stay(),
         },
         Event::AcceptEnded(execution) => match stage {
-            Stage::Accepting { attempt } => accepted(execution, *attempt, case),
+            Stage::Accepting { attempt } => accepted(execution, *attempt, case, now),
             // A reorg mined it anew: the hold runs from there.
             Stage::Fetching { attempt, .. } => match held_until(execution, case) {
                 Some(hold_until) => Step::to(Stage::Fetching { hold_until, attempt: *attempt }, []),
@@ -244,7 +250,7 @@ pub fn step(stage: &Stage, event: &Event, case: Case<'_>, now: ChainTime) -> Ste
             Stage::Announcing { hold_until, attempt } => {
                 announced(execution, *hold_until, *attempt, case, now)
             }
-            Stage::Hosting { .. } => announced_anew(execution, case),
+            Stage::Hosting { attempt, .. } => announced_anew(execution, *attempt, case, now),
             _ => stay(),
         },
         Event::Told(told, at) => told_by_chain(stage, told, *at, case),
@@ -283,7 +289,7 @@ fn held_until(execution: &Execution, case: Case<'_>) -> Option<ChainTime> {
 }
 
 /// Our accept is mined or given up: the receipt's own events tell whether we hold the bid.
-fn accepted(execution: &Execution, attempt: u32, case: Case<'_>) -> Step {
+fn accepted(execution: &Execution, attempt: u32, case: Case<'_>, now: ChainTime) -> Step {
     match execution {
         Execution::Mined { events, time, .. } => {
             if let Some(hold_until) = held_until(execution, case) {
@@ -308,9 +314,22 @@ fn accepted(execution: &Execution, attempt: u32, case: Case<'_>) -> Step {
             }
             Step::to(Stage::Lost { to: None }, [Effect::LetGo])
         }
-        Execution::Reverted { .. } => failed("the accept was reverted"),
+        Execution::Reverted { .. } => again("the accept was reverted", attempt, now),
+        Execution::Abandoned { reason: reason @ Abandonment::WouldRevert(_) } => {
+            again(&reason.to_string(), attempt, now)
+        }
         Execution::Abandoned { reason } => failed(&reason.to_string()),
     }
+}
+
+/// The market took a transaction for nothing, as it does when a reorg puts the answer before the question: accept
+/// anew, as long as that makes sense.
+fn again(why: &str, attempt: u32, now: ChainTime) -> Step {
+    if attempt + 1 >= MAX_ACCEPTS {
+        return failed(why);
+    }
+    let not_before = now.plus(ACCEPT_AGAIN_AFTER);
+    Step::to(Stage::Admitted { not_before, attempt: attempt + 1 }, [Effect::StopFetch])
 }
 
 fn wait_for_the_hold(not_before: ChainTime, attempt: u32) -> Step {
@@ -340,7 +359,7 @@ fn announced(
             for event in events {
                 match event {
                     MarketEvent::Pinned { bid, hoster, .. } if *bid == case.bid && *hoster == case.me => {
-                        return Step::to(hosting_from(*time, case), [Effect::Keep]);
+                        return Step::to(hosting_from(*time, attempt, case), [Effect::Keep]);
                     }
                     MarketEvent::NotAcceptedByPinner { bid, hoster } if *bid == case.bid => {
                         return Step::to(Stage::Lost { to: Some(*hoster) }, [Effect::LetGo]);
@@ -350,28 +369,31 @@ fn announced(
             }
             failed("the announcement was mined without effect")
         }
-        Execution::Reverted { .. } => failed("the announcement was reverted"),
-        Execution::Abandoned { reason } if now < hold_until => failed(&reason.to_string()),
-        Execution::Abandoned { .. } => lapsed(attempt),
+        Execution::Reverted { .. } => again("the announcement was reverted", attempt, now),
+        Execution::Abandoned { .. } if now >= hold_until => lapsed(attempt),
+        Execution::Abandoned { reason: reason @ Abandonment::WouldRevert(_) } => {
+            again(&reason.to_string(), attempt, now)
+        }
+        Execution::Abandoned { reason } => failed(&reason.to_string()),
     }
 }
 
 /// A reorg took our announcement back, and this became of it: the duration runs from where it is mined now, or
-/// there is nothing to be paid for.
-fn announced_anew(execution: &Execution, case: Case<'_>) -> Step {
+/// the bid is to be had anew.
+fn announced_anew(execution: &Execution, attempt: u32, case: Case<'_>, now: ChainTime) -> Step {
     let Execution::Mined { events, time, .. } = execution else {
-        return failed("a reorg took the announcement back for good");
+        return again("a reorg took the announcement back for good", attempt, now);
     };
     let ours = |event: &MarketEvent| matches!(event, MarketEvent::Pinned { bid, hoster, .. } if *bid == case.bid && *hoster == case.me);
     match events.iter().any(ours) {
-        true => Step::to(hosting_from(*time, case), [Effect::Keep]),
-        false => failed("a reorg left the announcement without effect"),
+        true => Step::to(hosting_from(*time, attempt, case), [Effect::Keep]),
+        false => again("a reorg left the announcement without effect", attempt, now),
     }
 }
 
-fn hosting_from(pinned_at: ChainTime, case: Case<'_>) -> Stage {
+fn hosting_from(pinned_at: ChainTime, attempt: u32, case: Case<'_>) -> Stage {
     let end = pinned_at.plus(case.terms.duration);
-    Stage::Hosting { pinned_at, end, close: end.plus(case.rules.vote_duration) }
+    Stage::Hosting { pinned_at, end, close: end.plus(case.rules.vote_duration), attempt }
 }
 
 /// The hold ended before the announcement: accept again, as long as that makes sense.

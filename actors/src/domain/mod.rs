@@ -10,6 +10,7 @@ pub mod egress;
 pub mod evidence;
 pub mod limits;
 pub mod listening;
+pub mod manifest;
 pub mod market;
 pub mod registration;
 pub mod requests;

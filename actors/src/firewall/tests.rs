@@ -33,7 +33,7 @@ fn world(limits: Limits) -> World {
 }
 
 fn hosting() -> Stage {
-    Stage::Hosting { pinned_at: ChainTime(1), end: ChainTime(2), close: ChainTime(3) }
+    Stage::Hosting { pinned_at: ChainTime(1), end: ChainTime(2), close: ChainTime(3), attempt: 0 }
 }
 
 impl World {

@@ -1,6 +1,5 @@
 //! Brings a bid's content here: which root it is, its pin, and a walk that checks what every validator will.
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
@@ -8,7 +7,8 @@ use std::time::Duration;
 use actix::prelude::*;
 use cid::Cid;
 
-use super::{pins, Pinner, REFETCH};
+use super::bring::{pin, Broken};
+use super::{Pinner, REFETCH};
 use crate::domain::admission::byte_cap;
 use crate::domain::bid::{Event, Stage};
 use crate::domain::cids;
@@ -17,7 +17,7 @@ use crate::domain::market::BidKey;
 use crate::domain::units::{ByteSize, FileHash};
 use crate::ports::ipfs::{self, Ipfs, Progress, Reach};
 use crate::ports::store::{self, Batch, Store};
-use crate::records::hosting::{index_leaf, HostedBid, Owner, Pin};
+use crate::records::hosting::{index_leaf, keep, let_go, pin_of, root_key, HostedBid, Owner, Pin};
 use crate::records::meta::ChainStatus;
 
 /// Blocks whose places in the leaf index are written together.
@@ -43,6 +43,15 @@ impl From<ipfs::Error> for Fault {
     }
 }
 
+impl From<Broken> for Fault {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Idle { .. } => Self::NotNow(broken.to_string()),
+            Broken::Ipfs(error) => error.into(),
+        }
+    }
+}
+
 impl From<store::Error> for Fault {
     fn from(error: store::Error) -> Self {
         Self::NotNow(error.to_string())
@@ -52,8 +61,10 @@ impl From<store::Error> for Fault {
 /// Which root a digest turned out to be.
 struct Root {
     cid: Cid,
+    /// We knew of its pin before we asked the backend.
+    known: bool,
     /// The backend had it pinned before we asked.
-    foreign: bool,
+    pinned: bool,
 }
 
 impl Pinner {
@@ -63,8 +74,9 @@ impl Pinner {
             return;
         }
         let (bid, file) = (hosted.bid, hosted.terms.file);
-        let (ipfs, idle) = (Rc::clone(&self.ports.ipfs), Duration::from_millis(self.config.idle_ms));
-        let find = async move { find_root(&*ipfs, file, idle).await }.into_actor(self);
+        let (ipfs, store, idle) =
+            (Rc::clone(&self.ports.ipfs), Rc::clone(&self.ports.store), self.bid_idle());
+        let find = async move { find_root(&*ipfs, &*store, file, idle).await }.into_actor(self);
         let handle = ctx.spawn(find.map(move |found, this, ctx| match found {
             Ok(root) => this.fetch_root(bid, &root, ctx),
             Err(fault) => this.fetch_ended(bid, Err(fault), ctx),
@@ -72,28 +84,37 @@ impl Pinner {
         self.fetches.entry(bid).or_default().running = Some(handle);
     }
 
+    fn bid_idle(&self) -> Duration {
+        let hosting = self.config.hosting.as_ref();
+        Duration::from_millis(hosting.map_or(self.config.mirroring.idle_ms, |hosting| hosting.idle_ms))
+    }
+
     /// Now the root is known: writes the pin down as ours before the backend is asked for it.
     fn fetch_root(&mut self, bid: BidKey, root: &Root, ctx: &mut Context<Self>) {
-        if self.releasing == Some(root.cid) {
+        let key: super::queue::Root = root_key(&root.cid).into();
+        if self.releasing.contains(&key) {
             return self.fetch_ended(bid, Err(Fault::NotNow("the root is being released".to_owned())), ctx);
         }
-        let hosted = match self.adopt_root(bid, root) {
-            Ok(Some(hosted)) => hosted,
+        let (hosted, pin) = match self.adopt_root(bid, root) {
+            Ok(Some(adopted)) => adopted,
             Ok(None) => {
                 self.fetches.remove(&bid);
                 return;
             }
-            Err(error) => return self.fetch_ended(bid, Err(error.into()), ctx),
+            Err(fault) => return self.fetch_ended(bid, Err(fault), ctx),
         };
+        self.take_over(&key);
         let (ipfs, store) = (Rc::clone(&self.ports.ipfs), Rc::clone(&self.ports.store));
-        let idle = Duration::from_millis(self.config.idle_ms);
+        let idle = self.bid_idle();
         let cap = byte_cap(hosted.terms.size);
-        let bring = async move { bring(&*ipfs, &*store, hosted.cid, cap, idle).await }.into_actor(self);
+        let bring = async move { bring(&*ipfs, &*store, pin.cid, cap, idle).await }.into_actor(self);
         let handle = ctx.spawn(bring.map(move |brought, this, ctx| this.fetch_ended(bid, brought, ctx)));
-        self.fetches.entry(bid).or_default().running = Some(handle);
+        let fetch = self.fetches.entry(bid).or_default();
+        fetch.running = Some(handle);
+        fetch.root = Some(key);
     }
 
-    fn adopt_root(&self, bid: BidKey, root: &Root) -> Result<Option<HostedBid>, store::Error> {
+    fn adopt_root(&self, bid: BidKey, root: &Root) -> Result<Option<(HostedBid, Pin)>, Fault> {
         let store = &*self.ports.store;
         let Some(mut hosted) = store::read::<HostedBid>(store, &bid.to_bytes())? else { return Ok(None) };
         if !matches!(hosted.stage, Stage::Fetching { .. }) {
@@ -101,25 +122,25 @@ impl Pinner {
         }
         let mut batch = Batch::new();
         if hosted.cid != root.cid {
-            pins::let_go(store, &mut batch, hosted.cid, Owner::Bid(bid), self.ports.clock.wall())?;
+            let_go(store, &mut batch, hosted.cid, Owner::Bid(bid), self.ports.clock.wall())?;
             hosted.cid = root.cid;
             batch.put(&hosted);
-            pins::keep(store, &mut batch, hosted.cid, Owner::Bid(bid))?;
+            keep(store, &mut batch, hosted.cid, Owner::Bid(bid))?;
         }
-        if pins::of(store, &root.cid)?.is_none() {
-            batch.put(&Pin {
-                cid: root.cid,
-                bytes: 0,
-                blocks: 0,
-                pinned_at: None,
-                foreign: root.foreign,
-                unneeded_since: None,
-            });
-        }
+        let pin = match pin_of(store, &root.cid)? {
+            Some(pin) => pin,
+            // Whose pin the backend has now is not known any more.
+            None if root.known => return Err(Fault::NotNow("the root was released meanwhile".to_owned())),
+            None => {
+                let pin = Pin::wanted(root.cid, root.pinned);
+                batch.put(&pin);
+                pin
+            }
+        };
         if !batch.is_empty() {
             store.commit(batch)?;
         }
-        Ok(Some(hosted))
+        Ok(Some((hosted, pin)))
     }
 
     /// A fetch is over, one way or the other.
@@ -128,6 +149,7 @@ impl Pinner {
             Ok(_) => Event::Fetched,
             Err(Fault::Unusable(why)) => Event::FetchFailed(why.clone()),
             Err(Fault::NotNow(why)) => {
+                self.give_back(bid, None);
                 let fetch = self.fetches.entry(bid).or_default();
                 fetch.failures += 1;
                 let delay = REFETCH.after(fetch.failures);
@@ -142,10 +164,12 @@ impl Pinner {
                 return;
             }
         };
-        self.fetches.remove(&bid);
-        if let Err(error) = self.fetched(bid, &event, brought.ok(), ctx) {
+        let written = self.fetched(bid, &event, brought.ok(), ctx).unwrap_or_else(|error| {
             tracing::error!(%error, "the end of a fetch could not be written down; fetching again");
-        }
+            None
+        });
+        self.give_back(bid, written);
+        self.fetches.remove(&bid);
     }
 
     fn refetch(&mut self, bid: BidKey, ctx: &mut Context<Self>) {
@@ -158,39 +182,66 @@ impl Pinner {
         }
     }
 
+    /// Writes the end of a fetch down. Tells the bytes of the root if it is here.
     fn fetched(
         &mut self,
         bid: BidKey,
         event: &Event,
         brought: Option<Progress>,
         ctx: &mut Context<Self>,
-    ) -> Result<(), store::Error> {
+    ) -> Result<Option<u64>, store::Error> {
         let store = Rc::clone(&self.ports.store);
-        let Some(status) = ChainStatus::read(&*store)? else { return Ok(()) };
+        let Some(status) = ChainStatus::read(&*store)? else { return Ok(None) };
         let mut batch = Batch::new();
         let hosted = store::read::<HostedBid>(&*store, &bid.to_bytes())?;
+        let mut bytes = None;
         if let (Some(brought), Some(hosted)) = (brought, hosted) {
-            if let Some(mut pin) = pins::of(&*store, &hosted.cid)? {
-                pin.bytes = brought.bytes;
-                pin.blocks = brought.blocks;
-                pin.pinned_at = Some(self.ports.clock.wall());
-                batch.put(&pin);
+            if let Some(mut pin) = pin_of(&*store, &hosted.cid)? {
+                if pin.pinned_at.is_none() {
+                    pin.bytes = brought.bytes;
+                    pin.blocks = brought.blocks;
+                    pin.pinned_at = Some(self.ports.clock.wall());
+                    batch.put(&pin);
+                }
+                bytes = Some(pin.bytes);
             }
         }
-        self.decide(Some(bid), event, &status, batch, ctx)
+        self.decide(Some(bid), event, &status, batch, ctx)?;
+        Ok(bytes)
+    }
+
+    /// The mirror does not bring a root as long as a bid does: nobody asks for one root twice.
+    fn take_over(&mut self, root: &super::queue::Root) {
+        if self.mirror.queue.taken(root) {
+            self.break_off(root);
+        }
+    }
+
+    /// A bid's fetch is no longer under way: whoever waits for the same root has it, or brings it itself.
+    pub(super) fn give_back(&mut self, bid: BidKey, came: Option<u64>) {
+        if let Some(root) = self.fetches.get_mut(&bid).and_then(|fetch| fetch.root.take()) {
+            self.mirror.queue.given_back(&root, came);
+            self.fill();
+        }
     }
 }
 
 /// Finds out on its bytes which root a market's digest names.
-async fn find_root(ipfs: &dyn Ipfs, file: FileHash, idle: Duration) -> Result<Root, Fault> {
+async fn find_root(
+    ipfs: &dyn Ipfs,
+    store: &dyn Store,
+    file: FileHash,
+    idle: Duration,
+) -> Result<Root, Fault> {
     let guess = cids::of_file(file);
     let block = tokio::time::timeout(idle, ipfs.block(guess, Reach::Network))
         .await
         .map_err(|_| Fault::NotNow(format!("nobody gave {guess}")))??
         .ok_or_else(|| Fault::NotNow(format!("{guess} was not found")))?;
     let cid = dag::root_of(file, &block);
-    let foreign = ipfs.is_pinned(cid).await?;
-    Ok(Root { cid, foreign })
+    let known = pin_of(store, &cid)?.is_some();
+    let pinned = ipfs.is_pinned(cid).await?;
+    Ok(Root { cid, known, pinned })
 }
 
 /// Pins a root and walks it: every block must be one that a validator can fetch and check.
@@ -229,24 +280,4 @@ async fn bring(
         store.commit(batch)?;
     }
     Ok(walked)
-}
-
-/// Pins, and gives up when nothing has come for as long as `idle`.
-async fn pin(ipfs: &dyn Ipfs, root: Cid, cap: ByteSize, idle: Duration) -> Result<Progress, Fault> {
-    let newest = Rc::new(Cell::new(Progress::default()));
-    let report = {
-        let newest = Rc::clone(&newest);
-        Rc::new(move |progress| newest.set(progress))
-    };
-    let mut pin = ipfs.pin(root, cap, report);
-    loop {
-        let before = newest.get();
-        match tokio::time::timeout(idle, &mut pin).await {
-            Ok(done) => return Ok(done?),
-            Err(_) if newest.get() == before => {
-                return Err(Fault::NotNow(format!("{root} brought nothing for {} s", idle.as_secs())));
-            }
-            Err(_) => {}
-        }
-    }
 }

@@ -1,127 +1,149 @@
-//! References and pins: a root is unpinned only when nobody needs it, its grace is over, and the pin is ours.
+//! Releases: a root is unpinned only when nobody needs it, its grace is over, and the pin is ours.
 
 use std::rc::Rc;
 
 use actix::prelude::*;
-use cid::Cid;
+use futures::stream::{self, StreamExt};
 
+use super::queue::Root;
 use super::Pinner;
-use crate::domain::admission::byte_cap;
-use crate::domain::units::{ByteSize, WallTime};
-use crate::ports::ipfs::{self, Ipfs};
-use crate::ports::store::{self, Batch, Order, Record, Store};
+use crate::domain::units::WallTime;
+use crate::planted::{planted, Bug};
+use crate::ports::ipfs;
+use crate::ports::store::{self, Batch, Order, Record};
 use crate::records::hosting::{
-    forget_leaf, leaves_of, refer, references, root_key, unrefer, Owner, Pin, Reference,
+    forget_leaf, forget_pin, leaves_of, pin_of, references, set_unneeded, unneeded, Owner, Pin, Reference,
+    Unneeded,
 };
 
 /// Leaves forgotten in one batch.
 const LEAVES_A_BATCH: usize = 1_000;
+/// Roots released together.
+const RELEASES: usize = 64;
+/// Of these, asked of the backend at once.
+const UNPINS: usize = 8;
+/// A release that failed is tried again after so many milliseconds.
+const AGAIN_MS: u64 = 60_000;
 
-/// The pin of a root, if we know of one.
-pub(super) fn of(store: &dyn Store, cid: &Cid) -> Result<Option<Pin>, store::Error> {
-    store::read::<Pin>(store, &root_key(cid))
-}
-
-/// Writes that somebody needs a root.
-pub(super) fn keep(store: &dyn Store, batch: &mut Batch, cid: Cid, owner: Owner) -> Result<(), store::Error> {
-    if store::read::<Reference>(store, &Reference::new(cid, owner.clone()).key())?.is_none() {
-        refer(batch, cid, owner);
-    }
-    if let Some(pin) = of(store, &cid)?.filter(|pin| pin.unneeded_since.is_some()) {
-        batch.put(&Pin { unneeded_since: None, ..pin });
-    }
-    Ok(())
-}
-
-/// Writes that somebody needs a root no more; if nobody does, its grace begins.
-pub(super) fn let_go(
-    store: &dyn Store,
-    batch: &mut Batch,
-    cid: Cid,
-    owner: Owner,
-    now: WallTime,
-) -> Result<(), store::Error> {
-    let needed = references(store, &cid)?.iter().any(|other| other.owner != owner);
-    unrefer(batch, cid, owner);
-    if let (false, Some(pin)) = (needed, of(store, &cid)?) {
-        batch.put(&Pin { unneeded_since: pin.unneeded_since.or(Some(now)), ..pin });
-    }
-    Ok(())
-}
+type Unpinned = (Pin, Result<(), ipfs::Error>);
 
 impl Pinner {
-    /// Unpins what is due, one root after another.
+    /// Unpins what is due, some roots together, unless references are being changed: nobody comes to need a
+    /// root while it is being released, but a bid, and that waits.
     pub(super) fn release(&mut self, ctx: &mut Context<Self>) {
-        if self.releasing.is_some() {
+        if !self.releasing.is_empty() || self.mirror.reconciling.is_some() || !self.mirror.loaded {
             return;
         }
-        let pin = match self.next_release() {
-            Ok(Some(pin)) => pin,
-            Ok(None) => return,
+        let pins = match self.begin_release() {
+            Ok(pins) if pins.is_empty() => return,
+            Ok(pins) => pins,
             Err(error) => return tracing::error!(%error, "pins could not be read"),
         };
-        self.releasing = Some(pin.cid);
-        let (ipfs, store) = (Rc::clone(&self.ports.ipfs), Rc::clone(&self.ports.store));
-        let release = async move { unpin(&*ipfs, &*store, &pin).await }.into_actor(self);
-        ctx.spawn(release.map(|released, this, ctx| {
-            this.releasing = None;
-            match released {
-                Ok(()) => this.release(ctx),
-                Err(fault) => tracing::warn!(%fault, "a root could not be released; trying again"),
+        self.releasing = pins.iter().map(|pin| Root::from(pin.key())).collect();
+        let ipfs = Rc::clone(&self.ports.ipfs);
+        let work = async move {
+            let unpin = |pin: Pin| {
+                let ipfs = Rc::clone(&ipfs);
+                async move {
+                    let spared = pin.foreign && !planted(Bug::UnpinForeign);
+                    let done = if spared { Ok(()) } else { ipfs.unpin(pin.cid).await };
+                    (pin, done)
+                }
+            };
+            stream::iter(pins).map(unpin).buffer_unordered(UNPINS).collect::<Vec<Unpinned>>().await
+        };
+        ctx.spawn(work.into_actor(self).map(|unpinned, this, ctx| {
+            this.releasing.clear();
+            match this.end_release(unpinned) {
+                // Whoever wants roots kept goes first.
+                Ok(()) => {
+                    this.reconcile_next(ctx);
+                    this.release(ctx);
+                }
+                Err(error) => tracing::error!(%error, "releases could not be written down; trying again"),
             }
         }));
     }
 
-    /// A pin whose grace is over and that nobody needs, asked of the references themselves once more.
-    fn next_release(&self) -> Result<Option<Pin>, store::Error> {
+    /// Pins whose grace is over and that nobody needs, asked of the references themselves once more. From now on
+    /// the store says that they are not here: whoever comes to need one pins it again, whatever becomes of us.
+    fn begin_release(&mut self) -> Result<Vec<Pin>, store::Error> {
+        self.write_came()?;
         let store = &*self.ports.store;
-        let now = self.ports.clock.wall();
-        for pin in store::list::<Pin>(store, &[], Order::Ascending, usize::MAX)? {
-            let over = pin.unneeded_since.is_some_and(|since| now.since(since) >= self.config.grace_ms);
-            if over && references(store, &pin.cid)?.is_empty() {
-                return Ok(Some(pin));
+        let until = WallTime(self.ports.clock.wall().0.saturating_sub(self.config.grace_ms));
+        let (mut batch, mut pins, mut bytes) = (Batch::new(), Vec::new(), 0);
+        for unneeded in unneeded(store, until, RELEASES)? {
+            let pin = pin_of(store, &unneeded.cid)?;
+            match pin.filter(|pin| pin.unneeded_since == Some(unneeded.since)) {
+                Some(pin) if is_needed(store, &pin)? => set_unneeded(&mut batch, pin, None),
+                Some(pin) => {
+                    if pin.pinned_at.is_some() {
+                        bytes += pin.bytes;
+                        batch.put(&Pin { pinned_at: None, ..pin.clone() });
+                    }
+                    pins.push(pin);
+                }
+                // An entry of a moment that does not count any more.
+                None => batch.delete::<Unneeded>(&unneeded.key()),
             }
         }
-        Ok(None)
+        if !batch.is_empty() {
+            store.commit(batch)?;
+        }
+        self.mirror.stored = self.mirror.stored.saturating_sub(bytes);
+        Ok(pins)
+    }
+
+    fn end_release(&mut self, unpinned: Vec<Unpinned>) -> Result<(), store::Error> {
+        let store = Rc::clone(&self.ports.store);
+        let mut batch = Batch::new();
+        for (asked, done) in unpinned {
+            let Some(pin) = store::read::<Pin>(&*store, &asked.key())? else { continue };
+            if let Err(error) = done {
+                tracing::warn!(cid = %pin.cid, %error, "a root could not be released; trying again");
+                let again =
+                    self.ports.clock.wall().0.saturating_add(AGAIN_MS).saturating_sub(self.config.grace_ms);
+                if pin.unneeded_since.is_some() {
+                    set_unneeded(&mut batch, pin, Some(WallTime(again)));
+                }
+                continue;
+            }
+            let references = references(&*store, &pin.cid)?;
+            if references.is_empty() {
+                forget_leaves(&*store, &pin, &mut batch)?;
+                forget_pin(&mut batch, &pin);
+                tracing::info!(cid = %pin.cid, bytes = pin.bytes, "content released");
+            } else {
+                // Somebody came to need it meanwhile. A bid's fetch pins it again, the operator's look wants it.
+                set_unneeded(&mut batch, pin, None);
+                if references.iter().any(|reference| reference.owner == Owner::Manual) {
+                    self.mirror.own_due = true;
+                }
+            }
+        }
+        if !batch.is_empty() {
+            store.commit(batch)?;
+        }
+        Ok(())
     }
 }
 
-/// Why a root was not released.
-#[derive(Debug, thiserror::Error)]
-enum Fault {
-    #[error(transparent)]
-    Ipfs(#[from] ipfs::Error),
-    #[error(transparent)]
-    Store(#[from] store::Error),
+/// Whether anybody needs a pin's root.
+fn is_needed(store: &dyn store::Store, pin: &Pin) -> Result<bool, store::Error> {
+    let prefix = [vec![b'r'], pin.key()].concat();
+    Ok(!store::list::<Reference>(store, &prefix, Order::Ascending, 1)?.is_empty())
 }
 
-/// Unpins a root and forgets it; pins it again if somebody came to need it meanwhile.
-async fn unpin(ipfs: &dyn Ipfs, store: &dyn Store, pin: &Pin) -> Result<(), Fault> {
-    if !pin.foreign {
-        ipfs.unpin(pin.cid).await?;
-    }
-    if !references(store, &pin.cid)?.is_empty() {
-        ipfs.pin(pin.cid, byte_cap(ByteSize(pin.bytes)), Rc::new(|_| ())).await?;
-        return Ok(());
-    }
-    forget(store, pin)?;
-    tracing::info!(cid = %pin.cid, bytes = pin.bytes, "content released");
-    Ok(())
-}
-
-/// Forgets a pin and the leaves below it.
-fn forget(store: &dyn Store, pin: &Pin) -> Result<(), store::Error> {
+/// Forgets the leaves below a root; the last of them in the batch given.
+fn forget_leaves(store: &dyn store::Store, pin: &Pin, last: &mut Batch) -> Result<(), store::Error> {
     loop {
         let leaves = leaves_of(store, &pin.cid, LEAVES_A_BATCH)?;
-        let mut batch = Batch::new();
-        leaves.iter().for_each(|leaf| forget_leaf(&mut batch, leaf));
-        let last = leaves.len() < LEAVES_A_BATCH;
-        if last {
-            batch.delete::<Pin>(&pin.key());
-        }
-        store.commit(batch)?;
-        if last {
+        if leaves.len() < LEAVES_A_BATCH {
+            leaves.iter().for_each(|leaf| forget_leaf(last, leaf));
             return Ok(());
         }
+        let mut batch = Batch::new();
+        leaves.iter().for_each(|leaf| forget_leaf(&mut batch, leaf));
+        store.commit(batch)?;
     }
 }

@@ -2,20 +2,42 @@
 
 use std::future::Future;
 
+use cid::Cid;
+
 use super::*;
-use crate::domain::bid::Failure;
+use crate::domain::bid::{Failure, Stage};
 use crate::domain::cids;
-use crate::domain::market::{BidTerms, Execution, Market, MarketEvent, MarketRules, Settlement, Version};
-use crate::domain::units::{BidId, BlockHash, BlockHeight, ByteSize, FileHash, TxHash, WallTime, Wei};
-use crate::records::hosting::{leaves_of, references, Pin};
-use crate::records::journal::{next_seq, Block};
+use crate::domain::market::{
+    BidTerms, Execution, Market, MarketCall, MarketEvent, MarketRules, Settlement, Version,
+};
+use crate::domain::units::{BidId, BlockHash, BlockHeight, ChainTime, FileHash, TxHash, WallTime, Wei};
+use crate::ports::store::{self, Batch, Order};
+use crate::records::hosting::{leaves_of, pin_of, references, HostedBid, Pin};
+use crate::records::intent::{Intent, IntentKey};
+use crate::records::journal::{next_seq, Block, Fact, Outcome};
+use crate::records::meta::{chain_now, ChainStatus};
 use crate::supervisor::Drain;
 use crate::testkit::ipfs::{unixfs_file, MemoryNet};
-use crate::testkit::{ManualClock, MemoryIpfs, MemoryStore};
+use crate::testkit::{ManualClock, MemoryDisk, MemoryIpfs, MemoryStore};
+
+mod keeping;
+mod mirror;
+mod mirroring;
 
 const ME: Address = Address([1; 20]);
 const MARKET: Market = Market { chain: 31_337, address: Address([2; 20]) };
 const GRACE_MS: u64 = 3_600_000;
+
+fn bounds() -> Bounds {
+    Bounds {
+        at_once: 8,
+        per_peer: 4,
+        idle_ms: 10_000,
+        retry: Backoff { first: Duration::from_secs(10), most: Duration::from_secs(3_600) },
+        min_free_disk: ByteSize(1 << 30),
+        max_storage: None,
+    }
+}
 
 struct World {
     store: Rc<MemoryStore>,
@@ -38,6 +60,7 @@ impl World {
             rules,
             head: BlockHeight(1),
             head_time: ChainTime(100),
+            newest_time: ChainTime(100),
             finalized: BlockHeight(1),
             head_changed: WallTime(1),
             poison: 0,
@@ -50,8 +73,17 @@ impl World {
     }
 
     fn start(&mut self) {
-        let config = Config { me: ME, fetches: 2, idle_ms: 10_000, grace_ms: GRACE_MS };
-        let ports = Ports { ipfs: self.ipfs.clone(), store: self.store.clone(), clock: self.clock.clone() };
+        let config = Config {
+            hosting: Some(Hosting { me: ME, fetches: 2, idle_ms: 10_000 }),
+            mirroring: bounds(),
+            grace_ms: GRACE_MS,
+        };
+        let ports = Ports {
+            ipfs: self.ipfs.clone(),
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            disk: Rc::new(MemoryDisk::default()),
+        };
         self.pinner = Some(Pinner::new(config, ports, Outbox::default(), Guard::none()).start());
     }
 
@@ -171,7 +203,7 @@ fn a_held_bid_is_fetched_indexed_pinned_and_announced() {
         assert_eq!(world.stage(bid).name(), "announcing");
         assert_eq!(world.intents(), [format!("accept:{bid}"), format!("pinned:{bid}")]);
         assert_eq!(world.ipfs.pinned(), [file[0].0]);
-        let pin: Pin = pins::of(&*world.store, &file[0].0).unwrap().unwrap();
+        let pin: Pin = pin_of(&*world.store, &file[0].0).unwrap().unwrap();
         assert_eq!((pin.blocks, pin.foreign), (3, false), "the root, and equal leaves once");
         assert_eq!(leaves_of(&*world.store, &file[0].0, 10).unwrap().len(), 3);
     });
@@ -318,7 +350,7 @@ fn content_is_unpinned_when_nobody_needs_it_and_its_grace_is_over_not_before() {
         world.pass(6).await;
         assert_eq!(world.ipfs.pinned(), []);
         assert_eq!(leaves_of(&*world.store, &file[0].0, 10).unwrap(), []);
-        assert_eq!(pins::of(&*world.store, &file[0].0).unwrap(), None);
+        assert_eq!(pin_of(&*world.store, &file[0].0).unwrap(), None);
     });
 }
 

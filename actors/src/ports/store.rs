@@ -9,6 +9,9 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 
+/// Rows that [`visit`] reads at once.
+const PAGE: usize = 1_000;
+
 /// The store's tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Table {
@@ -245,6 +248,28 @@ pub fn list<R: Record>(
         .collect()
 }
 
+/// Visits all records whose keys begin with `prefix`, a page at a time: a large table is never in memory as a whole.
+///
+/// # Errors
+/// If the store fails or holds something else there.
+pub fn visit<R: Record>(store: &dyn Store, prefix: &[u8], mut each: impl FnMut(R)) -> Result<(), Error> {
+    let until = end_of(prefix);
+    let mut from = prefix.to_vec();
+    loop {
+        let rows = store.scan(R::TABLE, &from, until.as_deref(), Order::Ascending, PAGE)?;
+        let last = rows.len() < PAGE;
+        for (key, doc) in rows {
+            each(decode::<R>(&key, &doc)?);
+            from = key;
+            // The smallest key behind this one.
+            from.push(0);
+        }
+        if last {
+            return Ok(());
+        }
+    }
+}
+
 /// Reads records from a key on, at most `limit`.
 ///
 /// # Errors
@@ -258,7 +283,7 @@ pub fn list_from<R: Record>(store: &dyn Store, from: &[u8], limit: usize) -> Res
 }
 
 /// The smallest key behind all keys that begin with `prefix`; `None` if there is no such key.
-fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
+pub fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix.to_vec();
     while let Some(last) = end.last_mut() {
         if *last < u8::MAX {

@@ -80,6 +80,11 @@ fn key_of(kind: u8, bid: BidKey, rest: &[u8]) -> Vec<u8> {
     [&[kind][..], &bid.to_bytes(), rest].concat()
 }
 
+/// How the keys of audits begin, beside their slots and notes in the same table.
+pub const AUDITS: &[u8] = b"a";
+/// How the keys of their slots begin.
+pub const SLOTS: &[u8] = b"s";
+
 impl Record for Audit {
     const TABLE: Table = Table::Audits;
     fn key(&self) -> Vec<u8> {
@@ -100,7 +105,7 @@ pub fn of(store: &dyn Store, bid: BidKey) -> Result<Option<Audit>, store::Error>
 /// # Errors
 /// If the store fails.
 pub fn all(store: &dyn Store, limit: usize) -> Result<Vec<Audit>, store::Error> {
-    store::list(store, b"a", Order::Descending, limit)
+    store::list(store, AUDITS, Order::Descending, limit)
 }
 
 /// A slot of an audit.

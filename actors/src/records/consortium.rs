@@ -6,6 +6,7 @@ use cid::Cid;
 use ipns_record::Name;
 use serde::{Deserialize, Serialize};
 
+pub use crate::domain::manifest::Accepted;
 use crate::domain::units::{ByteSize, WallTime};
 use crate::ports::store::{self, Order, Record, Store, Table};
 
@@ -56,17 +57,6 @@ pub fn peers(store: &dyn Store) -> Result<Vec<Peer>, store::Error> {
     store::list(store, b"p", Order::Ascending, usize::MAX)
 }
 
-/// The record of a peer that was accepted last: what a newer one is compared with, so that nobody plays an old one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Accepted {
-    /// Its sequence.
-    pub sequence: u64,
-    /// When it ends, in milliseconds since 1970.
-    pub eol: WallTime,
-    /// To what it points, as text: `/ipfs/CID[/PATH]`.
-    pub value: String,
-}
-
 /// A change that waits for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "why", rename_all = "snake_case")]
@@ -92,7 +82,9 @@ pub enum Held {
 pub struct Standing {
     /// Which peer.
     pub name: String,
-    /// The record accepted last.
+    /// The name whose records these are: another key behind the peer's name begins anew.
+    pub ipns: Name,
+    /// The record accepted last: a newer one is compared with it, so that nobody plays an old one.
     pub accepted: Option<Accepted>,
     /// The directory whose files stand in [`Listed`].
     #[serde(default, with = "optional_cid")]
@@ -130,6 +122,32 @@ impl Record for Standing {
     }
 }
 
+impl Standing {
+    /// Nothing is known of the peer yet.
+    pub fn new(name: String, ipns: Name) -> Self {
+        Self {
+            name,
+            ipns,
+            accepted: None,
+            directory: None,
+            resolved_at: None,
+            failing: None,
+            held: None,
+            bad_files: BTreeMap::new(),
+            generation: 0,
+            roots: 0,
+        }
+    }
+}
+
+/// How the resolver stands with each peer that it has looked for.
+///
+/// # Errors
+/// If the store fails.
+pub fn standings(store: &dyn Store) -> Result<Vec<Standing>, store::Error> {
+    store::list(store, b"s", Order::Ascending, usize::MAX)
+}
+
 /// How the resolver stands with a peer; `None` if it has not looked yet.
 ///
 /// # Errors
@@ -139,6 +157,8 @@ pub fn standing(store: &dyn Store, name: &str) -> Result<Option<Standing>, store
 }
 
 /// The roots that one file of a peer's directory lists: its last good reading. Written by the resolver alone.
+///
+/// What the peer lists no more and what waits for the operator's word stands beside the files, under no file's name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
     /// Which peer.
@@ -159,11 +179,23 @@ impl Record for Listed {
     }
 }
 
+impl Listed {
+    /// The roots that are kept until the operator's word.
+    pub fn held(peer: String, directory: Cid, roots: Vec<String>) -> Self {
+        Self { peer, file: String::new(), cid: directory, roots }
+    }
+
+    /// Whether this is no file, but what waits for the operator's word.
+    pub fn is_held(&self) -> bool {
+        self.file.is_empty()
+    }
+}
+
 fn files_of(peer: &str) -> Vec<u8> {
     [&b"p"[..], peer.as_bytes(), &[0]].concat()
 }
 
-/// What a peer lists, file by file.
+/// What is kept for a peer: what it lists, file by file, and what is held.
 ///
 /// # Errors
 /// If the store fails.
@@ -208,12 +240,28 @@ pub struct Publication {
     pub directory: Option<Cid>,
     /// When that record ends.
     pub eol: WallTime,
-    /// When the network last took it.
+    /// Whether the network took that record.
+    #[serde(default)]
+    pub given: bool,
+    /// Directories that the name pointed to before, kept until the network takes the newest record.
+    #[serde(default)]
+    pub superseded: Vec<String>,
+    /// When the network last took a record.
     pub published_at: Option<WallTime>,
     /// When somebody else's answer last proved that it is found.
     pub confirmed_at: Option<WallTime>,
     /// Why the last try failed.
     pub failing: Option<Failing>,
+}
+
+impl Publication {
+    /// What was published last; `None` if nothing was signed yet.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn read(store: &dyn Store) -> Result<Option<Self>, store::Error> {
+        store::read(store, PUBLICATION)
+    }
 }
 
 /// Where [`Publication`] stands.

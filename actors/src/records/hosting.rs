@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::bid::Stage;
 use crate::domain::market::{BidKey, BidTerms};
 use crate::domain::units::{ChainTime, WallTime};
+use crate::planted::{planted, Bug};
 use crate::ports::store::{self, Batch, Order, Record, Store, Table};
 
 /// A bid that this node has looked at, and how far it has come with it.
@@ -97,11 +98,58 @@ pub fn unrefer(batch: &mut Batch, cid: Cid, owner: Owner) {
     batch.delete::<Reference>(&reference.key());
 }
 
+/// Writes that somebody needs a root, whose grace, if it runs, is over.
+///
+/// # Errors
+/// If the store fails.
+pub fn keep(store: &dyn Store, batch: &mut Batch, cid: Cid, owner: Owner) -> Result<(), store::Error> {
+    if store::read::<Reference>(store, &Reference::new(cid, owner.clone()).key())?.is_none() {
+        refer(batch, cid, owner);
+    }
+    if let Some(pin) = pin_of(store, &cid)?.filter(|pin| pin.unneeded_since.is_some()) {
+        set_unneeded(batch, pin, None);
+    }
+    Ok(())
+}
+
+/// Writes that somebody needs a root no more; if nobody else does, its grace begins.
+///
+/// # Errors
+/// If the store fails.
+pub fn let_go(
+    store: &dyn Store,
+    batch: &mut Batch,
+    cid: Cid,
+    owner: Owner,
+    now: WallTime,
+) -> Result<(), store::Error> {
+    let prefix = [vec![b'r'], root_key(&cid)].concat();
+    // One of two at most is ours.
+    let some = store::list::<Reference>(store, &prefix, Order::Ascending, 2)?;
+    let needed = some.iter().any(|other| other.owner != owner) && !planted(Bug::CountReferencesOnce);
+    if planted(Bug::TouchOthers) {
+        some.iter().for_each(|other| unrefer(batch, cid, other.owner.clone()));
+    }
+    unrefer(batch, cid, owner);
+    if let (false, Some(pin)) = (needed, pin_of(store, &cid)?) {
+        let since = pin.unneeded_since.or(Some(now));
+        set_unneeded(batch, pin, since);
+    }
+    Ok(())
+}
+
 /// A root's key: its multihash, since versions and bases of a CID name one content; then its codec.
 pub fn root_key(cid: &Cid) -> Vec<u8> {
     let mut key = cid.hash().to_bytes();
     key.extend(cid.codec().to_be_bytes());
     key
+}
+
+/// The root of a key, as a CIDv1; `None` if it is no [`root_key`].
+pub fn root_of_key(key: &[u8]) -> Option<Cid> {
+    let (hash, codec) = key.split_last_chunk::<8>()?;
+    let hash = cid::multihash::Multihash::from_bytes(hash).ok()?;
+    Some(Cid::new_v1(u64::from_be_bytes(*codec), hash))
 }
 
 /// All reasons to keep a root.
@@ -130,9 +178,18 @@ pub fn references_to_block(
 /// # Errors
 /// If the store fails.
 pub fn roots_for(store: &dyn Store, owner: &Owner) -> Result<Vec<Cid>, store::Error> {
+    let mut roots = Vec::new();
     let prefix = [vec![b'o'], owner_key(owner)].concat();
-    let found = store::list::<Reference>(store, &prefix, Order::Ascending, usize::MAX)?;
-    Ok(found.into_iter().map(|reference| reference.cid).collect())
+    store::visit::<Reference>(store, &prefix, |reference| roots.push(reference.cid))?;
+    Ok(roots)
+}
+
+/// Visits every reason to keep a root, owner by owner.
+///
+/// # Errors
+/// If the store fails.
+pub fn visit_references(store: &dyn Store, each: impl FnMut(Reference)) -> Result<(), store::Error> {
+    store::visit(store, b"o", each)
 }
 
 /// A root that this node keeps, or is about to: written before the backend is asked, so that a pin of ours is
@@ -154,11 +211,72 @@ pub struct Pin {
     pub unneeded_since: Option<WallTime>,
 }
 
+impl Pin {
+    /// A root that is still to be fetched.
+    pub fn wanted(cid: Cid, foreign: bool) -> Self {
+        Self { cid, bytes: 0, blocks: 0, pinned_at: None, foreign, unneeded_since: None }
+    }
+}
+
 impl Record for Pin {
     const TABLE: Table = Table::Pins;
     fn key(&self) -> Vec<u8> {
         root_key(&self.cid)
     }
+}
+
+/// The pin of a root, if we know of one.
+///
+/// # Errors
+/// If the store fails.
+pub fn pin_of(store: &dyn Store, cid: &Cid) -> Result<Option<Pin>, store::Error> {
+    store::read(store, &root_key(cid))
+}
+
+/// Writes since when nobody needs a pin's root, or that somebody does.
+pub fn set_unneeded(batch: &mut Batch, pin: Pin, since: Option<WallTime>) {
+    if let Some(since) = pin.unneeded_since {
+        batch.delete::<Unneeded>(&Unneeded { cid: pin.cid, since }.key());
+    }
+    if let Some(since) = since {
+        batch.put(&Unneeded { cid: pin.cid, since });
+    }
+    batch.put(&Pin { unneeded_since: since, ..pin });
+}
+
+/// Forgets a pin. The leaves below it are forgotten one by one ([`forget_leaf`]).
+pub fn forget_pin(batch: &mut Batch, pin: &Pin) {
+    if let Some(since) = pin.unneeded_since {
+        batch.delete::<Unneeded>(&Unneeded { cid: pin.cid, since }.key());
+    }
+    batch.delete::<Pin>(&pin.key());
+}
+
+/// A pin whose root nobody needs, found by time: what [`Pin::unneeded_since`] says, in the order of release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unneeded {
+    /// The root.
+    #[serde(with = "crate::domain::cids")]
+    pub cid: Cid,
+    /// Since when.
+    pub since: WallTime,
+}
+
+impl Record for Unneeded {
+    const TABLE: Table = Table::Refs;
+    fn key(&self) -> Vec<u8> {
+        [&b"u"[..], &self.since.0.to_be_bytes(), &root_key(&self.cid)].concat()
+    }
+}
+
+/// The pins that nobody has needed since that moment or longer, the oldest first, at most `limit`.
+///
+/// # Errors
+/// If the store fails.
+pub fn unneeded(store: &dyn Store, until: WallTime, limit: usize) -> Result<Vec<Unneeded>, store::Error> {
+    let mut found = store::list::<Unneeded>(store, b"u", Order::Ascending, limit)?;
+    found.retain(|unneeded| unneeded.since <= until);
+    Ok(found)
 }
 
 /// A block below a pinned root: what the firewall may serve.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::market::{BidKey, Market, MarketCall};
 use crate::domain::units::{Address, ChainTime, WallTime};
+use crate::planted::{planted, Bug};
 use crate::ports::store::{self, Batch, Record, Store, Table};
 
 /// What makes an intent's effect happen once, such as `accept:1337:0x…:42`.
@@ -85,7 +86,8 @@ impl Record for Intent {
 /// # Errors
 /// If the store fails.
 pub fn want(store: &dyn Store, batch: &mut Batch, intent: Intent) -> Result<(), store::Error> {
-    if store::read::<Intent>(store, intent.key.0.as_bytes())?.is_none() {
+    let known = store::read::<Intent>(store, intent.key.0.as_bytes())?.is_some();
+    if !known || planted(Bug::WantAgain) {
         batch.put(&intent);
     }
     Ok(())

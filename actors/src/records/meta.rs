@@ -20,7 +20,10 @@ pub struct ChainStatus {
     pub head_time: ChainTime,
     /// The newest final block seen.
     pub finalized: BlockHeight,
-    /// When the head last changed, by this machine.
+    /// The latest timestamp that any head had so far.
+    #[serde(default)]
+    pub newest_time: ChainTime,
+    /// When that was first seen, by this machine. A provider that falls back and catches up again brings nothing new.
     pub head_changed: WallTime,
     /// Logs that could not be decoded, so far.
     pub poison: u64,

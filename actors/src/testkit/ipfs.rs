@@ -11,6 +11,7 @@ use cid::Cid;
 use futures::FutureExt;
 use sha2::{Digest as _, Sha256};
 
+use super::directories::{entries, unixfs_directory};
 use crate::domain::cids::{DAG_PB, RAW, SHA2_256};
 use crate::domain::dag;
 use crate::domain::units::ByteSize;
@@ -21,6 +22,9 @@ use crate::ports::Answer;
 const HOP_MS: u64 = 5;
 /// Milliseconds between two looks for a block that nobody has yet.
 const LOOK_MS: u64 = 500;
+
+/// Bytes of a leaf, as `ipfs add` cuts them.
+const CHUNK: usize = 256 << 10;
 
 type Blocks = Rc<RefCell<BTreeMap<Vec<u8>, Vec<u8>>>>;
 
@@ -37,6 +41,10 @@ pub struct MemoryIpfs {
     asked: Cell<u64>,
     down: Cell<bool>,
     hop_ms: Cell<u64>,
+    listings: Cell<u64>,
+    reads: Cell<u64>,
+    dialled: RefCell<Vec<String>>,
+    undialled: Cell<bool>,
 }
 
 /// The CIDv1 of a block named by sha2-256.
@@ -64,7 +72,7 @@ pub fn unixfs_file(bytes: &[u8], chunk: usize) -> Vec<(Cid, Vec<u8>)> {
     [vec![(root, node)], leaves].concat()
 }
 
-fn varint(mut value: u64) -> Vec<u8> {
+pub(super) fn varint(mut value: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     while value >= 0x80 {
         bytes.push(value as u8 | 0x80);
@@ -97,6 +105,10 @@ impl MemoryIpfs {
             asked: Cell::new(0),
             down: Cell::new(false),
             hop_ms: Cell::new(HOP_MS),
+            listings: Cell::new(0),
+            reads: Cell::new(0),
+            dialled: RefCell::default(),
+            undialled: Cell::new(false),
         }
     }
     /// Puts blocks onto the node's disk.
@@ -119,6 +131,35 @@ impl MemoryIpfs {
         let cid = cid_of(codec, bytes);
         self.load(&[(cid, bytes.to_vec())]);
         cid
+    }
+    /// Puts a directory of files there without counting as asked; tells its CID.
+    pub fn hold_directory(&self, files: &[(String, Vec<u8>)]) -> Cid {
+        let mut entries = Vec::new();
+        for (name, bytes) in files {
+            let blocks = unixfs_file(bytes, CHUNK);
+            entries.push((name.as_str(), blocks[0].0));
+            self.load(&blocks);
+        }
+        entries.sort_unstable();
+        let directory = unixfs_directory(&entries);
+        self.load(std::slice::from_ref(&directory));
+        directory.0
+    }
+    /// How often a directory was listed here.
+    pub fn listings(&self) -> u64 {
+        self.listings.get()
+    }
+    /// Lets nobody be connected to, or everybody again.
+    pub fn set_undialled(&self, undialled: bool) {
+        self.undialled.set(undialled);
+    }
+    /// Whom it was told to connect to, in order.
+    pub fn dialled(&self) -> Vec<String> {
+        self.dialled.borrow().clone()
+    }
+    /// How often a file was read here.
+    pub fn reads(&self) -> u64 {
+        self.reads.get()
     }
     /// Puts bytes in the place of a block, as a failing disk would.
     pub fn rot(&self, cid: &Cid, bytes: &[u8]) {
@@ -233,22 +274,65 @@ impl Ipfs for MemoryIpfs {
     fn add<'a>(&'a self, file: &'a Path) -> Answer<'a, Added, Error> {
         async move { Err(Error::Storage(format!("{}: no such file", file.display()))) }.boxed_local()
     }
-    fn ls(&self, directory: Cid, _: usize) -> Answer<'_, Vec<Entry>, Error> {
-        async move { Err(Error::Unusable(format!("{directory}: directories can't be read by this backend yet"))) }.boxed_local()
+    fn ls(&self, directory: Cid, cap: usize) -> Answer<'_, Vec<Entry>, Error> {
+        async move {
+            self.check()?;
+            self.listings.set(self.listings.get() + 1);
+            let unusable = || Error::Unusable(format!("{directory} is no directory"));
+            if directory.codec() != DAG_PB {
+                return Err(unusable());
+            }
+            let entries = entries(&self.bring(&directory).await).ok_or_else(unusable)?;
+            match entries.len() > cap {
+                true => Err(Error::TooMany { cap }),
+                false => Ok(entries),
+            }
+        }
+        .boxed_local()
     }
 
-    fn cat(&self, file: Cid, _: ByteSize) -> Answer<'_, Vec<u8>, Error> {
-        async move { Err(Error::Unusable(format!("{file}: files can't be read by this backend yet"))) }
-            .boxed_local()
+    fn cat(&self, file: Cid, cap: ByteSize) -> Answer<'_, Vec<u8>, Error> {
+        async move {
+            self.check()?;
+            self.reads.set(self.reads.get() + 1);
+            let (mut bytes, mut ahead) = (Vec::new(), vec![file]);
+            while let Some(cid) = ahead.pop() {
+                let unusable = |why: dag::Unauditable| Error::Unusable(format!("{cid}: {why}"));
+                let block = self.bring(&cid).await;
+                let links = dag::links(&cid, &block).map_err(unusable)?;
+                if links.is_empty() {
+                    bytes.extend(dag::file_bytes(&cid, &block).map_err(unusable)?);
+                }
+                ahead.extend(links.into_iter().rev());
+                if bytes.len() as u64 > cap.0 {
+                    return Err(Error::TooLarge { cap: cap.0 });
+                }
+            }
+            Ok(bytes)
+        }
+        .boxed_local()
     }
 
-    fn add_directory(&self, _: Vec<(String, Vec<u8>)>) -> Answer<'_, Cid, Error> {
-        async move { Err(Error::Unusable("directories can't be added by this backend yet".to_owned())) }
-            .boxed_local()
+    fn add_directory(&self, files: Vec<(String, Vec<u8>)>) -> Answer<'_, Cid, Error> {
+        async move {
+            self.check()?;
+            let root = self.hold_directory(&files);
+            self.pins.borrow_mut().insert(root);
+            Ok(root)
+        }
+        .boxed_local()
     }
 
-    fn connect<'a>(&'a self, _: &'a str) -> Answer<'a, (), Error> {
-        async move { self.check() }.boxed_local()
+    fn connect<'a>(&'a self, multiaddr: &'a str) -> Answer<'a, (), Error> {
+        async move {
+            self.check()?;
+            self.dialled.borrow_mut().push(multiaddr.to_owned());
+            match self.undialled.get() {
+                true => Err(Error::Unreachable(format!("{multiaddr} does not answer"))),
+                false => Ok(()),
+            }
+        }
+        .boxed_local()
     }
     fn identity(&self) -> Answer<'_, Identity, Error> {
         async move {

@@ -5,13 +5,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod chain;
+mod directories;
 pub mod ipfs;
 mod ipfs_contract;
 pub mod market;
 mod memory;
+pub mod names;
 mod store;
 
+pub use directories::unixfs_directory;
 pub use ipfs::MemoryIpfs;
-pub use ipfs_contract::ipfs_contract;
+pub use ipfs_contract::{ipfs_contract, ipfs_directory_contract, ipfs_layout_contract, ipfs_twin_contract};
 pub use memory::{ManualClock, MemoryDisk, SeededRandomness};
+pub use names::MemoryNames;
 pub use store::{store_contract, Fuse, MemoryStore};

@@ -9,6 +9,7 @@ use crate::domain::audit::life::{Event, Stage};
 use crate::domain::audit::vote::{settle_turn, Verdict};
 use crate::domain::evidence::{CarNote, Evidence, RegistrationFile, SealError, SCHEMA};
 use crate::domain::market::{BidState, Version};
+use crate::planted::{planted, Bug};
 use crate::ports::store::{self, Batch};
 use crate::ports::{disk, keys};
 use crate::records::audit::{self, Audit};
@@ -41,7 +42,9 @@ impl Validator {
     ) -> Result<(), Trouble> {
         let evidence = self.evidence(known, verdict, status)?;
         let sealed = evidence.seal(|message| self.ports.keys.sign_message(message))?;
-        self.ports.disk.write(&format!("{}.json", known.file_name()), &sealed.bytes)?;
+        if !planted(Bug::VoteWithoutEvidence) {
+            self.ports.disk.write(&format!("{}.json", known.file_name()), &sealed.bytes)?;
+        }
         tracing::info!(bid = %known.bid, digest = %sealed.digest, ?verdict, "evidence is written");
         let testified = Event::Testified(sealed.digest).into();
         Ok(self.decide(known.clone(), testified, status, Batch::new(), ctx)?)

@@ -8,6 +8,7 @@ use crate::domain::units::{ChainTime, WallTime, Wei};
 use crate::domain::wallet::lane::Lane;
 use crate::domain::wallet::slot::{Inclusion, Slot, Try};
 use crate::domain::wallet::spend;
+use crate::planted::{planted, Bug};
 use crate::ports::chain::Receipt;
 use crate::ports::store::{self, Batch, Error, Record, Store};
 use crate::records::intent::{Intent, IntentKey, IntentState};
@@ -54,7 +55,7 @@ impl Book {
         let mut batch = Batch::new();
         batch.put(attempt);
         batch.put(&Counters { next: self.counters.next.max(attempt.nonce + 1), ..self.counters.clone() });
-        if let Some(intent) = intent {
+        if let Some(intent) = intent.filter(|_| !planted(Bug::LeaveQueued)) {
             batch.put(&Intent { state: IntentState::InFlight { nonce: attempt.nonce }, ..intent.clone() });
         }
         self.store.commit(batch)

@@ -11,6 +11,7 @@ use super::{Asked, Config, Ports};
 use crate::domain::market::Market;
 use crate::domain::units::{Address, ChainTime};
 use crate::domain::wallet::slot::{Inclusion, Moment, Move, Rules, Sight, Slot};
+use crate::planted::{planted, Bug};
 use crate::ports::chain::{self, At, Receipt};
 use crate::ports::{keys, store};
 use crate::records::journal::Block;
@@ -207,6 +208,8 @@ impl Round {
         let nonce = slot.nonce;
         match next {
             Move::Wait => {}
+            Move::Send | Move::Outbid
+                if planted(Bug::ForgetEvicted) && slot.tries.iter().any(|it| it.accepted) => {}
             Move::Send => self.send_newest(book, nonce).await?,
             Move::Outbid => self.replace(book, slot, None, due).await?,
             Move::GiveUp(reason) => self.replace(book, slot, Some(reason), due).await?,

@@ -60,6 +60,7 @@ fn chain_status(halted: Option<&str>) -> Batch {
         rules: MarketRules { version: Version::V2, accept_hold: 900, vote_duration: 86_400 },
         head: BlockHeight(1),
         head_time: ChainTime(1),
+        newest_time: ChainTime(1),
         finalized: BlockHeight(1),
         head_changed: WallTime(1),
         poison: 0,

@@ -46,13 +46,13 @@ pub enum Refusal {
     /// The name is the hash of a key, and the record does not bring the key.
     #[error("the record does not bring the key of its name")]
     NoKey,
-    /// The key is malformed or of a kind other than ed25519, RSA of 2048 bits or more, and secp256k1.
+    /// The key is malformed or of a kind other than ed25519, RSA and secp256k1.
     #[error("the key is of no known kind")]
     UnknownKey,
     /// The record brings another key than its name's.
     #[error("the record brings another key than its name's")]
     WrongKey,
-    /// The owner of the name did not sign this.
+    /// The owner of the name did not sign this, or with an RSA key of less than 2048 bits, too short to prove anything.
     #[error("the signature does not match")]
     BadSignature,
     /// The signed document is not as the specification says.
@@ -217,3 +217,6 @@ impl fmt::Debug for Record {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

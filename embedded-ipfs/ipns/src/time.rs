@@ -8,11 +8,12 @@ use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
 /// An instant with nanoseconds, of the years 0 to 9999 in UTC. It is written as RFC 3339 with as many decimals as it
-/// needs (`2030-01-02T03:04:05.000000001Z`), as Kubo does, and reads any RFC 3339 text.
+/// needs (`2030-01-02T03:04:05.000000001Z`), as Kubo does, and reads any RFC 3339 text that Kubo reads: with capital
+/// letters and without leap seconds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(OffsetDateTime);
 
-/// A text that is no RFC 3339 time of the years 0 to 9999.
+/// A text that is no RFC 3339 time of the years 0 to 9999, or has small letters or a leap second.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no RFC 3339 time")]
 pub struct NotATime(pub String);
@@ -40,6 +41,11 @@ impl FromStr for Timestamp {
     fn from_str(text: &str) -> Result<Self, NotATime> {
         let refused = || NotATime(text.to_owned());
         let local = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| refused())?;
+        // The RFC leaves other letters to who reads. The parser has made sure that these bytes are there.
+        let (separator, seconds) = (text.as_bytes().get(10), text.as_bytes().get(17..19));
+        if separator != Some(&b'T') || text.ends_with('z') || seconds == Some(b"60") {
+            return Err(refused());
+        }
         // An offset can push the first and last hours out of the years that can be written again.
         let utc = local.checked_to_offset(UtcOffset::UTC).ok_or_else(refused)?;
         if utc.year() < 0 {
@@ -118,6 +124,13 @@ mod tests {
             "2030-01-01T24:00:00Z",
             "2030-01-01T00:00:00Z ",
             "2030-01-01T00:00:00.Z",
+            "2030-01-01T00:00:00,5Z",
+            "2030-01-01t00:00:00Z",
+            "2030-01-01 00:00:00Z",
+            "2030-01-01_00:00:00Z",
+            "2030-01-01T00:00:00z",
+            "2030-06-30T23:59:60Z",
+            "2030-07-01T00:59:60+01:00",
             "+12030-01-01T00:00:00Z",
             "9999-12-31T23:59:59-01:00",
             "0000-01-01T00:00:00+01:00",

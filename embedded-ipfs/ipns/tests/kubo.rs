@@ -12,6 +12,7 @@ const FILE: &str = "/ipfs/bafkreicysg23kiwv34eg2d7qweipxwosdo2py4ldv42nbauguluen
 const ED25519_KEY: &[u8] = include_bytes!("vectors/kubo-ed25519.key");
 const ED25519_PEM: &str = include_str!("vectors/kubo-ed25519.pem");
 const RSA_KEY: &[u8] = include_bytes!("vectors/kubo-rsa.key");
+const SECP256K1_KEY: &[u8] = include_bytes!("vectors/kubo-secp256k1.key");
 
 macro_rules! made_by_kubo {
     ($name:literal, $kind:literal) => {{
@@ -26,6 +27,10 @@ fn v1_v2() -> (Name, &'static [u8]) {
 
 fn rsa() -> (Name, &'static [u8]) {
     made_by_kubo!("k2k4r8jmbjds6v4wjvaixpehkaai50axzju8hiiobj4f2spojwgu2ipx", "kubo-rsa")
+}
+
+fn secp256k1() -> (Name, &'static [u8]) {
+    made_by_kubo!("kzwfwjn5ji4pulblahka4o15dp73zv45noy3do70wzqrvegnldlb3buzzwy6naf", "kubo-secp256k1")
 }
 
 fn expired() -> (Name, &'static [u8]) {
@@ -47,6 +52,12 @@ fn a_record_of_an_ed25519_key_is_valid() {
     let record = verified(v1_v2());
     assert_eq!((record.value(), record.sequence(), record.ttl_ns()), (FILE.as_bytes(), 7, FIVE_MINUTES_NS));
     assert_eq!(record.eol(), time("2126-10-28T14:16:19.244678874Z"));
+}
+
+#[test]
+fn a_record_of_a_secp256k1_key_is_valid() {
+    let record = verified(secp256k1());
+    assert_eq!((record.value(), record.sequence(), record.ttl_ns()), (FILE.as_bytes(), 12, FIVE_MINUTES_NS));
 }
 
 #[test]
@@ -78,7 +89,7 @@ fn an_expired_record_is_refused_and_says_what_it_said() {
 
 #[test]
 fn an_exported_key_owns_its_name() {
-    for (bytes, (name, _)) in [(ED25519_KEY, v1_v2()), (RSA_KEY, rsa())] {
+    for (bytes, (name, _)) in [(ED25519_KEY, v1_v2()), (RSA_KEY, rsa()), (SECP256K1_KEY, secp256k1())] {
         let key = SigningKey::from_protobuf(bytes).unwrap();
         assert_eq!((key.name(), &key.to_protobuf()[..]), (name, bytes));
     }
@@ -88,8 +99,8 @@ fn an_exported_key_owns_its_name() {
 
 #[test]
 fn we_sign_what_kubo_signs_byte_for_byte() {
-    // Signatures of ed25519 and of RSA (PKCS #1 v1.5) are the same each time.
-    for (key, theirs) in [(ED25519_KEY, v1_v2()), (RSA_KEY, rsa())] {
+    // Signatures of ed25519, RSA (PKCS #1 v1.5) and secp256k1 (RFC 6979) are the same each time.
+    for (key, theirs) in [(ED25519_KEY, v1_v2()), (RSA_KEY, rsa()), (SECP256K1_KEY, secp256k1())] {
         let key = SigningKey::from_protobuf(key).unwrap();
         let record = verified(theirs);
         let ours = key.sign(record.value(), record.sequence(), record.eol(), record.ttl_ns()).unwrap();
@@ -99,7 +110,7 @@ fn we_sign_what_kubo_signs_byte_for_byte() {
 
 #[test]
 fn a_record_is_valid_for_no_other_name() {
-    let records = [v1_v2(), rsa(), expired()];
+    let records = [v1_v2(), rsa(), secp256k1(), expired()];
     for (name, _) in records {
         for (owner, bytes) in records.into_iter().filter(|(owner, _)| *owner != name) {
             assert!(verify(name, bytes, BEFORE_MS).is_err(), "{owner} for {name}");

@@ -5,14 +5,18 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
 use scatter_actors::domain::requests::{Question, Request};
+use scatter_actors::domain::units::ByteSize;
 use scatter_actors::firewall::Ask;
 use scatter_actors::testkit::chain::{FakeChain, Trouble};
 
 use super::{World, HOSTER};
 use crate::dice::Dice;
 use crate::history::History;
+use crate::people::BIDDER;
 use crate::plan::Fault;
 
+/// Bytes free on the hoster's disk on a good day.
+const ROOMY: ByteSize = ByteSize(1 << 40);
 /// Milliseconds that a block takes between two IPFS nodes on a good day.
 const GOOD_HOP_MS: u64 = 5;
 
@@ -21,6 +25,9 @@ pub(super) struct Outages {
     rpc: Rc<RefCell<Vec<Outage>>>,
     dice: Rc<Dice>,
     ipfs_until: u64,
+    /// Since when the hoster's IPFS node does not answer.
+    pub(super) ipfs_since: Option<u64>,
+    disk_until: u64,
 }
 
 struct Outage {
@@ -32,12 +39,25 @@ struct Outage {
 
 impl Outages {
     pub(super) fn new(seed: u64) -> Self {
-        Self { rpc: Rc::default(), dice: Rc::new(Dice::new(seed, "outages")), ipfs_until: 0 }
+        Self {
+            rpc: Rc::default(),
+            dice: Rc::new(Dice::new(seed, "outages")),
+            ipfs_until: 0,
+            ipfs_since: None,
+            disk_until: 0,
+        }
+    }
+
+    /// The end of the provider's last trouble.
+    pub(super) fn rpc_until(&self) -> u64 {
+        self.rpc.borrow().iter().map(|outage| outage.until).max().unwrap_or_default()
     }
 
     /// Whether anything is down just now.
     pub(super) fn are_on(&self, now: u64) -> bool {
-        self.ipfs_until > 0 || self.rpc.borrow().iter().any(|outage| outage.until > now)
+        self.ipfs_until > 0
+            || self.disk_until > 0
+            || self.rpc.borrow().iter().any(|outage| outage.until > now)
     }
 
     /// Lets the provider fail by these outages.
@@ -60,13 +80,17 @@ impl World {
     pub(super) async fn break_things(&mut self, now: u64) {
         while let Some((_, fault)) = self.plan.faults.get(self.broken).filter(|(at, _)| *at <= now).cloned() {
             self.broken += 1;
+            *self.struck.entry(fault.kind()).or_default() += 1;
             self.history.tell("FAULT", format_args!("{fault:?}"));
             self.strike(fault, now);
         }
         if now >= self.outages.ipfs_until && self.outages.ipfs_until > 0 {
-            self.outages.ipfs_until = 0;
-            self.hoster.ipfs.set_broken(false);
+            self.mend_ipfs();
             self.history.tell("ipfs", "is back");
+        }
+        if now >= self.outages.disk_until && self.outages.disk_until > 0 {
+            self.mend_disk();
+            self.history.tell("disk", "has room again");
         }
         for node in self.nodes_mut() {
             if node.life.as_ref().is_some_and(|life| life.fuse.is_blown()) {
@@ -78,13 +102,25 @@ impl World {
         }
     }
 
+    fn mend_ipfs(&mut self) {
+        (self.outages.ipfs_until, self.outages.ipfs_since) = (0, None);
+        self.hoster.ipfs.set_broken(false);
+    }
+
+    fn mend_disk(&mut self) {
+        self.outages.disk_until = 0;
+        self.hoster.disk.set_free(ROOMY);
+    }
+
     /// Ends all trouble for good.
     pub(super) fn clear_up(&mut self) {
         self.history.tell("weather", "calms");
         self.chain.heal();
-        self.hoster.ipfs.set_broken(false);
+        self.mend_ipfs();
+        self.mend_disk();
         self.hoster.ipfs.set_hop(GOOD_HOP_MS);
-        self.outages.ipfs_until = 0;
+        self.friends.heal();
+        self.next_block = self.next_block.min(self.history.now() + self.plan.pace.1);
         self.outages.rpc.borrow_mut().clear();
         self.chain.set_base_fee(1_000_000_000);
     }
@@ -100,7 +136,8 @@ impl World {
             Fault::BaseFee(wei) => self.chain.set_base_fee(wei),
             Fault::Leap(seconds) => self.chain.skip(seconds),
             Fault::IpfsDown(ms) => {
-                self.outages.ipfs_until = now + ms;
+                self.outages.ipfs_since.get_or_insert(now);
+                self.outages.ipfs_until = self.outages.ipfs_until.max(now + ms);
                 self.hoster.ipfs.set_broken(true);
             }
             Fault::IpfsSlow(ms) => self.hoster.ipfs.set_hop(ms),
@@ -113,6 +150,12 @@ impl World {
                 node.life.iter().for_each(|life| life.fuse.burn_after(commits));
             }
             Fault::Stranger => self.ask_as_a_stranger(now),
+            Fault::Stall(ms) => self.next_block = self.next_block.max(now + ms),
+            Fault::Friend { who, deed } => self.friends.act(who, deed),
+            Fault::DiskFull(ms) => {
+                self.outages.disk_until = now + ms;
+                self.hoster.disk.set_free(ByteSize(0));
+            }
         }
     }
 
@@ -131,9 +174,11 @@ impl World {
             if n == 0 {
                 self.chain.skip(lost.saturating_sub(depth * 12));
             }
-            match self.dice.chance(50) {
-                true => self.mine(),
-                false => self.chain.mine_empty(1),
+            match self.dice.between(0, 9) {
+                0..=3 => self.mine(),
+                // The answer before the question: it comes to nothing.
+                4 => self.mine_without(BIDDER),
+                _ => self.mine_what(|_| false),
             }
         }
     }
@@ -141,7 +186,7 @@ impl World {
     fn bomb(&self, node: &str, actor: &str) {
         let node = self.nodes().find(|known| known.name == node);
         let Some(life) = node.and_then(|node| node.life.as_ref()) else { return };
-        let part = &life.parts[actor];
+        let Some(part) = life.parts.get(actor) else { return };
         if part.bomb.tell(crate::bomb::Bomb) {
             part.bombed.set(part.bombed.get() + 1);
         }

@@ -30,12 +30,12 @@ struct Parts {
 
 impl Endpoint {
     /// What the HTTP request is sent to, keys in path and query included.
-    pub(super) fn request_url(&self) -> &str {
+    pub(in crate::adapters) fn request_url(&self) -> &str {
         &self.0.url
     }
 
     /// User and password for HTTP's basic authentication.
-    pub(super) fn login(&self) -> Option<(&str, &str)> {
+    pub(in crate::adapters) fn login(&self) -> Option<(&str, &str)> {
         self.0.login.as_ref().map(|(user, password)| (user.as_str(), password.as_str()))
     }
 

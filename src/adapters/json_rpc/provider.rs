@@ -9,10 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{json, Value};
 use tokio::time::timeout;
 
-use super::{Config, Endpoint, Error, Raw, Request};
-
-/// Longest excerpt of a stranger's text in an error, in characters.
-const EXCERPT: usize = 300;
+use super::{excerpt, Config, Endpoint, Error, Raw, Request};
+use crate::adapters::http_client::AGENT;
 
 /// A provider and what is known of it.
 pub(super) struct Provider {
@@ -175,7 +173,7 @@ impl Provider {
             .http
             .post(self.endpoint.request_url())
             .insert_header(("content-type", "application/json"))
-            .insert_header(("user-agent", concat!("scatter/", env!("CARGO_PKG_VERSION"))));
+            .insert_header(("user-agent", AGENT));
         if let Some((user, password)) = self.endpoint.login() {
             request = request.basic_auth(user, password);
         }
@@ -193,9 +191,4 @@ impl Provider {
         }
         Ok((response.status(), whole))
     }
-}
-
-/// The start of a stranger's text, on one line.
-pub(super) fn excerpt(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(EXCERPT).collect()
 }

@@ -40,7 +40,7 @@ pub(super) struct Desk {
     pub(super) outbox: Outbox,
 }
 
-fn no_store(error: store::Error) -> Fault {
+pub(super) fn no_store(error: store::Error) -> Fault {
     Fault::new(Code::DataDir, error)
 }
 
@@ -63,6 +63,7 @@ impl Desk {
             Order::Intent(key) => self.intent(&key).await,
             Order::Bids => self.bids().await,
             Order::Show(bid) => self.show(bid).await,
+            Order::Consortium(wish) => self.consortium(wish).await,
         }
     }
 

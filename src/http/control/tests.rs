@@ -43,6 +43,7 @@ fn world_of(version: Version) -> World {
         rules: MarketRules { version, accept_hold: 900, vote_duration: 86_400 },
         head: BlockHeight(0),
         head_time: chain.now(),
+        newest_time: chain.now(),
         finalized: BlockHeight(0),
         head_changed: WallTime(0),
         poison: 0,
@@ -58,7 +59,7 @@ fn world_of(version: Version) -> World {
         clock: Rc::new(ManualClock::at(WallTime(5))),
         randomness: Rc::new(SeededRandomness::new(1)),
     };
-    let config = Config { me: Some(ME), hoster: true, validator: true, endpoint: None };
+    let config = Config { me: Some(ME), hoster: true, validator: true, endpoint: None, consortium: None };
     let control = Control::new(config, ports, Outbox::default(), Guard::none()).start();
     World { chain, store, ipfs, control }
 }

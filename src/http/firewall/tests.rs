@@ -52,7 +52,8 @@ fn site(config: Config, limits: Limits, block: &[u8]) -> Site {
         duration: 1,
         min_validations: 1,
     };
-    let stage = Stage::Hosting { pinned_at: ChainTime(1), end: ChainTime(2), close: ChainTime(3) };
+    let stage =
+        Stage::Hosting { pinned_at: ChainTime(1), end: ChainTime(2), close: ChainTime(3), attempt: 0 };
     let (placed_at, since) = (ChainTime(0), WallTime(0));
     let mut batch = Batch::new();
     batch.put(&HostedBid { bid: BID, terms, cid, placed_at, stage, since });

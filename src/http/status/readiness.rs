@@ -1,6 +1,7 @@
 //! Whether the node is ready (I12), as a pure judgement of what was found.
 
 use scatter_actors::domain::units::{ByteSize, WallTime};
+use scatter_actors::planted::{planted, Bug};
 use scatter_actors::records::meta::ChainStatus;
 use scatter_actors::supervisor::ActorStatus;
 use serde::Serialize;
@@ -94,7 +95,7 @@ pub fn judge(needs: &Needs, found: &Found<'_>) -> Vec<Reason> {
                 because("chain_halted", halt.clone());
             }
             let age = found.now.since(status.head_changed);
-            if age > wanted.max_head_age_ms {
+            if age > wanted.max_head_age_ms && !planted(Bug::ReadyWithOldHead) {
                 because("chain_head_stale", format!("no new block for {} s", age / 1000));
             }
         }
@@ -102,6 +103,7 @@ pub fn judge(needs: &Needs, found: &Found<'_>) -> Vec<Reason> {
     if needs.ipfs {
         match found.probe {
             None => because("ipfs_unseen", "the ipfs backend has not answered yet".into()),
+            Some(Probe { outcome: Err(_), .. }) if planted(Bug::ReadyWithoutIpfs) => {}
             Some(Probe { outcome: Err(what), .. }) => because("ipfs_failed", what.clone()),
             Some(probe) if found.monotonic.saturating_sub(probe.at) > PROBE_LASTS_MS => {
                 because("ipfs_silent", "the ipfs backend has not answered for long".into());
@@ -132,6 +134,7 @@ mod tests {
             rules: MarketRules { version: Version::V2, accept_hold: 900, vote_duration: 86_400 },
             head: BlockHeight(10),
             head_time: ChainTime(100),
+            newest_time: ChainTime(100),
             finalized: BlockHeight(8),
             head_changed: WallTime(100_000),
             poison: 0,

@@ -9,6 +9,7 @@ use scatter_actors::domain::units::{
 };
 use scatter_actors::line::Line;
 use scatter_actors::ports::store::{Batch, Store};
+use scatter_actors::records::audit::{Audit, Registered};
 use scatter_actors::records::decision::Decision;
 use scatter_actors::records::hosting::{refer, HostedBid, Owner, Pin};
 use scatter_actors::records::meta::{Account, ChainStatus};
@@ -60,6 +61,8 @@ fn site(child: &'static str, token: Option<&str>) -> Site {
         disk: disk.clone(),
         ipfs: Some(ipfs.clone()),
         supervisor: line,
+        mirroring: Line::new(),
+        name: Some("k51own".into()),
         gauges: vec![extra],
     };
     let chain = Some(ChainNeeds { chain_id: 1337, max_head_age_ms: 60_000 });
@@ -83,6 +86,7 @@ fn chain_status() -> ChainStatus {
         rules: MarketRules { version: Version::V2, accept_hold: 900, vote_duration: 86_400 },
         head: BlockHeight(10),
         head_time: ChainTime(100),
+        newest_time: ChainTime(100),
         finalized: BlockHeight(8),
         head_changed: WallTime(990_000),
         poison: 2,
@@ -123,7 +127,12 @@ impl Site {
             for id in ids {
                 let stage = match id % 2 {
                     0 => Stage::Declined { reason: "price".into() },
-                    _ => Stage::Hosting { pinned_at: ChainTime(1), end: ChainTime(2), close: ChainTime(3) },
+                    _ => Stage::Hosting {
+                        pinned_at: ChainTime(1),
+                        end: ChainTime(2),
+                        close: ChainTime(3),
+                        attempt: 0,
+                    },
                 };
                 let (cid, terms) = (CID.parse().unwrap(), terms.clone());
                 let (placed_at, since) = (ChainTime(0), WallTime(0));
@@ -197,6 +206,25 @@ async fn bids_come_in_pages_in_either_order_and_by_stage() {
         }
         assert_eq!(next, "", "{query}: there is nothing behind the last page");
     }
+}
+
+#[actix_rt::test]
+async fn audits_are_listed_and_counted_without_the_notes_that_stand_beside_them() {
+    let site = site("running", None);
+    site.commit(|batch| {
+        batch.put(&Audit::new(key(7), WallTime(5)));
+        batch.put(&Registered {
+            bid: key(7),
+            who: Address([1; 20]),
+            file: FileHash([2; 32]),
+            block: "03".into(),
+        });
+    });
+    let (_, document) = site.get("/api/v1/audits?order=desc").await;
+    let stages: Vec<_> = document["items"].as_array().unwrap().iter().map(|item| &item["stage"]).collect();
+    let placed = serde_json::json!({"stage": "placed"});
+    assert_eq!(stages, [&placed]);
+    assert_eq!(site.get("/api/v1/status").await.1["audits"], serde_json::json!({"placed": 1}));
 }
 
 #[actix_rt::test]

@@ -4,10 +4,10 @@ use cid::Cid;
 use scatter_actors::domain::market::BidKey;
 use scatter_actors::domain::units::{BidId, WallTime, Wei};
 use scatter_actors::ports::store::{self, Order, Store, Table};
-use scatter_actors::records::decision;
 use scatter_actors::records::hosting::{references, HostedBid, Pin};
 use scatter_actors::records::meta::{Account, ChainStatus};
 use scatter_actors::records::wallet::{attempts, spent_since, Counters};
+use scatter_actors::records::{audit, decision};
 use serde_json::{json, Value};
 
 use super::{Page, Problem};
@@ -17,15 +17,49 @@ const MAX_SCAN: usize = 10_000;
 /// Milliseconds of the window over which spending is told.
 const DAY_MS: u64 = 86_400_000;
 
-/// A page of a table's documents, as `{"items", "next"}`. `stages` keeps those whose stage is one of them.
+/// Documents of one kind: those of a table, or those whose keys begin alike where a table holds several kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shelf {
+    /// Where they stand.
+    pub table: Table,
+    /// How their keys begin.
+    pub prefix: &'static [u8],
+}
+
+impl Shelf {
+    /// Bids that this node has looked at.
+    pub const BIDS: Self = Self { table: Table::Bids, prefix: &[] };
+    /// Audits, without their slots and notes.
+    pub const AUDITS: Self = Self { table: Table::Audits, prefix: audit::AUDITS };
+    /// Slots of audits: what was asked, and what came.
+    pub const SLOTS: Self = Self { table: Table::Audits, prefix: audit::SLOTS };
+    /// Roots that are kept, or about to be.
+    pub const PINS: Self = Self { table: Table::Pins, prefix: &[] };
+    /// Transactions wanted.
+    pub const INTENTS: Self = Self { table: Table::Intents, prefix: &[] };
+
+    fn rows(self, store: &dyn Store, page: &Page, limit: usize) -> Result<Vec<store::Row>, Problem> {
+        let end = store::end_of(self.prefix);
+        let (from, until, order) = match (&page.after, page.newest_first) {
+            (None, true) => (self.prefix.to_vec(), end, Order::Descending),
+            (Some(after), true) => (self.prefix.to_vec(), Some(after.clone()), Order::Descending),
+            (None, false) => (self.prefix.to_vec(), end, Order::Ascending),
+            // The smallest key behind a key is that key and a zero byte.
+            (Some(after), false) => ([&after[..], &[0]].concat(), end, Order::Ascending),
+        };
+        Ok(store.scan(self.table, &from, until.as_deref(), order, limit)?)
+    }
+}
+
+/// A page of documents, as `{"items", "next"}`. `stages` keeps those whose stage is one of them.
 pub(super) fn list(
     store: &dyn Store,
-    table: Table,
+    shelf: Shelf,
     page: &Page,
     stages: &[String],
 ) -> Result<Value, Problem> {
     let scan = if stages.is_empty() { page.limit } else { MAX_SCAN };
-    let rows = rows_after(store, table, page, scan)?;
+    let rows = shelf.rows(store, page, scan)?;
     let mut more = rows.len() == scan;
     let mut last = None;
     let mut items = Vec::new();
@@ -43,25 +77,6 @@ pub(super) fn list(
     }
     let next = last.filter(|_| more).map(hex::encode);
     Ok(json!({"items": items, "next": next}))
-}
-
-/// Rows behind the page's start, in its order.
-fn rows_after(
-    store: &dyn Store,
-    table: Table,
-    page: &Page,
-    limit: usize,
-) -> Result<Vec<store::Row>, Problem> {
-    let rows = match (&page.after, page.newest_first) {
-        (None, true) => store.scan(table, &[], None, Order::Descending, limit),
-        (Some(after), true) => store.scan(table, &[], Some(after), Order::Descending, limit),
-        (None, false) => store.scan(table, &[], None, Order::Ascending, limit),
-        // The smallest key behind a key is that key and a zero byte.
-        (Some(after), false) => {
-            store.scan(table, &[&after[..], &[0]].concat(), None, Order::Ascending, limit)
-        }
-    };
-    Ok(rows?)
 }
 
 /// The name of a document's stage: `{"stage": {"stage": NAME}}` as bids and audits have it, or `state`.
@@ -140,10 +155,11 @@ pub(super) fn spent(store: &dyn Store, now: WallTime) -> Result<Wei, Problem> {
     Ok(spends.iter().fold(Wei::ZERO, |sum, spend| sum.plus(spend.wei)))
 }
 
-/// How many of a table's newest documents are at which stage.
-pub(super) fn by_stage(store: &dyn Store, table: Table) -> Result<Vec<(String, usize)>, Problem> {
+/// How many of the newest documents are at which stage.
+pub(super) fn by_stage(store: &dyn Store, shelf: Shelf) -> Result<Vec<(String, usize)>, Problem> {
     let mut counts = std::collections::BTreeMap::<String, usize>::new();
-    for (_, doc) in store.scan(table, &[], None, Order::Descending, MAX_SCAN)? {
+    let newest = Page { after: None, limit: MAX_SCAN, newest_first: true };
+    for (_, doc) in shelf.rows(store, &newest, MAX_SCAN)? {
         let document: Value = serde_json::from_slice(&doc).unwrap_or(Value::Null);
         *counts.entry(stage_of(&document).unwrap_or("unknown").to_owned()).or_default() += 1;
     }

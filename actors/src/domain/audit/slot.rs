@@ -8,6 +8,7 @@ use super::walk::IndexNote;
 use super::{Beacon, Policy};
 use crate::domain::dag;
 use crate::domain::units::{ChainTime, Digest, FileHash, WallTime};
+use crate::planted::{planted, Bug};
 
 /// How a slot ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,7 +78,9 @@ impl Answer {
     /// refusal of any other kind leaves open whether the block is there.
     pub fn read(cid: &Cid, status: u16, body: &[u8]) -> Self {
         match status {
-            200 if dag::verify_block(cid, body).is_ok() => Self::Right { bytes: body.len() as u64 },
+            200 if dag::verify_block(cid, body).is_ok() || planted(Bug::TrustBytes) => {
+                Self::Right { bytes: body.len() as u64 }
+            }
             200 => Self::Wrong { digest: super::keccak(&[body]) },
             404 | 410 => Self::Missing { status },
             421 => Self::dark(status, "not the hoster of this bid, it says"),

@@ -91,8 +91,9 @@ fn a_mined_accept_counts_only_if_its_events_name_us() {
         (mined(20, vec![accepted_by(OTHER, 20)]), "lost"),
         (mined(20, vec![]), "lost"),
         (mined(20, vec![MarketEvent::AcceptWait { seconds: 300 }]), "admitted"),
-        (Execution::Reverted { tx: TxHash([9; 32]), cost: Wei::from(1) }, "failed"),
-        (Execution::Abandoned { reason: Abandonment::WouldRevert("unknown bid".into()) }, "failed"),
+        (Execution::Reverted { tx: TxHash([9; 32]), cost: Wei::from(1) }, "admitted"),
+        (Execution::Abandoned { reason: Abandonment::WouldRevert("unknown bid".into()) }, "admitted"),
+        (Execution::Abandoned { reason: Abandonment::Cancelled }, "failed"),
     ];
     for (execution, want) in table {
         let step = go(&accepting, &Event::AcceptEnded(execution.clone()), Version::V2, 30);
@@ -121,7 +122,8 @@ fn an_announcement_counts_only_if_its_events_name_us() {
         (mined(20, vec![stranger]), 30, "lost"),
         (mined(20, vec![]), 30, "failed"),
         (Execution::Abandoned { reason: Abandonment::TooLate }, 901, "admitted"),
-        (Execution::Abandoned { reason: Abandonment::WouldRevert("already pinned".into()) }, 30, "failed"),
+        (Execution::Abandoned { reason: Abandonment::WouldRevert("already pinned".into()) }, 30, "admitted"),
+        (Execution::Abandoned { reason: Abandonment::Cancelled }, 30, "failed"),
     ];
     for (execution, now, want) in table {
         let step = go(&announcing, &Event::AnnounceEnded(execution.clone()), Version::V2, now);
@@ -164,7 +166,12 @@ fn another_hosters_announcement_ends_ours_and_nothing_that_is_over_begins_again(
 
 #[test]
 fn on_the_legacy_market_only_a_vote_after_the_end_pays_and_nobody_settles() {
-    let hosting = Stage::Hosting { pinned_at: ChainTime(0), end: ChainTime(1_000), close: ChainTime(1_000) };
+    let hosting = Stage::Hosting {
+        pinned_at: ChainTime(0),
+        end: ChainTime(1_000),
+        close: ChainTime(1_000),
+        attempt: 0,
+    };
     let early = go(&hosting, &Event::Told(vote(), ChainTime(999)), Version::Legacy, 999);
     assert_eq!(early.next, hosting);
     let over = go(&hosting, &Event::Tick, Version::Legacy, 1_000);
@@ -207,17 +214,42 @@ fn what_a_reorg_mines_anew_counts_from_there() {
     let later = go(&fetching, &accept, Version::V2, 50).next;
     assert_eq!(later, Stage::Fetching { hold_until: ChainTime(40 + 900), attempt: 1 });
 
-    let hosting = Stage::Hosting { pinned_at: ChainTime(10), end: ChainTime(1_010), close: ChainTime(1_110) };
+    let hosting = Stage::Hosting {
+        pinned_at: ChainTime(10),
+        end: ChainTime(1_010),
+        close: ChainTime(1_110),
+        attempt: 0,
+    };
     let pinned = Event::AnnounceEnded(mined(70, vec![pinned_by(ME)]));
     let later = go(&hosting, &pinned, Version::V2, 80).next;
     assert_eq!(
         later,
-        Stage::Hosting { pinned_at: ChainTime(70), end: ChainTime(1_070), close: ChainTime(1_170) }
+        Stage::Hosting {
+            pinned_at: ChainTime(70),
+            end: ChainTime(1_070),
+            close: ChainTime(1_170),
+            attempt: 0
+        }
     );
     let reverted = Event::AnnounceEnded(Execution::Reverted { tx: TxHash([9; 32]), cost: Wei::from(1) });
     let step = go(&hosting, &reverted, Version::V2, 80);
-    assert_eq!(step.next.name(), "failed");
-    assert!(step.effects.contains(&Effect::LetGo), "nobody pays for it");
+    assert_eq!(step.next, Stage::Admitted { not_before: ChainTime(80 + ACCEPT_AGAIN_AFTER), attempt: 1 });
+}
+
+#[test]
+fn what_the_market_did_not_take_is_accepted_anew_after_a_while_but_not_for_ever() {
+    let reverted = Event::AcceptEnded(Execution::Reverted { tx: TxHash([9; 32]), cost: Wei::from(1) });
+    let mut now = 100;
+    for attempt in 0..MAX_ACCEPTS - 1 {
+        let waiting = go(&Stage::Accepting { attempt }, &reverted, Version::V2, now).next;
+        assert_eq!(go(&waiting, &Event::Start, Version::V2, now + ACCEPT_AGAIN_AFTER - 1).next, waiting);
+        now += ACCEPT_AGAIN_AFTER;
+        let accepting = Stage::Accepting { attempt: attempt + 1 };
+        assert_eq!(go(&waiting, &Event::Start, Version::V2, now).next, accepting);
+    }
+    let last = go(&Stage::Accepting { attempt: MAX_ACCEPTS - 1 }, &reverted, Version::V2, now);
+    assert_eq!(last.next.name(), "failed");
+    assert!(last.effects.contains(&Effect::LetGo), "nobody pays for it");
 }
 
 fn any_event() -> impl Strategy<Value = Event> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::slot::Slot;
 use crate::domain::units::Wei;
+use crate::planted::{planted, Bug};
 
 /// The nonces that this node has given out and that are not final.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,13 +22,14 @@ impl Lane {
     /// says too little, a node with an older store knows too little: the larger counts.
     pub fn next_nonce(&self, latest: u64) -> u64 {
         let behind_all = self.slots.last_key_value().map_or(0, |(nonce, _)| nonce + 1);
-        self.next.max(behind_all).max(latest)
+        self.next.max(behind_all).max(latest) + u64::from(planted(Bug::SkipNonce))
     }
 
     /// Nonces that were given out and that nothing takes: all behind them wait for ever.
     pub fn gaps(&self, latest: u64) -> Vec<u64> {
         let taken: BTreeSet<u64> = self.slots.keys().copied().collect();
-        (latest.max(self.final_below)..self.next_nonce(latest)).filter(|n| !taken.contains(n)).collect()
+        let given_out = latest.max(self.final_below)..self.next_nonce(latest);
+        given_out.filter(|nonce| !taken.contains(nonce) && !planted(Bug::SkipNonce)).collect()
     }
 
     /// How many nonces wait to be mined, when the chain has mined all below `latest`.
@@ -42,7 +44,7 @@ impl Lane {
 
     /// The most that all can cost: until it is final, a reorg may have a transaction mined at another price.
     pub fn at_risk(&self) -> Wei {
-        self.worst_of(|_| true)
+        self.worst_of(|_| !planted(Bug::CountMinedOnly))
     }
 
     fn worst_of(&self, counts: impl Fn(&Slot) -> bool) -> Wei {

@@ -5,6 +5,7 @@
 //! that this day spends is counted already, and the cap holds for every day, restarts included (I4).
 
 use crate::domain::units::{WallTime, Wei};
+use crate::planted::{planted, Bug};
 
 /// The length of the rolling window: a day in milliseconds.
 pub const WINDOW_MS: u64 = 86_400_000;
@@ -53,7 +54,7 @@ pub fn window_start(now: WallTime) -> WallTime {
 
 /// The sum of what was spent since the window began. A row from the future (the clock was set back) counts.
 pub fn spent(rows: impl IntoIterator<Item = (WallTime, Wei)>, now: WallTime) -> Wei {
-    let start = window_start(now);
+    let start = if planted(Bug::ForgetSpending) { WallTime(u64::MAX) } else { window_start(now) };
     rows.into_iter().filter(|(at, _)| *at >= start).fold(Wei::ZERO, |sum, (_, wei)| sum.plus(wei))
 }
 

@@ -8,6 +8,7 @@ use crate::domain::market::{Abandonment, MarketCall};
 use crate::domain::units::Wei;
 use crate::domain::wallet::fees;
 use crate::domain::wallet::spend::{self, Verdict};
+use crate::planted::{planted, Bug};
 use crate::ports::chain;
 use crate::ports::store::{self, Order};
 use crate::records::intent::{Intent, IntentKey, IntentState};
@@ -195,6 +196,9 @@ impl Round {
         self.memory.calm("balance");
         let nonce = book.lane.next_nonce(world.latest);
         let attempt = self.sign(nonce, Some(intent.key.clone()), intent.call.clone(), gas_limit, fees)?;
+        if planted(Bug::SendBeforePersist) {
+            self.hand_over(&attempt).await?;
+        }
         book.take_nonce(&attempt, Some(intent))?;
         tracing::info!(intent = %intent.key, nonce, tx = %attempt.tx, "a transaction is signed");
         self.memory.forget(nonce);

@@ -7,6 +7,7 @@ use crate::domain::wallet::fault::Fault;
 use crate::domain::wallet::fees::{self, Fees, Going};
 use crate::domain::wallet::slot::{Slot, Urge};
 use crate::domain::wallet::spend::{self, Verdict};
+use crate::planted::{planted, Bug};
 use crate::ports::chain;
 use crate::ports::keys::{self, Unsigned};
 use crate::records::intent::IntentKey;
@@ -47,6 +48,9 @@ impl Round {
             gives_up: gives_up.or_else(|| old.gives_up.clone()),
             ..self.sign(slot.nonce, old.intent.clone(), call, gas_limit, fees)?
         };
+        if planted(Bug::ReplaceBeforePersist) {
+            self.hand_over(&attempt).await?;
+        }
         keep(self.ports.store.as_ref(), &attempt)?;
         *book = self.book()?;
         self.memory.counts.replaced += 1;

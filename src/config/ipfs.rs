@@ -1,0 +1,144 @@
+//! `[ipfs]`: which IPFS node, and how it is reached.
+
+use std::path::{Path, PathBuf};
+
+use super::layers::Layers;
+use super::secrets::first_line;
+use super::values::{list, multiaddr, optional, peer, provider, text};
+use super::{Mistake, ProviderUrl};
+use secrecy::SecretString;
+
+/// Keys that only mean something to the node inside the process.
+const EMBEDDED_ONLY: [&str; 5] = ["ipfs.listen", "ipfs.announce", "ipfs.dht", "ipfs.bootstrap", "ipfs.peers"];
+/// Keys that only mean something to Kubo.
+const KUBO_ONLY: [&str; 2] = ["ipfs.api", "ipfs.api_token_file"];
+
+/// `[ipfs]`
+#[derive(Debug, Clone)]
+pub struct Ipfs {
+    /// Which node.
+    pub backend: Backend,
+    /// Multiaddrs to listen on. This and all below: the embedded node's.
+    pub listen: Vec<String>,
+    /// Multiaddrs to tell others in addition.
+    pub announce: Vec<String>,
+    /// In which hash tables names and content are looked for.
+    pub dht: Dht,
+    /// Multiaddrs through which these are entered, each with its `/p2p/` part, instead of those that everybody knows.
+    pub bootstrap: Vec<String>,
+    /// Multiaddrs of peers to stay connected with, each with its `/p2p/` part.
+    pub peers: Vec<String>,
+}
+
+/// Which IPFS node does the work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Backend {
+    /// The one inside this process.
+    Embedded,
+    /// A Kubo beside it.
+    Kubo(Kubo),
+}
+
+/// How far the embedded node looks for names and content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dht {
+    /// No farther than to those whom it is connected with.
+    Off,
+    /// In the hash table of private networks and of this machine.
+    #[default]
+    Lan,
+    /// In the internet's too.
+    Public,
+}
+
+/// A Kubo, by its RPC API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kubo {
+    /// Where its RPC API is.
+    pub api: ProviderUrl,
+    /// A file with the token that it wants.
+    pub token_file: Option<PathBuf>,
+}
+
+impl Kubo {
+    /// The token that the API wants, if any.
+    ///
+    /// # Errors
+    /// If its file can't be read or is empty.
+    pub fn token(&self) -> Result<Option<SecretString>, Mistake> {
+        self.token_file.as_deref().map(|path| first_line("ipfs.api_token_file", path)).transpose()
+    }
+}
+
+impl Ipfs {
+    /// The embedded node's part; its blocks live in `ipfs` below the data directory.
+    #[cfg(feature = "embedded")]
+    pub fn embedded(&self, data_dir: &Path) -> embedded_ipfs::Config {
+        // What does not parse was refused when it was read.
+        let parsed =
+            |texts: &[String]| -> Vec<_> { texts.iter().filter_map(|text| text.parse().ok()).collect() };
+        embedded_ipfs::Config {
+            listen: parsed(&self.listen),
+            announce: parsed(&self.announce),
+            peers: parsed(&self.peers),
+            bootstrap: match self.dht {
+                Dht::Public if self.bootstrap.is_empty() => embedded_ipfs::Config::public_bootstrap(),
+                _ => parsed(&self.bootstrap),
+            },
+            dht: match self.dht {
+                Dht::Off => embedded_ipfs::Dht::Off,
+                Dht::Lan => embedded_ipfs::Dht::Lan,
+                Dht::Public => embedded_ipfs::Dht::LanAndWan,
+            },
+            ..embedded_ipfs::Config::new(data_dir.join("ipfs"))
+        }
+    }
+}
+
+/// Reads the section.
+pub(super) fn read(from: &mut Layers) -> Ipfs {
+    let kubo = from.read("ipfs.backend", |value| match text(value)?.as_str() {
+        "embedded" => Ok(false),
+        "kubo" => Ok(true),
+        other => Err(format!("{other:?} is not \"embedded\" or \"kubo\"")),
+    });
+    let api = from.read("ipfs.api", |value| provider(value).map(Some));
+    let token_file = from.read("ipfs.api_token_file", optional(text)).map(PathBuf::from);
+    let ipfs = Ipfs {
+        backend: match api {
+            Some(api) if kubo => Backend::Kubo(Kubo { api, token_file }),
+            _ => Backend::Embedded,
+        },
+        listen: from.read("ipfs.listen", list(multiaddr)),
+        announce: from.read("ipfs.announce", list(multiaddr)),
+        dht: from.read("ipfs.dht", |value| match text(value)?.as_str() {
+            "off" => Ok(Dht::Off),
+            "lan" => Ok(Dht::Lan),
+            "public" => Ok(Dht::Public),
+            other => Err(format!("{other:?} is not \"off\", \"lan\" or \"public\"")),
+        }),
+        bootstrap: from.read("ipfs.bootstrap", list(peer)),
+        peers: from.read("ipfs.peers", list(peer)),
+    };
+    if ipfs.dht == Dht::Off && !ipfs.bootstrap.is_empty() {
+        from.mistake("ipfs.bootstrap", "there is nothing to enter: ipfs.dht is \"off\"");
+    }
+    // A key that does nothing would be believed to do something.
+    let (idle, why) = match kubo {
+        true => {
+            (&EMBEDDED_ONLY[..], "Kubo's own configuration says this; here it means the embedded node only")
+        }
+        false => (&KUBO_ONLY[..], "this means Kubo only: set ipfs.backend = \"kubo\" too"),
+    };
+    if !from.faulty("ipfs.backend") {
+        for key in idle {
+            if from.is_changed(key) {
+                from.mistake(key, why);
+            }
+        }
+    }
+    if !kubo && !cfg!(feature = "embedded") {
+        from.mistake("ipfs.backend", "this build has no embedded IPFS node: set it to \"kubo\"");
+    }
+    ipfs
+}

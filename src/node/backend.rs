@@ -1,0 +1,93 @@
+//! The IPFS node that does the work: the one inside this process, or a Kubo beside it.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use ipns_record::Name;
+use scatter_actors::ports::ipfs::Ipfs;
+use scatter_actors::ports::names::{self, Names};
+use scatter_actors::ports::Answer;
+
+use secrecy::ExposeSecret;
+
+use crate::adapters::embedded::Embedded;
+use crate::adapters::kubo::{self, Kubo, Token};
+use crate::config::{self, Config};
+use crate::exit::{told, Code, Fault};
+
+/// A backend, as the actors see it and as it is ended.
+pub(crate) struct Backend {
+    /// Pins, blocks, files.
+    pub(crate) ipfs: Rc<dyn Ipfs>,
+    /// Names.
+    pub(crate) names: Rc<dyn Names>,
+    embedded: Option<embedded_ipfs::Node>,
+}
+
+impl Backend {
+    /// Starts the embedded node, or makes the way to a Kubo. That it answers is nobody's condition: it may come up later,
+    /// and until then the node is not ready and says why.
+    ///
+    /// # Errors
+    /// If the embedded node can't start, or the token of a Kubo can't be read.
+    pub(crate) async fn start(config: &Config, data_dir: &Path) -> Result<Self, Fault> {
+        match &config.ipfs.backend {
+            config::Backend::Embedded => {
+                let node = embedded_ipfs::Node::start(config.ipfs.embedded(data_dir))
+                    .await
+                    .map_err(|error| Fault::new(Code::DataDir, told(&error)))?;
+                tracing::info!(peer = %node.peer_id(), "the embedded ipfs node runs");
+                let port = Rc::new(Embedded::new(node.clone()));
+                Ok(Self { ipfs: port, names: Rc::new(Tables(node.clone())), embedded: Some(node) })
+            }
+            config::Backend::Kubo(kubo) => {
+                let port = Rc::new(way_to(kubo)?);
+                tracing::info!(api = %port.endpoint(), "kubo is the ipfs node");
+                Ok(Self { ipfs: port.clone(), names: port, embedded: None })
+            }
+        }
+    }
+
+    /// Ends what was started here.
+    pub(crate) async fn stop(self) {
+        if let Some(node) = self.embedded {
+            node.stop().await;
+        }
+    }
+}
+
+/// The way to a Kubo; nothing is asked of it yet.
+fn way_to(config: &config::Kubo) -> Result<Kubo, Fault> {
+    let about = |key: &str, error: &dyn std::error::Error| Fault::new(Code::Config, told(error)).about(key);
+    let token = config.token()?.map(|token| token.expose_secret().parse::<Token>()).transpose();
+    let token = token.map_err(|error| about("ipfs.api_token_file", &error))?;
+    Kubo::new(config.api.expose(), token, kubo::Config::default()).map_err(|error| about("ipfs.api", &error))
+}
+
+/// The embedded node's hash tables, as the name system.
+struct Tables(embedded_ipfs::Node);
+
+impl Names for Tables {
+    fn get(&self, name: Name) -> Answer<'_, Vec<u8>, names::Error> {
+        Box::pin(async move {
+            let record = self.0.name_get(name).await.map_err(|error| name_fault(name, &error))?;
+            Ok(record.bytes().to_vec())
+        })
+    }
+
+    fn put(&self, name: Name, record: Vec<u8>) -> Answer<'_, (), names::Error> {
+        Box::pin(async move {
+            self.0.name_put(name, record).await.map_err(|error| name_fault(name, &error))?;
+            Ok(())
+        })
+    }
+}
+
+fn name_fault(name: Name, error: &embedded_ipfs::Error) -> names::Error {
+    use embedded_ipfs::Error;
+    match error {
+        Error::NoRecord(_) => names::Error::NotFound(name),
+        Error::Record(_) | Error::Outdated(_) => names::Error::Refused(told(error)),
+        error => names::Error::Unreachable(told(error)),
+    }
+}
