@@ -11,8 +11,9 @@
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo test test-rust test-contracts test-kubo simulate tools lint docs deny ci clean
+.PHONY: help demo test test-rust test-contracts simulate tools lint docs deny image ci clean
 .PHONY: help demo test test-rust test-contracts simulate simulate-planted tools lint docs deny ci clean
+.PHONY: help demo test test-rust test-contracts test-kubo simulate tools lint docs deny ci clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,17 +33,17 @@ test-rust: ## Run the Rust tests alone
 test-contracts: ## Run the contracts' tests alone
 	@.ci/run tools contracts
 
+simulate: ## Run the node under seeds of faults on virtual time (SEEDS=n FROM=k)
+	cargo run --release --locked -p scatter-simulation -- --seeds $(or $(SEEDS),300) --from $(or $(FROM),0)
+
+simulate-planted: ## Plant 24 bugs, one after the other: each must be caught, and by which invariant is told
+	cargo run --release --locked -p scatter-simulation -- --planted --seeds $(or $(SEEDS),500)
 test-kubo: ## Run the tests that face a real Kubo (ipfs on PATH); fails where there is none
 	@tools/need cargo cc
 	SCATTER_REQUIRE=ipfs cargo test --workspace --locked --test kubo
 
 simulate: ## Run the node under 100 seeds of faults on virtual time, each twice (SCATTER_SEEDS=from..to for others)
 	@SCATTER_SEEDS=$${SCATTER_SEEDS:-0..100} .ci/run build simulation
-simulate: ## Run the node under seeds of faults on virtual time (SEEDS=n FROM=k)
-	cargo run --release --locked -p scatter-simulation -- --seeds $(or $(SEEDS),300) --from $(or $(FROM),0)
-
-simulate-planted: ## Plant 24 bugs, one after the other: each must be caught, and by which invariant is told
-	cargo run --release --locked -p scatter-simulation -- --planted --seeds $(or $(SEEDS),500)
 
 tools: ## Install the servers and compilers that demo and tests use into .tools/
 	@tools/need node npm python3
@@ -56,6 +57,9 @@ docs: ## Build the API documentation with warnings denied
 
 deny: ## Check licences, banned crates and their sources
 	@.ci/run deny
+
+image: ## Build the node's container image with docker, podman or buildah, whichever is there
+	@deploy/build-image
 
 ci: ## Run everything that a change must pass
 	@.ci/run

@@ -12,6 +12,7 @@
 //! | [`Validator`](validator) | audits, evidence | bids pinned and their fate | [`wallet_signer::Submit`] | goes on from the audits' stages |
 //! | [`WalletSigner`](wallet_signer) | key, nonces, attempts, outcomes | that there is something to send or to withdraw | nothing | looks up every hash that it may have sent |
 //! | [`ManifestResolver`](manifest_resolver) | what peers list, the configuration's peers | orders to look, the operator's word | [`pinner::Mirror`] | begins lost rounds anew, tells again what was not heard |
+//! | [`Publisher`](publisher) | the own name's records | that the own list changed, orders to publish | nothing | gives what it signed and did not give, never counts back |
 //! | [`Firewall`](firewall) | its limits | strangers' questions, parsed | nothing | counts anew |
 //! | [`Supervisor`](supervisor) | all of them | deaths | `Ping`, `Drain` | ends the process with it |
 //!
@@ -40,6 +41,7 @@ pub mod manifest_resolver;
 pub mod pinner;
 pub mod planted;
 pub mod ports;
+pub mod publisher;
 pub mod records;
 pub mod supervisor;
 #[cfg(any(test, feature = "testkit"))]

@@ -206,6 +206,9 @@ impl Actor for Pinner {
             // The sweep tries again: it fetches whatever stands at fetching, and intents are in the store.
             tracing::error!(%error, "hosted bids could not be taken up");
         }
+        if let Some(told) = self.mirror.told.take() {
+            ctx.add_stream(told);
+        }
         self.wake(ctx);
         ctx.run_interval(SWEEP, |this, ctx| this.wake(ctx));
     }
@@ -250,6 +253,6 @@ impl Sweeps for Pinner {
             tracing::error!(%error, "what peers list could not be attended to; trying again");
         }
         self.release(ctx);
-        self.fill(ctx);
+        self.fill();
     }
 }

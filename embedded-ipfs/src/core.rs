@@ -5,19 +5,25 @@ use std::future::Future;
 
 use bytes::Bytes;
 use cid::Cid;
+use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use crate::bitswap::engine::Event;
 use crate::bitswap::Bitswap;
 use crate::block::{check_known_hash, inline, Key, DAG_CBOR, DAG_PB, RAW};
 use crate::dag::{links, Seen, Sight};
+use crate::providing::Change;
+use crate::seek::Seek;
 use crate::store::{Meta, Store};
-use crate::{Error, Walked};
+use crate::{Error, PinReport, Walked};
 
 #[derive(Clone)]
 pub(crate) struct Core {
     pub(crate) store: Store,
     pub(crate) bitswap: Bitswap,
+    pub(crate) seek: Seek,
+    /// Where changes of pins are told; `None` without hash tables.
+    pub(crate) pins: Option<mpsc::Sender<Change>>,
 }
 
 /// A block's place in a DAG.
@@ -28,13 +34,43 @@ pub(crate) struct Visited {
 }
 
 impl Core {
-    /// A block from itself, the store or the network.
+    /// A block from itself, the store or the network. On the node's own runtime only: it has a timer.
     pub(crate) async fn get(&self, cid: Cid) -> Result<Bytes, Error> {
         if let Some(bytes) = inline(&cid) {
             return Ok(Bytes::copy_from_slice(bytes));
         }
         check_known_hash(&cid)?;
-        self.bitswap.get(cid).await
+        tokio::select! {
+            biased;
+            block = self.bitswap.get(cid) => block,
+            never = self.seek.search(cid) => match never {},
+        }
+    }
+
+    /// For what lies below a root: others are asked for the root where a block is not found.
+    pub(crate) fn below(&self, root: Cid) -> Core {
+        Core { seek: self.seek.below(root), ..self.clone() }
+    }
+
+    /// Records a pin whose blocks are all here, and has it told.
+    pub(crate) async fn record_pin(&self, pin: PinReport) -> Result<(), Error> {
+        let cid = pin.cid;
+        self.store.record_pin(pin).await?;
+        self.tell(Change::Pinned(cid)).await;
+        Ok(())
+    }
+
+    /// Forgets a pin; says whether there was one.
+    pub(crate) async fn remove_pin(&self, cid: Cid) -> Result<bool, Error> {
+        let existed = self.store.remove_pin(cid).await?;
+        self.tell(Change::Unpinned(cid)).await;
+        Ok(existed)
+    }
+
+    async fn tell(&self, change: Change) {
+        if let Some(pins) = &self.pins {
+            let _ = pins.send(change).await; // fails only when the node stops
+        }
     }
 
     /// Stores blocks, and lets those know who wait for them, here or at peers.

@@ -17,6 +17,7 @@ use libp2p::kad::{self, InboundRequest, ProviderRecord, RecordKey};
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{identify, PeerId};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use behaviour::Table;
@@ -61,10 +62,23 @@ impl Tables {
     }
 }
 
+/// Peers in the routing tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Peers {
+    pub(crate) lan: usize,
+    pub(crate) wan: usize,
+}
+
+impl Peers {
+    pub(crate) fn any(self) -> bool {
+        self.lan + self.wan > 0
+    }
+}
+
 /// Counters that others may read.
 #[derive(Default)]
 pub(crate) struct Counts {
-    peers: AtomicU64,
+    peers: watch::Sender<Peers>,
     names: AtomicU64,
     provided: AtomicU64,
     refused: AtomicU64,
@@ -73,15 +87,16 @@ pub(crate) struct Counts {
 impl Counts {
     /// Fills in what the tables count.
     pub(crate) fn report(&self, stats: &mut Stats) {
-        stats.dht_peers = self.peers.load(Ordering::Relaxed);
+        let peers = *self.peers.borrow();
+        stats.dht_peers = (peers.lan + peers.wan) as u64;
         stats.dht_names = self.names.load(Ordering::Relaxed);
         stats.dht_provided = self.provided.load(Ordering::Relaxed);
         stats.dht_refused = self.refused.load(Ordering::Relaxed);
     }
 
-    /// Peers in the routing tables.
-    pub(crate) fn peers(&self) -> u64 {
-        self.peers.load(Ordering::Relaxed)
+    /// Tells when peers come or go.
+    pub(crate) fn peers(&self) -> watch::Receiver<Peers> {
+        self.peers.subscribe()
     }
 }
 
@@ -175,14 +190,15 @@ impl Dht {
     }
 
     fn count(&self, tables: &mut Tables) {
-        let (mut peers, mut names, mut provided) = (0, 0, 0);
+        let mut peers_of = |scope| tables.table(scope).map_or(0, Table::peers);
+        let peers = Peers { lan: peers_of(Scope::Lan), wan: peers_of(Scope::Wan) };
+        self.counts.peers.send_if_modified(|known| std::mem::replace(known, peers) != peers);
+        let (mut names, mut provided) = (0, 0);
         for table in tables.each() {
-            peers += table.peers();
             let counts = table.kad().store_mut().counts();
             names += counts.0;
             provided += counts.1;
         }
-        self.counts.peers.store(peers as u64, Ordering::Relaxed);
         self.counts.names.store(names as u64, Ordering::Relaxed);
         self.counts.provided.store(provided as u64, Ordering::Relaxed);
     }

@@ -26,6 +26,7 @@ pub(crate) async fn pin(
     if let Some(report) = known.unwrap_or(Err(Error::Stopped))? {
         return Ok(report);
     }
+    let core = core.below(root);
     let mut walk = Walk { guard: core.store.guard(), limits, stack: Vec::new(), done: Progress::default() };
     walk.found(root)?;
     let mut visits = FuturesUnordered::new();
@@ -51,7 +52,7 @@ pub(crate) async fn pin(
     }
     // The guard lives until the pin is recorded, so that no sweep comes between.
     let report = PinReport { cid: root, blocks: walk.done.blocks, bytes: walk.done.bytes };
-    core.store.record_pin(report.clone()).await?;
+    core.record_pin(report.clone()).await?;
     Ok(report)
 }
 

@@ -6,9 +6,9 @@ mod support;
 
 use std::time::Duration;
 
-use embedded_ipfs::{AddOptions, Config, Dht, Error, Node};
+use embedded_ipfs::{AddOptions, Config, Dht, Error, Node, PinLimits};
 use ipns_record::{Refusal, SigningKey, Timestamp};
-use support::{address, config, node, within};
+use support::{address, config, node, noise, within};
 
 fn dir() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -181,6 +181,45 @@ async fn a_node_without_a_table_asks_and_answers_nothing() {
         assert!(matches!(off.name_get(owner.name()).await, Err(Error::NoRecord(_))));
         assert!(matches!(off.provide(&"bafkqaaa".parse().unwrap()).await, Err(Error::Unreachable(_))));
         assert_eq!(off.name_put(owner.name(), record(&owner, 1)).await.unwrap(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn content_is_pinned_from_a_stranger_that_the_table_tells_of() {
+    within(async {
+        let dirs = [dir(), dir(), dir()];
+        let nodes = star(&dirs).await;
+        let file = noise(1 << 20, 1);
+        let added = nodes[1].add(&file[..], AddOptions::default()).await.unwrap();
+        let report = nodes[2].pin(&added.cid, PinLimits::default(), |_| {}).await.unwrap();
+        assert_eq!(nodes[1].pinned(&added.cid).await.unwrap(), Some(report));
+        assert!(nodes[2].peers().iter().any(|peer| peer.id == nodes[1].peer_id()), "a provider was dialled");
+        assert_eq!(nodes[0].stats().await.unwrap().blocks, 0, "the one that told of it has nothing");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_pinned_before_there_was_anybody_to_tell_is_told_then() {
+    within(async {
+        let dirs = [dir(), dir(), dir()];
+        let holder = node(&dirs[1]).await;
+        let added = holder.add(&b"early"[..], AddOptions::default()).await.unwrap();
+        let (middle, other) = (node(&dirs[0]).await, node(&dirs[2]).await);
+        holder.connect(address(&middle)).await.unwrap();
+        other.connect(address(&middle)).await.unwrap();
+        assert_eq!(other.get(&added.cid).await.unwrap(), holder.get(&added.cid).await.unwrap());
+        // What is given up is not answered for.
+        assert_eq!(middle.providers(&added.cid, 5).await.unwrap().len(), 1);
+        assert!(holder.unpin(&added.cid).await.unwrap());
+        let stranger = dir();
+        let stranger = node(&stranger).await;
+        stranger.connect(address(&holder)).await.unwrap();
+        middle.stop().await;
+        while !stranger.providers(&added.cid, 5).await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     })
     .await;
 }

@@ -422,8 +422,9 @@ impl<'a> Birth<'a> {
             disk: self.disk(),
             ipfs: Some(self.ipfs(|_| {})),
             supervisor: actors.clone(),
-            gauges: Vec::new(),
+            mirroring: Line::new(),
             name: None,
+            gauges: Vec::new(),
         };
         let make = move |guard| StatusServer::new(needs.clone(), ports.clone(), guard);
         let line = Line::new();

@@ -166,3 +166,18 @@ fn balance(balance: Wei) -> Verdict {
         false => Verdict::of("balance", Ok(output::ether(balance))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_account_is_warned_of_and_no_fault() {
+        let empty = balance(Wei::ZERO);
+        assert_eq!(
+            (empty.ok, empty.word(), empty.key.as_deref()),
+            (true, "warning", Some("wallet.keystore"))
+        );
+        assert_eq!(balance(Wei::from(1)).word(), "ok");
+    }
+}

@@ -32,17 +32,18 @@ pub(super) fn execute(mirror: &Mirror, context: &Context) -> Result<(), Fault> {
     let client = Client::new(&config.node);
     let progress = progress(context.output);
     let round = Round { client, timeout: mirror.timeout, progress: progress.clone() };
-    let peers = match round.client.get("/healthz") {
+    let ended = match round.client.get("/healthz") {
         Ok(_) => round.run(),
-        Err(fault) if fault.code == Code::NoNode => without_a_node(config, round),
+        // What a hoster keeps is bounded by what it hosts: only the whole node knows both.
+        Err(fault) if fault.code == Code::NoNode && !config.roles.hoster => without_a_node(config, round),
         Err(fault) => Err(fault),
     };
     progress.finish_and_clear();
-    report(&peers?, context)
+    report(&ended?, context)
 }
 
 /// Runs what a round needs in this process: no chain, no key, no money, whatever else the configuration wants.
-fn without_a_node(mut config: Config, round: Round) -> Result<Vec<Value>, Fault> {
+fn without_a_node(mut config: Config, round: Round) -> Result<Ended, Fault> {
     config.roles = Roles { consortium: true, ..Roles::default() };
     (config.chain, config.wallet) = (None, None);
     config.consortium.publish = false;
@@ -59,7 +60,7 @@ fn without_a_node(mut config: Config, round: Round) -> Result<Vec<Value>, Fault>
             biased;
             name = signals.next() => Err(super::run::interrupted(name)),
             fault = node.failed() => Err(fault),
-            peers = asking => peers.map_err(|error| Fault::new(Code::Bug, error)).and_then(|peers| peers),
+            ended = asking => ended.map_err(|error| Fault::new(Code::Bug, error)).and_then(|ended| ended),
         };
         node.shutdown().await;
         ended
@@ -73,19 +74,33 @@ struct Round {
     progress: ProgressBar,
 }
 
+/// How a round ended.
+struct Ended {
+    /// All peers as they stand.
+    peers: Vec<Value>,
+    /// Time was up first.
+    late: bool,
+}
+
 impl Round {
-    /// Looks all peers up, then waits until nothing more comes. Gives all peers as they stand at the end.
-    fn run(&self) -> Result<Vec<Value>, Fault> {
+    /// Looks all peers up, then waits until nothing more comes.
+    fn run(&self) -> Result<Ended, Fault> {
         #[allow(clippy::disallowed_methods, reason = "a command waits in real time")]
         let begun = Instant::now();
         self.progress.set_message("looking peers up");
-        self.client.post("/mirror", &json!({}), self.timeout)?;
+        match self.client.post("/mirror", &json!({}), self.timeout) {
+            // The time may be up; whether the node is still there shows in a moment.
+            Err(fault) if fault.code == Code::Unreachable => {}
+            answer => drop(answer?),
+        }
         loop {
             let peers = self.client.get("/api/v1/peers")?;
             let peers = peers["items"].as_array().cloned().unwrap_or_default();
             self.show(&peers);
-            if peers.iter().all(is_settled) || begun.elapsed() >= self.timeout {
-                return peers.iter().map(|peer| self.whole(peer)).collect();
+            let late = begun.elapsed() >= self.timeout;
+            if late || peers.iter().all(is_settled) {
+                let peers = peers.iter().map(|peer| self.whole(peer)).collect::<Result<_, _>>()?;
+                return Ok(Ended { peers, late });
             }
             #[allow(clippy::disallowed_methods, reason = "a command has no arbiter that this could block")]
             std::thread::sleep(PAUSE);
@@ -94,7 +109,7 @@ impl Round {
 
     fn show(&self, peers: &[Value]) {
         let sum = |field: &str| peers.iter().filter_map(|peer| peer["mirrored"][field].as_u64()).sum::<u64>();
-        self.progress.set_length(sum("wanted"));
+        self.progress.set_length(sum("roots"));
         self.progress.set_position(sum("pinned"));
         let open: Vec<_> =
             peers.iter().filter(|peer| !is_settled(peer)).map(|peer| output::cell(&peer["name"])).collect();
@@ -116,15 +131,15 @@ fn number(value: &Value) -> u64 {
 
 /// Roots of its set that are not here.
 fn lacks(peer: &Value) -> u64 {
-    number(&peer["mirrored"]["wanted"]).saturating_sub(number(&peer["mirrored"]["pinned"]))
+    let mirrored = &peer["mirrored"];
+    number(&mirrored["roots"]).saturating_sub(number(&mirrored["pinned"])) + number(&mirrored["over_limit"])
 }
 
 /// Whether nothing more is to be expected of a peer: its set is referred to, and each root is here or was tried in vain.
 fn is_settled(peer: &Value) -> bool {
     let (standing, mirrored) = (&peer["standing"], &peer["mirrored"]);
     standing.is_null()
-        || mirrored["generation"] == standing["generation"]
-            && number(&mirrored["pinned"]) + number(&mirrored["failing"]) >= number(&mirrored["wanted"])
+        || mirrored["generation_kept"] == standing["generation"] && number(&mirrored["pending"]) == 0
 }
 
 /// What is wrong with a peer's round, if anything is.
@@ -138,8 +153,10 @@ fn trouble(peer: &Value) -> Option<String> {
     }
 }
 
-fn report(peers: &[Value], context: &Context) -> Result<(), Fault> {
-    let troubles: Vec<_> = peers.iter().filter_map(trouble).collect();
+fn report(ended: &Ended, context: &Context) -> Result<(), Fault> {
+    let peers = &ended.peers;
+    let late = ended.late.then(|| "time was up before the round was over".to_owned());
+    let troubles: Vec<_> = peers.iter().filter_map(trouble).chain(late).collect();
     let document = json!({"whole": troubles.is_empty(), "peers": peers, "troubles": troubles});
     let words = || {
         let rows: Vec<_> = peers.iter().map(peer::row).collect();
@@ -152,15 +169,10 @@ fn report(peers: &[Value], context: &Context) -> Result<(), Fault> {
     if !context.output.is_json() {
         context.output.answer(&Value::Null, words);
         for peer in peers {
-            let missing = peer["mirrored"]["missing"].as_array().into_iter().flatten();
-            missing.for_each(|root| {
-                context.output.remark(&format!(
-                    "{}: {} did not come: {}",
-                    output::cell(&peer["name"]),
-                    output::cell(&root["cid"]),
-                    output::cell(&root["why"])
-                ));
-            });
+            for root in peer["missing"].as_array().into_iter().flatten() {
+                let name = output::cell(&peer["name"]);
+                context.output.remark(&format!("{name}: {} is missing", output::cell(root)));
+            }
         }
     }
     let text = format!("the round is not whole: {}", troubles.join("; "));

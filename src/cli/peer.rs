@@ -112,7 +112,7 @@ pub(super) fn row(peer: &Value) -> Vec<String> {
         output::cell(&peer["name"]),
         output::cell(&peer["ipns"]),
         output::cell(&standing["roots"]),
-        format!("{} of {}", mirrored["pinned"], mirrored["wanted"]),
+        format!("{} of {}", mirrored["pinned"], mirrored["roots"]),
         output::size(mirrored["bytes"].as_u64().unwrap_or_default()),
         moment(&standing["resolved_at"]),
         state(peer),
@@ -174,7 +174,7 @@ fn words(peer: &Value) -> String {
         ("last seen", moment(&standing["resolved_at"])),
         (
             "mirrored",
-            format!("{} of {} roots, {}", mirrored["pinned"], mirrored["wanted"], size(&mirrored["bytes"])),
+            format!("{} of {} roots, {}", mirrored["pinned"], mirrored["roots"], size(&mirrored["bytes"])),
         ),
     ];
     if peer["addrs"].as_array().is_some_and(|addrs| !addrs.is_empty()) {

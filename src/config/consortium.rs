@@ -32,8 +32,10 @@ pub struct Consortium {
     pub bounds: Bounds,
     /// Between two rounds.
     pub interval: Duration,
-    /// Peers that are resolved at the same time, and roots that are fetched at the same time.
+    /// Peers that are looked up at the same time.
     pub at_once: usize,
+    /// Roots that are fetched at the same time; of these, one peer's take half.
+    pub fetches: usize,
     /// Whether this node publishes what it lists itself.
     pub publish: bool,
     /// The file with the key of this node's name; without it `ipns.key` in the data directory.
@@ -154,6 +156,7 @@ pub(super) fn read(from: &mut Layers, roles: Roles) -> Consortium {
         bounds,
         interval: from.read("consortium.interval", span),
         at_once: from.read("consortium.at_once", count),
+        fetches: from.read("consortium.fetches", count),
         publish: from.read("consortium.publish", flag),
         key_file: from.read("consortium.key_file", optional(text)).map(PathBuf::from),
         republish: from.read("consortium.republish", span),
@@ -162,6 +165,7 @@ pub(super) fn read(from: &mut Layers, roles: Roles) -> Consortium {
         idle_timeout: from.read("consortium.idle_timeout", span),
     };
     super::read::at_least_one(from, "consortium.at_once", consortium.at_once as u64);
+    super::read::at_least_one(from, "consortium.fetches", consortium.fetches as u64);
     for (key, time) in [
         ("consortium.interval", consortium.interval),
         ("consortium.republish", consortium.republish),

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use figment::providers::{Format, Toml};
 use figment::value::{Dict, Value};
 use scatter_actors::domain::units::{ByteSize, Wei};
+use scatter_actors::{manifest_resolver, publisher};
 use secrecy::ExposeSecret;
 
 use super::layers::{keys, Layers, DEFAULTS};
@@ -89,6 +90,10 @@ fn defaults_that_the_actors_have_too_are_the_same() {
     let market = chain.market;
     assert_eq!(chain.contracts(), ethereum::Config { market, ..ethereum::Config::default() });
     assert_eq!(chain.client(), json_rpc::Config::default());
+    let (ours, theirs) = (&config.consortium, publisher::Config::default());
+    assert_eq!((ours.republish, ours.lifetime), (theirs.republish, theirs.lifetime));
+    let theirs = manifest_resolver::Config::new(vec![], ours.interval);
+    assert_eq!((ours.at_once, ours.peers.len()), (theirs.at_once, 0));
     let (ours, theirs) = (config.supervision.policy, supervisor::Policy::default());
     assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
 }

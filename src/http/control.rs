@@ -19,12 +19,14 @@ use actix_web::{App, HttpResponse, HttpServer};
 use scatter_actors::domain::market::BidTerms;
 use scatter_actors::domain::units::{Address, BidId, ByteSize, Wei};
 use scatter_actors::line::Line;
-use scatter_actors::pinner::Mirror;
+use scatter_actors::manifest_resolver::{Accept, PeersChanged, Resolve};
+use scatter_actors::pinner::KeepOwn;
 use scatter_actors::ports::chain::Chain;
 use scatter_actors::ports::clock::Clock;
 use scatter_actors::ports::ipfs::Ipfs;
 use scatter_actors::ports::randomness::Randomness;
 use scatter_actors::ports::store::Store;
+use scatter_actors::publisher::{ListChanged, Publish};
 use scatter_actors::records::intent::IntentKey;
 use scatter_actors::supervised;
 use scatter_actors::supervisor::Guard;
@@ -36,14 +38,12 @@ use super::Door;
 use crate::config::Entry;
 use crate::exit::{Code, Fault};
 
-mod awaited;
 pub mod consortium;
 mod desk;
 mod phase;
 #[cfg(test)]
 mod tests;
 
-use awaited::{Accept, ListChanged, PeersChanged, Publish, Resolve};
 use consortium::{Roots, Wish};
 use desk::Desk;
 
@@ -157,8 +157,8 @@ pub struct Outbox {
     pub accept: Line<Accept>,
     /// Told that peers came, changed or went.
     pub peers: Line<PeersChanged>,
-    /// Told whose set changed.
-    pub mirror: Line<Mirror>,
+    /// Told that what this node keeps by itself changed.
+    pub keep: Line<KeepOwn>,
     /// Told that this node's own list changed.
     pub listed: Line<ListChanged>,
     /// Asked to publish it.

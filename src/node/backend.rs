@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::rc::Rc;
 
+use ipns_record::Name;
 use scatter_actors::ports::ipfs::Ipfs;
-use scatter_actors::ports::names::Names;
+use scatter_actors::ports::names::{self, Names};
+use scatter_actors::ports::Answer;
 
 use secrecy::ExposeSecret;
 
@@ -36,7 +38,7 @@ impl Backend {
                     .map_err(|error| Fault::new(Code::DataDir, told(&error)))?;
                 tracing::info!(peer = %node.peer_id(), "the embedded ipfs node runs");
                 let port = Rc::new(Embedded::new(node.clone()));
-                Ok(Self { ipfs: port, names: Rc::new(Nameless), embedded: Some(node) })
+                Ok(Self { ipfs: port, names: Rc::new(Tables(node.clone())), embedded: Some(node) })
             }
             config::Backend::Kubo(kubo) => {
                 let port = Rc::new(way_to(kubo)?);
@@ -62,20 +64,30 @@ fn way_to(config: &config::Kubo) -> Result<Kubo, Fault> {
     Kubo::new(config.api.expose(), token, kubo::Config::default()).map_err(|error| about("ipfs.api", &error))
 }
 
-struct Nameless;
+/// The embedded node's hash tables, as the name system.
+struct Tables(embedded_ipfs::Node);
 
-impl Names for Nameless {
-    fn get(
-        &self,
-        name: ipns_record::Name,
-    ) -> scatter_actors::ports::Answer<'_, Vec<u8>, scatter_actors::ports::names::Error> {
-        Box::pin(async move { Err(scatter_actors::ports::names::Error::NotFound(name)) })
+impl Names for Tables {
+    fn get(&self, name: Name) -> Answer<'_, Vec<u8>, names::Error> {
+        Box::pin(async move {
+            let record = self.0.name_get(name).await.map_err(|error| name_fault(name, &error))?;
+            Ok(record.bytes().to_vec())
+        })
     }
-    fn put(
-        &self,
-        _: ipns_record::Name,
-        _: Vec<u8>,
-    ) -> scatter_actors::ports::Answer<'_, (), scatter_actors::ports::names::Error> {
-        Box::pin(async { Ok(()) })
+
+    fn put(&self, name: Name, record: Vec<u8>) -> Answer<'_, (), names::Error> {
+        Box::pin(async move {
+            self.0.name_put(name, record).await.map_err(|error| name_fault(name, &error))?;
+            Ok(())
+        })
+    }
+}
+
+fn name_fault(name: Name, error: &embedded_ipfs::Error) -> names::Error {
+    use embedded_ipfs::Error;
+    match error {
+        Error::NoRecord(_) => names::Error::NotFound(name),
+        Error::Record(_) | Error::Outdated(_) => names::Error::Refused(told(error)),
+        error => names::Error::Unreachable(told(error)),
     }
 }

@@ -25,9 +25,14 @@ use scatter_actors::wallet_signer::{self, WalletSigner};
 
 use crate::config::{milliseconds, Config};
 use crate::exit::{Code, Fault};
+use crate::http::control;
 use crate::http::status::Gauge;
 
+mod consortium;
 mod servers;
+
+/// Waits between two tries to bring a root that nobody gave: peers are away over nights.
+const RETRY: Backoff = Backoff { first: Duration::from_secs(30), most: Duration::from_secs(6 * 3_600) };
 
 /// The world, as every part sees it.
 #[derive(Clone)]
@@ -58,8 +63,11 @@ pub(super) struct Parts {
     config: Config,
     world: World,
     facts: chain_listener::Outbox,
-    submit: Line<wallet_signer::Submit>,
-    wallet: Line<wallet_signer::Wallet>,
+    /// To whom the operator's orders go.
+    orders: control::Outbox,
+    host: Line<pinner::Host>,
+    mirror: Line<pinner::Mirror>,
+    mirroring: Line<pinner::Mirroring>,
     actors: Line<Actors>,
     specs: Vec<Spec>,
     servers: Vec<ServerHandle>,
@@ -72,8 +80,10 @@ impl Parts {
             config,
             world,
             facts: chain_listener::Outbox::default(),
-            submit: Line::new(),
-            wallet: Line::new(),
+            orders: control::Outbox::default(),
+            host: Line::new(),
+            mirror: Line::new(),
+            mirroring: Line::new(),
             actors: Line::new(),
             specs: Vec::new(),
             servers: Vec::new(),
@@ -91,21 +101,31 @@ impl Parts {
             self.firewall()?;
         }
         self.status()?;
-        if let Some(chain) = self.world.chain.clone() {
-            let outside = std::mem::take(&mut self.specs);
-            if roles.hoster {
-                self.hoster(&chain)?;
-            }
-            if roles.validator {
-                self.validator(&chain)?;
-            }
-            self.wallet(&chain);
-            // The listener is made last, when all who hear it have their lines, and drained first.
-            let heard = std::mem::take(&mut self.specs);
-            self.listener(chain);
-            self.specs.extend(outside);
-            self.specs.extend(heard);
+        let outside = std::mem::take(&mut self.specs);
+        if roles.consortium {
+            self.resolver();
+            self.publisher();
         }
+        let chain = self.world.chain.clone();
+        if let Some(chain) = chain.as_ref().filter(|_| roles.hoster) {
+            self.filter(chain)?;
+        }
+        if roles.hoster || roles.consortium {
+            self.pinner()?;
+        }
+        if let Some(chain) = &chain {
+            if roles.validator {
+                self.validator(chain)?;
+            }
+            self.wallet(chain);
+        }
+        // The listener is made last, when all who hear it have their lines, and drained first.
+        let heard = std::mem::take(&mut self.specs);
+        if let Some(chain) = chain {
+            self.listener(chain);
+        }
+        self.specs.extend(outside);
+        self.specs.extend(heard);
         Ok(Assembled { specs: self.specs, servers: self.servers, actors: self.actors })
     }
 
@@ -118,13 +138,11 @@ impl Parts {
         self.specs.push(Spec::new("chain_listener", make, |_| {}));
     }
 
-    fn hoster(&mut self, chain: &Rc<dyn Chain>) -> Result<(), Fault> {
+    fn filter(&mut self, chain: &Rc<dyn Chain>) -> Result<(), Fault> {
         let me = self.account("hoster")?.address();
-        let (world, hoster) = (&self.world, &self.config.hoster);
-        let host = Line::new();
-
+        let world = &self.world;
         let config = bid_filter::Config {
-            policy: hoster.policy.clone(),
+            policy: self.config.hoster.policy.clone(),
             confirmations: self.config.chain.as_ref().map_or(0, |chain| chain.confirmations),
             block_time: self.config.chain.as_ref().map_or(0, crate::config::Chain::block_seconds),
             me,
@@ -135,49 +153,73 @@ impl Parts {
             clock: world.clock.clone(),
             disk: world.disk.clone(),
         };
-        let outbox = bid_filter::Outbox { host: host.clone() };
+        let outbox = bid_filter::Outbox { host: self.host.clone() };
         let make = move |guard| BidFilter::new(config.clone(), ports.clone(), outbox.clone(), guard);
         let placed = self.facts.placed.add();
-        let filter = Spec::new("bid_filter", make, move |addr| placed.point(addr));
+        self.specs.push(Spec::new("bid_filter", make, move |addr| placed.point(addr)));
+        Ok(())
+    }
 
-        let config = pinner::Config {
-            hosting: Some(pinner::Hosting {
-                me,
-                fetches: hoster.queue,
-                idle_ms: milliseconds(hoster.idle_timeout),
-            }),
-            mirroring: pinner::Bounds {
-                at_once: 64,
-                per_peer: 32,
-                idle_ms: milliseconds(hoster.idle_timeout),
-                retry: Backoff { first: Duration::from_secs(30), most: Duration::from_secs(6 * 3_600) },
-                min_free_disk: hoster.policy.min_free_disk,
-                max_storage: Some(hoster.policy.max_storage),
-            },
-            grace_ms: milliseconds(hoster.grace),
-        };
+    /// Keeps what bids pay for, what peers list, and what the operator lists.
+    fn pinner(&mut self) -> Result<(), Fault> {
+        let config = self.keeping()?;
+        let world = &self.world;
         let ports = pinner::Ports {
             ipfs: world.ipfs.clone(),
             store: world.store.clone(),
             clock: world.clock.clone(),
             disk: world.disk.clone(),
         };
-        let outbox = pinner::Outbox { submit: self.submit.clone() };
+        let outbox = pinner::Outbox { submit: self.orders.submit.clone() };
         let make = move |guard| Pinner::new(config.clone(), ports.clone(), outbox.clone(), guard);
+        let (host, mirror, mirroring) = (self.host.clone(), self.mirror.clone(), self.mirroring.clone());
+        let keep = self.orders.keep.clone();
         let (accepted, pinned) = (self.facts.accepted.add(), self.facts.pinned.add());
         let (voted, settled) = (self.facts.voted.add(), self.facts.settled.add());
         let (retracted, heads) = (self.facts.retracted.add(), self.facts.heads.add());
-        let pinner = Spec::new("pinner", make, move |addr| {
+        self.specs.push(Spec::new("pinner", make, move |addr| {
             host.point(addr);
+            mirror.point(addr);
+            mirroring.point(addr);
+            keep.point(addr);
             accepted.point(addr);
             pinned.point(addr);
             voted.point(addr);
             settled.point(addr);
             retracted.point(addr);
             heads.point(addr);
-        });
-        self.specs.extend([filter, pinner]);
+        }));
         Ok(())
+    }
+
+    fn keeping(&self) -> Result<pinner::Config, Fault> {
+        let (roles, hoster, peers) = (self.config.roles, &self.config.hoster, &self.config.consortium);
+        let hosting = match roles.hoster {
+            true => Some(pinner::Hosting {
+                me: self.account("hoster")?.address(),
+                fetches: hoster.queue,
+                idle_ms: milliseconds(hoster.idle_timeout),
+            }),
+            false => None,
+        };
+        // What either role let go may come back for as long as it was promised to be there.
+        let grace = match (roles.hoster, roles.consortium) {
+            (true, false) => hoster.grace,
+            (false, _) => peers.grace,
+            (true, true) => hoster.grace.max(peers.grace),
+        };
+        Ok(pinner::Config {
+            hosting,
+            mirroring: pinner::Bounds {
+                at_once: peers.fetches,
+                per_peer: peers.fetches.div_ceil(2),
+                idle_ms: milliseconds(peers.idle_timeout),
+                retry: RETRY,
+                min_free_disk: hoster.policy.min_free_disk,
+                max_storage: roles.hoster.then_some(hoster.policy.max_storage),
+            },
+            grace_ms: milliseconds(grace),
+        })
     }
 
     fn validator(&mut self, chain: &Rc<dyn Chain>) -> Result<(), Fault> {
@@ -195,7 +237,7 @@ impl Parts {
             clock: self.world.clock.clone(),
             disk: self.world.disk.clone(),
         };
-        let outbox = validator::Outbox { submit: self.submit.clone() };
+        let outbox = validator::Outbox { submit: self.orders.submit.clone() };
         let make = move |guard| Validator::new(config.clone(), ports.clone(), outbox.clone(), guard);
         let (pinned, voted) = (self.facts.pinned.add(), self.facts.voted.add());
         let (settled, retracted) = (self.facts.settled.add(), self.facts.retracted.add());
@@ -220,7 +262,7 @@ impl Parts {
             clock: self.world.clock.clone(),
         };
         let make = move |guard| WalletSigner::new(config.clone(), ports.clone(), guard);
-        let (submit, wallet) = (self.submit.clone(), self.wallet.clone());
+        let (submit, wallet) = (self.orders.submit.clone(), self.orders.wallet.clone());
         let (voted, settled) = (self.facts.voted.add(), self.facts.settled.add());
         self.specs.push(Spec::new("wallet_signer", make, move |addr| {
             submit.point(addr);

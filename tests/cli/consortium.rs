@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::{json, Value};
 
 use crate::place::{error, Place};
+use crate::support::kubo::Kubo;
 use crate::support::scatter::{Finished, Scatter};
 use crate::support::{eventually, PATIENCE};
 
@@ -13,11 +14,19 @@ const ANN: &str = "12D3KooWKRyzVWW6ChFjQjK4miCty85Niy48tpPV95XdKu1BcvMA";
 const BOB: &str = "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N";
 const ROOT: &str = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy";
 
+/// The IPFS node inside the process, where nobody else listens.
+const EMBEDDED: &str = "listen = [\"/ip4/127.0.0.1/tcp/0\"]";
+
 /// A node that mirrors, with `more` in its configuration.
 fn friend(more: &str) -> Place {
+    friend_with(EMBEDDED, more)
+}
+
+/// A node that mirrors by such an IPFS node.
+fn friend_with(ipfs: &str, more: &str) -> Place {
     let place = Place::new();
     let text = format!(
-        "[node]\ndata_dir = \"data\"\n[roles]\nconsortium = true\n[ipfs]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\n\
+        "[node]\ndata_dir = \"data\"\n[roles]\nconsortium = true\n[ipfs]\n{ipfs}\n\
          [hoster]\nmin_free_disk = \"1MiB\"\n[status]\nlisten = \"127.0.0.1:0\"\n{more}"
     );
     fs::write(place.path().join("node.toml"), text).unwrap();
@@ -60,7 +69,7 @@ fn a_node_without_chain_and_key_becomes_ready_and_manages_its_peers() {
     let names: Vec<_> = listed["items"].as_array().unwrap().iter().map(|peer| &peer["name"]).collect();
     assert_eq!(names, [&json!("ann"), &json!("old")]);
     let shown = answer(&place, &["peer", "show", "ann"]);
-    assert_eq!((&shown["source"], &shown["mirrored"]["wanted"]), (&json!("operator"), &json!(0)));
+    assert_eq!((&shown["source"], &shown["mirrored"]["roots"]), (&json!("operator"), &json!(0)));
 
     refused(&place, &["peer", "add", "me", ANN], 4, "refused", "mirrored already, as ann");
     refused(&place, &["peer", "add", "x", "example.org"], 2, "usage", "is no IPNS name");
@@ -71,6 +80,82 @@ fn a_node_without_chain_and_key_becomes_ready_and_manages_its_peers() {
     refused(&place, &["peer", "remove", "ann"], 4, "not_found", "no such peer");
     let table = place.scatter(&["peer", "list", "--config", "node.toml"]);
     assert!(table.stdout.contains("PEER") && table.stdout.contains("old"), "{table:?}");
+}
+
+#[test]
+fn friends_mirror_each_other() {
+    mirror_each_other(&friend(""), &friend(""));
+}
+
+#[test]
+fn a_friend_with_kubo_and_one_without_mirror_each_other() {
+    let Some(kubo) = Kubo::start() else { return };
+    let ann = friend_with(&format!("backend = \"kubo\"\napi = \"{}\"", kubo.url()), "");
+    let checked = answer(&ann, &["check"]);
+    assert!(checked["verdicts"].to_string().contains("kubo/0."), "{checked}");
+    mirror_each_other(&ann, &friend(""));
+    let pinned = kubo.cli(&["pin", "ls", "--type=recursive", "--quiet"]);
+    assert!(pinned.lines().count() > 2, "its own, theirs and the list: {pinned}");
+}
+
+#[test]
+fn a_list_published_by_hand_with_kubo_is_mirrored_as_it_is() {
+    let Some(kubo) = Kubo::start() else { return };
+    let root = kubo.add_bytes(b"a photo", &[]);
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("photos.json"), json!([root]).to_string()).unwrap();
+    fs::write(folder.path().join("README.md"), "not a list").unwrap();
+    let directory = kubo.cli(&["add", "-r", "-Q", folder.path().to_str().unwrap()]);
+    let place = friend("");
+    let _node = run(&place);
+    for kind in ["ed25519", "rsa"] {
+        let name = kubo.cli(&["key", "gen", &format!("--type={kind}"), kind]);
+        let key = format!("--key={kind}");
+        kubo.cli(&["name", "publish", "--allow-offline", &key, &format!("/ipfs/{}", directory.trim())]);
+        answer(&place, &["peer", "add", kind, name.trim(), "--addr", &kubo.addr()]);
+    }
+    let round = answer(&place, &["mirror", "--once", "--timeout", "2m"]);
+    for peer in round["peers"].as_array().unwrap() {
+        assert_eq!(
+            (&peer["mirrored"]["pinned"], &peer["standing"]["roots"]),
+            (&json!(1), &json!(1)),
+            "{peer}"
+        );
+    }
+    let why = answer(&place, &["why", root.trim()]);
+    assert_eq!(why["references"].as_array().unwrap().len(), 2, "{why}");
+}
+
+/// Each lists a file, adds the other, and mirrors what the other lists.
+fn mirror_each_other(ann: &Place, bob: &Place) {
+    let (_ann, _bob) = (run(ann), run(bob));
+    let listed: Vec<Value> = [(ann, "of ann"), (bob, "of bob")]
+        .into_iter()
+        .map(|(place, content)| {
+            fs::write(place.path().join("file"), content).unwrap();
+            let added = answer(place, &["manifest", "add", "file"]);
+            added["added"][0].clone()
+        })
+        .collect();
+    let told = |place: &Place| {
+        let shown = answer(place, &["manifest", "show"]);
+        (shown["name"].as_str().unwrap().to_owned(), shown["addrs"][0].as_str().unwrap().to_owned())
+    };
+    for (here, there) in [(ann, bob), (bob, ann)] {
+        let (name, addr) = told(there);
+        answer(here, &["peer", "add", "friend", &name, "--addr", &addr]);
+    }
+    for place in [ann, bob] {
+        let published = answer(place, &["manifest", "publish"]);
+        assert!(published["publication"]["published_at"].is_u64(), "{published}");
+    }
+    for (place, theirs) in [(ann, &listed[1]), (bob, &listed[0])] {
+        let round = answer(place, &["mirror", "--once", "--timeout", "1m"]);
+        assert_eq!((&round["whole"], &round["peers"][0]["mirrored"]["pinned"]), (&json!(true), &json!(1)));
+        let why = answer(place, &["why", theirs.as_str().unwrap()]);
+        assert_eq!(why["references"][0]["owner"], json!({"owner": "peer", "id": "friend"}), "{why}");
+        assert!(why["pin"]["pinned_at"].is_u64(), "{why}");
+    }
 }
 
 #[test]
@@ -129,14 +214,7 @@ fn a_key_that_others_can_read_is_refused() {
 
 #[test]
 fn a_kubo_that_is_not_there_is_no_reason_to_end() {
-    let place = friend("");
-    let text = fs::read_to_string(place.path().join("node.toml")).unwrap();
-    let kubo = "[ipfs]\nbackend = \"kubo\"\napi = \"http://user:secret@127.0.0.1:1\"";
-    fs::write(
-        place.path().join("node.toml"),
-        text.replace("[ipfs]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]", kubo),
-    )
-    .unwrap();
+    let place = friend_with("backend = \"kubo\"\napi = \"http://user:secret@127.0.0.1:1\"", "");
     let checked = finish(&place, &["check"]);
     assert_eq!(checked.code(), 3);
     let verdicts = checked.json()["verdicts"].clone();
@@ -167,4 +245,24 @@ fn commands_of_the_consortium_say_that_no_node_is_running() {
         refused(&place, args, 3, "no_node", "no node is running");
     }
     refused(&place, &["peer", "add", "ann", ANN], 3, "no_node", "in the configuration, as consortium.peers");
+}
+#[test]
+fn a_round_without_peers_is_whole_and_leaves_no_process_behind() {
+    let place = friend("");
+    let round = answer(&place, &["mirror", "--once", "--timeout", "1m"]);
+    assert_eq!((&round["whole"], &round["peers"]), (&json!(true), &json!([])));
+    refused(&place, &["peer", "list"], 3, "no_node", "no node is running");
+    assert_eq!(finish(&place, &["mirror"]).code(), 2, "without --once there is nothing to do");
+}
+
+#[test]
+fn a_round_with_a_peer_that_is_gone_names_it_and_loses_nothing() {
+    let place = friend(&format!("[consortium]\npeers = [\"ann={ANN}\"]\n"));
+    let ended = finish(&place, &["mirror", "--once", "--timeout", "2m"]);
+    assert_eq!((ended.code(), &error(&ended)["code"]), (3, &json!("incomplete")), "{ended:?}");
+    let document = ended.json();
+    assert!(document["troubles"][0].as_str().unwrap().starts_with("ann: failing: "), "{document}");
+    let _node = run(&place);
+    let again = finish(&place, &["mirror", "--once", "--timeout", "2m"]);
+    assert_eq!(again.code(), 3, "through the running node: {again:?}");
 }

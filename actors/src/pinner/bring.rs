@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use cid::Cid;
+use tokio::task::JoinHandle;
 
 use super::queue::{Root, Start};
 use super::Pinner;
@@ -60,6 +61,33 @@ pub(super) async fn pin(
     }
 }
 
+/// A root that is being brought. Dropping it breaks that off.
+pub(super) struct Task {
+    number: u64,
+    handle: JoinHandle<()>,
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.handle.abort();
+    }
+}
+
+/// What became of a root that was being brought.
+pub(super) struct Brought {
+    root: Root,
+    /// Of which task.
+    number: u64,
+    cap: u64,
+    outcome: Result<Progress, Broken>,
+}
+
+impl StreamHandler<Brought> for Pinner {
+    fn handle(&mut self, brought: Brought, ctx: &mut Self::Context) {
+        self.brought(brought, ctx);
+    }
+}
+
 impl Pinner {
     /// Bytes that may still come: within the storage that the operator gives, and above the disk's floor.
     pub(super) fn room(&self) -> u64 {
@@ -76,13 +104,13 @@ impl Pinner {
     }
 
     /// Begins to bring roots until every place is taken.
-    pub(super) fn fill(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn fill(&mut self) {
         if !self.mirror.loaded || self.mirror.doubted {
             return;
         }
         let room = self.room();
         while let Some(start) = self.mirror.queue.next(room) {
-            if let Err(error) = self.bring(&start, ctx) {
+            if let Err(error) = self.bring(&start) {
                 tracing::error!(%error, "a pin could not be read; trying again");
                 self.mirror.queue.failed(&start.root, self.ports.clock.monotonic(), false);
                 return;
@@ -90,7 +118,7 @@ impl Pinner {
         }
     }
 
-    fn bring(&mut self, start: &Start, ctx: &mut Context<Self>) -> Result<(), store::Error> {
+    fn bring(&mut self, start: &Start) -> Result<(), store::Error> {
         let Start { root, cap } = start.clone();
         let Some(pin_record) = store::read::<Pin>(&*self.ports.store, &root)? else {
             // Every root in the queue has its record; should one be lost, the next look at its owner writes it anew.
@@ -100,24 +128,32 @@ impl Pinner {
         };
         let (ipfs, cid) = (Rc::clone(&self.ports.ipfs), pin_record.cid);
         let idle = Duration::from_millis(self.config.mirroring.idle_ms);
+        let (number, tell) = (self.mirror.next_number(), self.mirror.tell.clone());
         let asked = Rc::clone(&root);
-        let work = async move { pin(&*ipfs, cid, ByteSize(cap), idle).await }.into_actor(self);
-        let handle = ctx.spawn(work.map(move |brought, this, ctx| this.brought(&asked, cap, brought, ctx)));
-        self.mirror.running.insert(root, handle);
+        // A task of its own: the actor's context would poll all of them whenever one moves.
+        let task = actix::spawn(async move {
+            let outcome = pin(&*ipfs, cid, ByteSize(cap), idle).await;
+            // Nobody hears it if the actor has died; the next one finds the root in the store.
+            let _unheard = tell.unbounded_send(Brought { root: asked, number, cap, outcome });
+        });
+        self.mirror.running.insert(root, Task { number, handle: task });
         Ok(())
     }
 
     /// Stops bringing a root.
-    pub(super) fn break_off(&mut self, root: &Root, ctx: &mut Context<Self>) {
-        if let Some(handle) = self.mirror.running.remove(root) {
-            ctx.cancel_future(handle);
-        }
+    pub(super) fn break_off(&mut self, root: &Root) {
+        self.mirror.running.remove(root);
     }
 
-    fn brought(&mut self, root: &Root, cap: u64, brought: Result<Progress, Broken>, ctx: &mut Context<Self>) {
-        self.mirror.running.remove(root);
+    fn brought(&mut self, Brought { root, number, cap, outcome }: Brought, ctx: &mut Context<Self>) {
+        if self.mirror.running.get(&root).is_none_or(|task| task.number != number) {
+            // It was broken off when it had just ended.
+            return;
+        }
+        self.mirror.running.remove(&root);
+        let root = &root;
         let now = self.ports.clock.monotonic();
-        match brought {
+        match outcome {
             // What the backend has already is not cut off by a cap.
             Ok(Progress { bytes, .. }) if bytes > cap => self.too_large(root, now),
             Err(Broken::Ipfs(ipfs::Error::TooLarge { .. })) => self.too_large(root, now),
@@ -138,7 +174,7 @@ impl Pinner {
                 }
             }
         }
-        self.fill(ctx);
+        self.fill();
     }
 
     fn too_large(&mut self, root: &Root, now: u64) {
@@ -189,7 +225,7 @@ impl Pinner {
         ctx.spawn(ask.into_actor(self).map(|answered, this, ctx| {
             if answered {
                 this.mirror.doubted = false;
-                this.fill(ctx);
+                this.fill();
             } else {
                 tracing::warn!("the ipfs backend does not answer; nothing is brought until it does");
                 ctx.run_later(ASK_AGAIN, |this, ctx| this.ask_backend(ctx));

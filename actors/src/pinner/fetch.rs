@@ -103,7 +103,7 @@ impl Pinner {
             }
             Err(fault) => return self.fetch_ended(bid, Err(fault), ctx),
         };
-        self.take_over(&key, ctx);
+        self.take_over(&key);
         let (ipfs, store) = (Rc::clone(&self.ports.ipfs), Rc::clone(&self.ports.store));
         let idle = self.bid_idle();
         let cap = byte_cap(hosted.terms.size);
@@ -149,7 +149,7 @@ impl Pinner {
             Ok(_) => Event::Fetched,
             Err(Fault::Unusable(why)) => Event::FetchFailed(why.clone()),
             Err(Fault::NotNow(why)) => {
-                self.give_back(bid, None, ctx);
+                self.give_back(bid, None);
                 let fetch = self.fetches.entry(bid).or_default();
                 fetch.failures += 1;
                 let delay = REFETCH.after(fetch.failures);
@@ -168,7 +168,7 @@ impl Pinner {
             tracing::error!(%error, "the end of a fetch could not be written down; fetching again");
             None
         });
-        self.give_back(bid, written, ctx);
+        self.give_back(bid, written);
         self.fetches.remove(&bid);
     }
 
@@ -211,17 +211,17 @@ impl Pinner {
     }
 
     /// The mirror does not bring a root as long as a bid does: nobody asks for one root twice.
-    fn take_over(&mut self, root: &super::queue::Root, ctx: &mut Context<Self>) {
+    fn take_over(&mut self, root: &super::queue::Root) {
         if self.mirror.queue.taken(root) {
-            self.break_off(root, ctx);
+            self.break_off(root);
         }
     }
 
     /// A bid's fetch is no longer under way: whoever waits for the same root has it, or brings it itself.
-    pub(super) fn give_back(&mut self, bid: BidKey, came: Option<u64>, ctx: &mut Context<Self>) {
+    pub(super) fn give_back(&mut self, bid: BidKey, came: Option<u64>) {
         if let Some(root) = self.fetches.get_mut(&bid).and_then(|fetch| fetch.root.take()) {
             self.mirror.queue.given_back(&root, came);
-            self.fill(ctx);
+            self.fill();
         }
     }
 }

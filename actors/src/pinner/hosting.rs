@@ -179,7 +179,7 @@ impl Pinner {
                 Effect::Settle => self.hint("settle", hosted.bid, 0),
                 Effect::Fetch => self.fetch(hosted, ctx),
                 Effect::StopFetch => {
-                    self.give_back(hosted.bid, None, ctx);
+                    self.give_back(hosted.bid, None);
                     if let Some(handle) = self.fetches.remove(&hosted.bid).and_then(|fetch| fetch.running) {
                         ctx.cancel_future(handle);
                     }

@@ -9,7 +9,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use futures::channel::mpsc::{unbounded, UnboundedReceiver, UnboundedSender};
 
+use super::bring::{Brought, Task};
 use super::plan::{self, End, Move, Plan};
 use super::queue::{Queue, Root};
 use super::{Bounds, Pinner};
@@ -31,7 +33,12 @@ pub(super) struct Mirror {
     pub(super) doubted: bool,
     pub(super) queue: Queue,
     /// Roots that are being brought.
-    pub(super) running: BTreeMap<Root, SpawnHandle>,
+    pub(super) running: BTreeMap<Root, Task>,
+    /// Where they end, and the other end until the actor starts.
+    pub(super) tell: UnboundedSender<Brought>,
+    pub(super) told: Option<UnboundedReceiver<Brought>>,
+    /// Counts them.
+    number: u64,
     /// Roots that came and are not written down yet.
     pub(super) came: Vec<(Root, Progress)>,
     /// Bytes of all complete pins.
@@ -57,11 +64,15 @@ pub(super) struct Mirror {
 
 impl Mirror {
     pub(super) fn new(bounds: &Bounds) -> Self {
+        let (tell, told) = unbounded();
         Self {
             loaded: false,
             doubted: false,
             queue: Queue::new(bounds.at_once, bounds.per_peer, bounds.retry),
             running: BTreeMap::new(),
+            tell,
+            told: Some(told),
+            number: 0,
             came: Vec::new(),
             stored: 0,
             reconciling: None,
@@ -74,6 +85,12 @@ impl Mirror {
             round: 0,
             room: u64::MAX,
         }
+    }
+
+    /// A number that no task had.
+    pub(super) fn next_number(&mut self) -> u64 {
+        self.number += 1;
+        self.number
     }
 }
 
@@ -157,7 +174,7 @@ impl Pinner {
 
     /// Changes some references, then lets others have their turn.
     fn reconcile(&mut self, mut plan: Plan, ctx: &mut Context<Self>) {
-        match self.reconcile_some(&mut plan, ctx) {
+        match self.reconcile_some(&mut plan) {
             Ok(true) => {
                 self.mirror.reconciling = None;
                 // What is due goes first, so that neither waits for ever.
@@ -172,11 +189,11 @@ impl Pinner {
                 self.mirror.behind.extend(self.mirror.reconciling.take());
             }
         }
-        self.fill(ctx);
+        self.fill();
     }
 
     /// Changes some references. Tells whether all is done.
-    fn reconcile_some(&mut self, plan: &mut Plan, ctx: &mut Context<Self>) -> Result<bool, store::Error> {
+    fn reconcile_some(&mut self, plan: &mut Plan) -> Result<bool, store::Error> {
         // Bytes and pins are counted by what the store says.
         self.write_came()?;
         let store = Rc::clone(&self.ports.store);
@@ -194,7 +211,7 @@ impl Pinner {
             store.commit(batch)?;
         }
         for moved in moves {
-            self.apply(moved, &plan.owner, ctx);
+            self.apply(moved, &plan.owner);
         }
         if done {
             self.reconciled(plan);
@@ -202,7 +219,7 @@ impl Pinner {
         Ok(done)
     }
 
-    fn apply(&mut self, moved: Move, owner: &Rc<Owner>, ctx: &mut Context<Self>) {
+    fn apply(&mut self, moved: Move, owner: &Rc<Owner>) {
         let mirror = &mut self.mirror;
         if **owner == Owner::Manual {
             match &moved {
@@ -216,7 +233,7 @@ impl Pinner {
             Move::DropPinned(_, bytes) => mirror.queue.drop_pinned(owner, bytes),
             Move::DropWanted(root) => {
                 if mirror.queue.drop_wanted(&root, owner) {
-                    self.break_off(&root, ctx);
+                    self.break_off(&root);
                 }
             }
         }

@@ -240,12 +240,28 @@ pub struct Publication {
     pub directory: Option<Cid>,
     /// When that record ends.
     pub eol: WallTime,
-    /// When the network last took it.
+    /// Whether the network took that record.
+    #[serde(default)]
+    pub given: bool,
+    /// Directories that the name pointed to before, kept until the network takes the newest record.
+    #[serde(default)]
+    pub superseded: Vec<String>,
+    /// When the network last took a record.
     pub published_at: Option<WallTime>,
     /// When somebody else's answer last proved that it is found.
     pub confirmed_at: Option<WallTime>,
     /// Why the last try failed.
     pub failing: Option<Failing>,
+}
+
+impl Publication {
+    /// What was published last; `None` if nothing was signed yet.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn read(store: &dyn Store) -> Result<Option<Self>, store::Error> {
+        store::read(store, PUBLICATION)
+    }
 }
 
 /// Where [`Publication`] stands.

@@ -18,8 +18,9 @@ use crate::{Error, Found};
 
 /// So many peers' records of a name are enough, as in Kubo.
 const QUORUM: usize = 16;
-/// How long better records are waited for after the first.
+/// How long better records are waited for after the first, and more providers.
 const SETTLE: Duration = Duration::from_secs(10);
+const SETTLE_PROVIDERS: Duration = Duration::from_secs(3);
 /// How long a record that this node put is kept for others.
 const KEEP: Duration = Duration::from_secs(48 * 3600);
 
@@ -225,6 +226,9 @@ impl Lookup {
                 known.addresses.extend(new);
             }
             None => self.found.push(Found { peer, addresses }),
+        }
+        if let Ask::Providers(..) = self.ask {
+            self.until.get_or_insert_with(|| Instant::now() + SETTLE_PROVIDERS);
         }
     }
 

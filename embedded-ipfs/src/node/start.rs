@@ -6,14 +6,17 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot, watch, Semaphore};
 
+use super::collect::{collect, collect_again};
 use super::Inner;
 use crate::bitswap::service::{Service, Traffic};
 use crate::bitswap::Bitswap;
 use crate::core::Core;
 use crate::dht::Counts;
+use crate::providing::Providing;
+use crate::seek::{Seek, Seeker};
 use crate::store::Store;
 use crate::swarm::{build, peer_of, Addresses, Command, SwarmTask, View};
-use crate::{identity, Config, Error};
+use crate::{identity, Config, Dht, Error};
 
 /// How long tasks may take to end; they only have to reach their next await.
 const LAST_CALL: std::time::Duration = std::time::Duration::from_secs(5);
@@ -92,11 +95,39 @@ async fn assemble(
         for (peer, address) in kept {
             swarm.send(Command::Keep { peer, address }).await.map_err(|_| Error::Stopped)?;
         }
-        let core = Core { store, bitswap };
+        let (seek, wanted) = Seek::new(dht != Dht::Off);
+        let mut pins = None;
+        if dht != Dht::Off {
+            tokio::spawn(Seeker::new(swarm.clone()).run(wanted));
+            let (changes, inbox) = mpsc::channel(64);
+            tokio::spawn(Providing::new(store.clone(), swarm.clone()).run(inbox, counts.peers()));
+            pins = Some(changes);
+        }
+        let core = Core { store, bitswap, seek, pins };
         let stop = Mutex::new(Some(stop));
+        let (collect_later, due) = mpsc::channel(1);
+        let garbage = core.store.clone();
+        tokio::spawn(collect_again(due, move |grace| {
+            let store = garbage.clone();
+            let collecting = tokio::task::spawn_blocking(move || collect(&store, grace));
+            async move { collecting.await.unwrap_or(Err(Error::Stopped)) }
+        }));
         let runtime = Handle::current();
         let asking = Semaphore::new(QUESTIONS);
-        Ok(Inner { id, core, runtime, swarm, view, traffic, counts, asking, database, stop, ended })
+        Ok(Inner {
+            id,
+            core,
+            runtime,
+            swarm,
+            view,
+            traffic,
+            counts,
+            asking,
+            collect_later,
+            database,
+            stop,
+            ended,
+        })
     };
     let outcome = started.await;
     if outcome.is_err() {

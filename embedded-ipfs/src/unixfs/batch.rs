@@ -59,7 +59,7 @@ impl Batch {
         self.flush().await?;
         if pin {
             let pin = PinReport { cid: root, blocks: self.guard.len(), bytes: self.bytes };
-            self.core.store.record_pin(pin).await?;
+            self.core.record_pin(pin).await?;
         }
         Ok(())
     }

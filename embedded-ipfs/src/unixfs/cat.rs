@@ -20,6 +20,7 @@ const OPEN: usize = 64 << 10;
 
 /// Sends the pieces of a file in order, empty ones too; ends early when the receiver is gone.
 pub(crate) async fn cat(core: Core, root: Cid, pieces: mpsc::Sender<Result<Bytes, Error>>) {
+    let core = core.below(root);
     let mut ahead = VecDeque::from([Slot { cid: root, block: None }]);
     let runtime = tokio::runtime::Handle::current();
     while !ahead.is_empty() {

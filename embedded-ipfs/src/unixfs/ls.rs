@@ -20,6 +20,7 @@ const ENTRY_BYTES: u64 = 512;
 
 /// The entries of a directory in the order of their names, at most `cap`.
 pub(crate) async fn ls(core: Core, root: Cid, cap: usize) -> Result<Vec<Entry>, Error> {
+    let core = core.below(root);
     let mut listing = Listing::new(cap);
     let mut stack = vec![(root, None)];
     let mut fetches = FuturesUnordered::new();
@@ -39,6 +40,7 @@ pub(crate) async fn ls(core: Core, root: Cid, cap: usize) -> Result<Vec<Entry>, 
 
 /// The CID at the end of a path of names below a directory.
 pub(crate) async fn resolve(core: Core, root: Cid, path: Vec<String>) -> Result<Cid, Error> {
+    let core = core.below(root);
     let mut cid = root;
     for name in path {
         cid = find(&core, cid, &name).await?;

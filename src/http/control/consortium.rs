@@ -6,14 +6,15 @@
 use cid::Cid;
 use scatter_actors::domain::manifest::root;
 use scatter_actors::domain::units::WallTime;
-use scatter_actors::pinner::Mirror;
+use scatter_actors::manifest_resolver::{Accept, PeersChanged, Refusal, Resolve};
+use scatter_actors::pinner::KeepOwn;
 use scatter_actors::ports::store::{Batch, Record};
+use scatter_actors::publisher::{ListChanged, Publish};
 use scatter_actors::records::consortium::{own, peers, standing, OwnEntry, Peer, Source};
-use scatter_actors::records::hosting::{refer, roots_for, unrefer, Owner};
+use scatter_actors::records::hosting::{keep, let_go, roots_for, Owner};
 use serde::Deserialize;
 use serde_json::{json, Value};
 
-use super::awaited::{Accept, ListChanged, PeersChanged, Publish, Resolve};
 use super::desk::{no_store, Desk};
 use crate::config::{Bounds, Entry};
 use crate::exit::{Code, Fault};
@@ -125,7 +126,6 @@ impl Desk {
         batch.delete::<Peer>(&peer.key());
         store.commit(batch).map_err(no_store)?;
         self.outbox.peers.tell(PeersChanged);
-        self.outbox.mirror.tell(Mirror { peer: name.to_owned() });
         Ok(json!({"peer": peer, "roots": roots.len()}))
     }
 
@@ -150,7 +150,11 @@ impl Desk {
         let Some(waiting) = held()? else {
             return Err(refused(format!("nothing of {name} waits for your word")));
         };
-        self.outbox.accept.ask(Accept { peer: name.clone() }).await.map_err(unheard)?;
+        let accepted = self.outbox.accept.ask(Accept { peer: name.clone() }).await.map_err(unheard)?;
+        accepted.map_err(|refusal| match refusal {
+            Refusal::Store(error) => no_store(error),
+            refusal => refused(refusal.to_string()),
+        })?;
         Ok(json!({"name": name, "accepted": waiting, "held": held()?}))
     }
 
@@ -168,14 +172,15 @@ impl Desk {
         for cid in &added {
             batch.put(&OwnEntry { cid: **cid, added: self.ports.clock.wall() });
             // Whoever lists a root keeps it: others fetch it from here.
-            refer(&mut batch, **cid, Owner::Manual);
+            keep(store, &mut batch, **cid, Owner::Manual).map_err(no_store)?;
         }
         self.change(batch)?;
         Ok(json!({"added": texts(&added), "known": texts(&known)}))
     }
 
     fn unlist(&self, cids: &[Cid]) -> Result<Value, Fault> {
-        let listed = own(&*self.ports.store).map_err(no_store)?;
+        let store = &*self.ports.store;
+        let listed = own(store).map_err(no_store)?;
         let entry = |cid: &Cid| listed.iter().find(|entry| entry.key() == key(cid));
         let (known, unknown): (Vec<&Cid>, Vec<&Cid>) = cids.iter().partition(|cid| entry(cid).is_some());
         if known.is_empty() {
@@ -184,7 +189,7 @@ impl Desk {
         let mut batch = Batch::new();
         for entry in known.iter().filter_map(|cid| entry(cid)) {
             batch.delete::<OwnEntry>(&entry.key());
-            unrefer(&mut batch, entry.cid, Owner::Manual);
+            let_go(store, &mut batch, entry.cid, Owner::Manual, self.ports.clock.wall()).map_err(no_store)?;
         }
         self.change(batch)?;
         Ok(json!({"removed": texts(&known), "unknown": texts(&unknown)}))
@@ -195,6 +200,7 @@ impl Desk {
         if !batch.is_empty() {
             self.ports.store.commit(batch).map_err(no_store)?;
             self.outbox.listed.tell(ListChanged);
+            self.outbox.keep.tell(KeepOwn);
         }
         Ok(())
     }

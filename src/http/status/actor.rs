@@ -1,6 +1,7 @@
 //! The status server's actor: answers the workers' queries on the arbiter, from the store.
 //!
-//! Owns: the last probe of the IPFS backend.  Hears: [`Query`].  Says: [`Actors`] to the supervisor.
+//! Owns: the last probe of the IPFS backend.  Hears: [`Query`].  Says: [`Actors`] to the
+//! supervisor, [`Mirroring`] to the pinner.
 //! On restart: the backend is probed anew at once.
 
 use std::rc::Rc;
@@ -10,9 +11,10 @@ use actix::prelude::*;
 use scatter_actors::domain::cids::RAW;
 use scatter_actors::domain::units::ByteSize;
 use scatter_actors::line::Line;
+use scatter_actors::pinner::Mirroring;
 use scatter_actors::ports::clock::Clock;
 use scatter_actors::ports::disk::Disk;
-use scatter_actors::ports::ipfs::{self, Ipfs, Reach};
+use scatter_actors::ports::ipfs::{self, Identity, Ipfs, Reach};
 use scatter_actors::ports::store::Store;
 use scatter_actors::records::meta::ChainStatus;
 use scatter_actors::supervised;
@@ -20,9 +22,10 @@ use scatter_actors::supervisor::{ActorStatus, Actors, Guard};
 use serde_json::{json, Value};
 use sha2::{Digest, Sha256};
 
+use super::consortium::{self, Sets};
 use super::readiness::{judge, Found, Needs, Probe, Reason};
 use super::views::{self, Shelf};
-use super::{consortium, Answer, Problem, Query};
+use super::{Answer, Problem, Query};
 use crate::http::metrics::{self, Kind};
 
 /// Between two probes of the backend.
@@ -31,7 +34,7 @@ const PROBE_EACH: Duration = Duration::from_secs(60);
 const PROBE_TAKES: Duration = Duration::from_secs(20);
 /// Probes write this many different blocks, then the same again: a day's worth, of 32 bytes each.
 const PROBE_BLOCKS: u64 = 1440;
-/// The supervisor has so long to answer.
+/// Others have so long for their part of an answer.
 const ACTORS_TAKE: Duration = Duration::from_secs(2);
 /// Queries waiting here.
 const MAILBOX: usize = 64;
@@ -52,6 +55,8 @@ pub struct Ports {
     pub ipfs: Option<Rc<dyn Ipfs>>,
     /// The supervisor.
     pub supervisor: Line<Actors>,
+    /// The pinner: asked how much of the peers' sets is here.
+    pub mirroring: Line<Mirroring>,
     /// The IPNS name under which this node publishes, if it does.
     pub name: Option<String>,
     /// What else has something to count.
@@ -105,13 +110,13 @@ impl StatusServer {
         judge(&self.needs, &found)
     }
 
-    fn answer(&self, query: &Query, actors: Option<&[ActorStatus]>) -> Result<Answer, Problem> {
-        let store = &*self.ports.store;
+    fn answer(&self, query: &Query, seen: &Seen) -> Result<Answer, Problem> {
+        let (store, actors) = (&*self.ports.store, seen.actors.as_deref());
         Ok(match query {
             Query::Alive => Answer::Document(json!({"alive": true})),
             Query::Ready => self.ready(actors),
-            Query::Status => Answer::Document(self.status(actors)?),
-            Query::Metrics => Answer::Metrics(self.metrics(actors)?),
+            Query::Status => Answer::Document(self.status(seen)?),
+            Query::Metrics => Answer::Metrics(self.metrics(seen)?),
             Query::Actors => {
                 let silent = || Problem::unreachable("the supervisor does not answer");
                 Answer::Document(json!({"items": actors.ok_or_else(silent)?, "next": null}))
@@ -119,11 +124,12 @@ impl StatusServer {
             Query::List(shelf, page, stages) => Answer::Document(views::list(store, *shelf, page, stages)?),
             Query::Bid(id) => Answer::Document(views::bid(store, id)?),
             Query::Why(subject) => Answer::Document(views::why(store, subject)?),
-            Query::Peers => Answer::Document(consortium::list(store)?),
-            Query::Peer(name) => Answer::Document(consortium::peer(store, name)?),
+            Query::Peers => Answer::Document(consortium::list(store, &seen.sets)?),
+            Query::Peer(name) => Answer::Document(consortium::peer(store, name, &seen.sets)?),
             Query::Manifest => Answer::Document(consortium::manifest(
                 store,
                 self.ports.name.as_deref(),
+                seen.identity.as_ref(),
                 self.ports.clock.wall(),
             )?),
             Query::Wallet => Answer::Document(views::wallet(store, self.ports.clock.wall())?),
@@ -136,8 +142,8 @@ impl StatusServer {
     }
 
     /// All of it at a glance, for `scatter status` and the dashboard.
-    fn status(&self, actors: Option<&[ActorStatus]>) -> Result<Value, Problem> {
-        let store = &*self.ports.store;
+    fn status(&self, seen: &Seen) -> Result<Value, Problem> {
+        let (store, actors) = (&*self.ports.store, seen.actors.as_deref());
         let reasons = self.reasons(actors);
         let (pins, pinned_bytes) = views::pins(store)?;
         let counts = |shelf| {
@@ -153,6 +159,7 @@ impl StatusServer {
             "pins": {"count": pins, "bytes": pinned_bytes},
             "disk_free_bytes": self.ports.disk.free().ok(),
             "ipfs_stored_bytes": self.stored(),
+            "ipfs": seen.identity,
         }))
     }
 
@@ -160,7 +167,8 @@ impl StatusServer {
         self.probe.as_ref().and_then(|probe| probe.outcome.as_ref().ok().copied())
     }
 
-    fn metrics(&self, actors: Option<&[ActorStatus]>) -> Result<String, Problem> {
+    fn metrics(&self, seen: &Seen) -> Result<String, Problem> {
+        let actors = seen.actors.as_deref();
         use Kind::{Counter, Gauge};
         let store = &*self.ports.store;
         let mut page = metrics::Page::new();
@@ -230,7 +238,7 @@ impl StatusServer {
         if let Some(stored) = self.stored() {
             page.single("scatter_ipfs_stored_bytes", Gauge, "Bytes that the backend keeps.", stored.0 as f64);
         }
-        consortium::metrics(store, self.ports.clock.wall(), &mut page)?;
+        consortium::metrics(store, &seen.sets, self.ports.clock.wall(), &mut page)?;
         for gauge in &self.ports.gauges {
             gauge(&mut page);
         }
@@ -254,14 +262,54 @@ impl Handler<Query> for StatusServer {
     type Result = ResponseActFuture<Self, Result<Answer, Problem>>;
 
     fn handle(&mut self, query: Query, _: &mut Self::Context) -> Self::Result {
-        if !matches!(query, Query::Ready | Query::Status | Query::Actors | Query::Metrics) {
-            return Box::pin(fut::ready(self.answer(&query, None)));
+        let (actors, sets) = (self.ports.supervisor.clone(), self.ports.mirroring.clone());
+        let asks_actors = matches!(query, Query::Ready | Query::Status | Query::Actors | Query::Metrics);
+        let asks_sets = matches!(query, Query::Peers | Query::Peer(_) | Query::Metrics);
+        let ipfs = self.ports.ipfs.clone().filter(|_| matches!(query, Query::Status | Query::Manifest));
+        if !asks_actors && !asks_sets && ipfs.is_none() {
+            return Box::pin(fut::ready(self.answer(&query, &Seen::default())));
         }
-        let supervisor = self.ports.supervisor.clone();
-        let actors = async move { tokio::time::timeout(ACTORS_TAKE, supervisor.ask(Actors)).await };
-        Box::pin(actors.into_actor(self).map(move |actors, this, _| {
-            let actors = actors.ok().and_then(Result::ok);
-            this.answer(&query, actors.as_deref())
-        }))
+        let ask = async move {
+            let actors = async {
+                if asks_actors {
+                    answered(actors.ask(Actors)).await
+                } else {
+                    None
+                }
+            };
+            let all = Mirroring::default();
+            let sets = async {
+                if asks_sets {
+                    answered(sets.ask(all)).await
+                } else {
+                    None
+                }
+            };
+            let identity = async {
+                match &ipfs {
+                    Some(ipfs) => answered(ipfs.identity()).await,
+                    None => None,
+                }
+            };
+            let (actors, sets, identity) = futures::join!(actors, sets, identity);
+            Seen { actors, sets: Sets::new(sets.unwrap_or_default()), identity }
+        };
+        Box::pin(ask.into_actor(self).map(move |seen, this, _| this.answer(&query, &seen)))
     }
+}
+
+/// What others told for an answer.
+#[derive(Default)]
+struct Seen {
+    /// The supervisor's actors; `None` if it is silent.
+    actors: Option<Vec<ActorStatus>>,
+    /// The peers' sets; none if nobody mirrors, or the pinner is silent.
+    sets: Sets,
+    /// Who the backend is; `None` if it does not answer.
+    identity: Option<Identity>,
+}
+
+/// An answer, if it comes in time.
+async fn answered<T, E>(answer: impl std::future::Future<Output = Result<T, E>>) -> Option<T> {
+    tokio::time::timeout(ACTORS_TAKE, answer).await.ok().and_then(Result::ok)
 }

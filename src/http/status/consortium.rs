@@ -1,84 +1,113 @@
 //! What the API shows of the consortium: each peer and how it stands, and what this node lists itself.
 
+use cid::Cid;
 use scatter_actors::domain::units::WallTime;
+use scatter_actors::pinner::Mirrored;
+use scatter_actors::ports::ipfs::Identity;
 use scatter_actors::ports::store::{self, Store};
 use scatter_actors::records::consortium::{kept, own, peers, standing, Peer, Publication, PUBLICATION};
-use scatter_actors::records::hosting::{root_key, roots_for, Owner, Pin};
-use serde::Serialize;
+use scatter_actors::records::hosting::{pin_of, roots_for, Owner};
 use serde_json::{json, Value};
 
 use super::Problem;
 use crate::http::metrics::{Kind, Page};
 
-/// How much of a peer's set is here.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-struct Mirrored {
-    /// The set whose roots these are.
-    generation: u64,
-    /// Roots that are kept for it, or are to be.
-    wanted: u64,
-    /// Those that are here whole.
-    pinned: u64,
-    /// Their bytes.
-    bytes: u64,
-}
+/// Roots that are missing are told one by one up to so many.
+const MISSING: usize = 100;
 
-fn mirrored(store: &dyn Store, name: &str) -> Result<Mirrored, store::Error> {
-    let mut sum = Mirrored { generation: kept(store, name)?.generation, ..Mirrored::default() };
-    for cid in roots_for(store, &Owner::Peer(name.to_owned()))? {
-        sum.wanted += 1;
-        let pin = store::read::<Pin>(store, &root_key(&cid))?;
-        if let Some(pin) = pin.filter(|pin| pin.pinned_at.is_some()) {
-            sum.pinned += 1;
-            sum.bytes += pin.bytes;
-        }
+/// How much of each peer's set is here, as the pinner counts it.
+#[derive(Debug, Default)]
+pub(super) struct Sets(Vec<Mirrored>);
+
+impl Sets {
+    /// What the pinner answered.
+    pub(super) fn new(answer: Vec<Mirrored>) -> Self {
+        Self(answer)
     }
-    Ok(sum)
+
+    /// A peer's; of one without any root the pinner knows nothing but the generation.
+    fn of(&self, store: &dyn Store, name: &str) -> Result<Mirrored, store::Error> {
+        if let Some(found) = self.0.iter().find(|mirrored| mirrored.peer == name) {
+            return Ok(found.clone());
+        }
+        Ok(Mirrored {
+            peer: name.to_owned(),
+            roots: 0,
+            pinned: 0,
+            pending: 0,
+            failing: 0,
+            too_large: 0,
+            over_limit: 0,
+            bytes: 0,
+            generation_kept: kept(store, name)?.generation,
+        })
+    }
 }
 
-fn document(store: &dyn Store, peer: &Peer) -> Result<Value, Problem> {
+fn document(store: &dyn Store, peer: &Peer, sets: &Sets) -> Result<Value, Problem> {
     let mut document = json!(peer);
     document["standing"] = json!(standing(store, &peer.name)?);
-    document["mirrored"] = json!(mirrored(store, &peer.name)?);
+    document["mirrored"] = json!(sets.of(store, &peer.name)?);
     Ok(document)
 }
 
 /// All peers.
-pub(super) fn list(store: &dyn Store) -> Result<Value, Problem> {
-    let items = peers(store)?.iter().map(|peer| document(store, peer)).collect::<Result<Vec<_>, _>>()?;
+pub(super) fn list(store: &dyn Store, sets: &Sets) -> Result<Value, Problem> {
+    let items =
+        peers(store)?.iter().map(|peer| document(store, peer, sets)).collect::<Result<Vec<_>, _>>()?;
     Ok(json!({"items": items, "next": null}))
 }
 
-/// One peer.
-pub(super) fn peer(store: &dyn Store, name: &str) -> Result<Value, Problem> {
+/// One peer, with the first of its roots that are missing.
+pub(super) fn peer(store: &dyn Store, name: &str, sets: &Sets) -> Result<Value, Problem> {
     let peer = peers(store)?.into_iter().find(|peer| peer.name == name);
-    document(store, &peer.ok_or_else(|| Problem::not_found("there is no such peer"))?)
+    let peer = peer.ok_or_else(|| Problem::not_found("there is no such peer"))?;
+    let mut missing = Vec::new();
+    for cid in roots_for(store, &Owner::Peer(name.to_owned()))? {
+        if missing.len() == MISSING {
+            break;
+        }
+        if !is_here(store, &cid)? {
+            missing.push(cid.to_string());
+        }
+    }
+    let mut document = document(store, &peer, sets)?;
+    document["missing"] = json!(missing);
+    Ok(document)
+}
+
+fn is_here(store: &dyn Store, cid: &Cid) -> Result<bool, store::Error> {
+    Ok(pin_of(store, cid)?.is_some_and(|pin| pin.pinned_at.is_some()))
 }
 
 /// What this node lists, and how far it is known to others.
-pub(super) fn manifest(store: &dyn Store, name: Option<&str>, now: WallTime) -> Result<Value, Problem> {
+pub(super) fn manifest(
+    store: &dyn Store,
+    name: Option<&str>,
+    identity: Option<&Identity>,
+    now: WallTime,
+) -> Result<Value, Problem> {
     let mut items = Vec::new();
     for entry in own(store)? {
-        let pin = store::read::<Pin>(store, &root_key(&entry.cid))?;
-        let pinned = pin.is_some_and(|pin| pin.pinned_at.is_some());
+        let pinned = is_here(store, &entry.cid)?;
         items.push(json!({"cid": entry.cid.to_string(), "added": entry.added, "pinned": pinned}));
     }
     let publication = store::read::<Publication>(store, PUBLICATION)?;
     let left = publication.as_ref().map(|publication| publication.eol.since(now) / 1_000);
     Ok(json!({
-        "name": name, "entries": items.len(), "items": items,
+        "name": name, "addrs": identity.map(|identity| &identity.addrs), "entries": items.len(), "items": items,
         "publication": publication, "remaining_seconds": left,
     }))
 }
 
 /// The consortium's part of the metrics' page.
-pub(super) fn metrics(store: &dyn Store, now: WallTime, page: &mut Page) -> Result<(), Problem> {
+pub(super) fn metrics(store: &dyn Store, sets: &Sets, now: WallTime, page: &mut Page) -> Result<(), Problem> {
     use Kind::Gauge;
     let peers = peers(store)?;
     let mut standings = Vec::new();
     for peer in &peers {
         let seen = standing(store, &peer.name)?;
-        standings.push((peer.name.as_str(), seen, mirrored(store, &peer.name)?));
+        standings.push((peer.name.as_str(), seen, sets.of(store, &peer.name)?));
     }
     let count = |test: fn(&scatter_actors::records::consortium::Standing) -> bool| {
         standings.iter().filter(|(_, seen, _)| seen.as_ref().is_some_and(test)).count() as f64
@@ -91,7 +120,7 @@ pub(super) fn metrics(store: &dyn Store, now: WallTime, page: &mut Page) -> Resu
     let of = |value: fn(&Mirrored) -> u64| {
         standings.iter().map(move |(name, _, kept)| (vec![("peer", *name)], value(kept) as f64))
     };
-    page.family("scatter_peer_roots", Gauge, "Roots to be kept for a peer.", of(|kept| kept.wanted));
+    page.family("scatter_peer_roots", Gauge, "Roots to be kept for a peer.", of(|kept| kept.roots));
     page.family(
         "scatter_peer_roots_pinned",
         Gauge,

@@ -61,6 +61,7 @@ fn site(child: &'static str, token: Option<&str>) -> Site {
         disk: disk.clone(),
         ipfs: Some(ipfs.clone()),
         supervisor: line,
+        mirroring: Line::new(),
         name: Some("k51own".into()),
         gauges: vec![extra],
     };

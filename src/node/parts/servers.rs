@@ -86,6 +86,7 @@ impl Parts {
             disk: self.world.disk.clone(),
             ipfs: Some(self.world.ipfs.clone()),
             supervisor: self.actors.clone(),
+            mirroring: self.mirroring.clone(),
             name: self.world.name.as_ref().map(|key| key.name().to_string()),
             gauges: std::mem::take(&mut self.gauges),
         };
@@ -125,11 +126,7 @@ impl Parts {
                 places: self.config.consortium.places.clone(),
             }),
         };
-        let outbox = control::Outbox {
-            submit: self.submit.clone(),
-            wallet: self.wallet.clone(),
-            ..control::Outbox::default()
-        };
+        let outbox = self.orders.clone();
         let door = Door::new();
         let behind = door.clone();
         let make = move |guard| control::Control::new(config.clone(), ports.clone(), outbox.clone(), guard);

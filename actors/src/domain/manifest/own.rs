@@ -3,7 +3,6 @@
 use cid::Cid;
 
 use super::{usable, MAX_FILE, MAX_ROOTS};
-use crate::domain::units::WallTime;
 
 /// Entries of a file at most.
 const PER_FILE: usize = 10_000;
@@ -60,8 +59,6 @@ pub struct Known {
     pub sequence: u64,
     /// To what it points.
     pub value: String,
-    /// When it ends.
-    pub eol: WallTime,
 }
 
 /// The sequence of a record that points to `value`: higher than that of any other known record, unless the newest
@@ -77,5 +74,32 @@ pub fn sequence(signed: Option<&Known>, shown: Option<&Known>, value: &str) -> u
     match at_top.into_iter().all(|known| known.value == value) {
         true => newest,
         false => newest.saturating_add(1),
+    }
+}
+
+/// What is to be done so that others find the own list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing: the network has it.
+    Nothing,
+    /// Give the network the record that is signed.
+    Give,
+    /// Sign a record under that sequence, then give it.
+    Sign {
+        /// Its sequence.
+        sequence: u64,
+    },
+}
+
+/// What follows from the newest signed record, whether the network took it (`given`), what the network shows, to what the
+/// name should point, and whether the record is to be made anew although it says the same (`renew`).
+pub fn next(signed: Option<&Known>, given: bool, shown: Option<&Known>, value: &str, renew: bool) -> Step {
+    let sequence = sequence(signed, shown, value);
+    match signed {
+        Some(signed) if signed.value == value && signed.sequence == sequence && !renew => match given {
+            true => Step::Nothing,
+            false => Step::Give,
+        },
+        _ => Step::Sign { sequence },
     }
 }

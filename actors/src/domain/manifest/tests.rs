@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use cid::multihash::Multihash;
 use proptest::prelude::*;
 
-use super::own::{files, sequence, Known, TooLong};
+use super::own::{files, next, sequence, Known, Step, TooLong};
 use super::*;
 use crate::domain::units::WallTime;
 
@@ -247,7 +247,7 @@ fn what_peers_would_refuse_is_left_out_and_told() {
 
 #[test]
 fn the_sequence_of_the_own_record_never_goes_back() {
-    let known = |sequence, value: &str| Known { sequence, value: value.to_owned(), eol: WallTime(0) };
+    let known = |sequence, value: &str| Known { sequence, value: value.to_owned() };
     for (signed, shown, next) in [
         (None, None, 1),
         (Some(known(4, "a")), None, 4),
@@ -264,6 +264,28 @@ fn the_sequence_of_the_own_record_never_goes_back() {
         (Some(known(4, "a")), Some(known(u64::MAX, "b")), u64::MAX),
     ] {
         assert_eq!(sequence(signed.as_ref(), shown.as_ref(), "a"), next, "{signed:?} {shown:?}");
+    }
+}
+
+#[test]
+fn a_record_is_signed_once_and_given_until_it_is_taken() {
+    let known = |sequence, value: &str| Known { sequence, value: value.to_owned() };
+    let (ours, newer) = (known(4, "a"), known(9, "b"));
+    for (signed, given, shown, value, renew, step) in [
+        (None, false, None, "a", false, Step::Sign { sequence: 1 }),
+        (Some(&ours), false, None, "a", false, Step::Give),
+        (Some(&ours), true, None, "a", false, Step::Nothing),
+        (Some(&ours), true, Some(&ours), "a", false, Step::Nothing),
+        (Some(&ours), true, None, "a", true, Step::Sign { sequence: 4 }),
+        (Some(&ours), true, None, "b", false, Step::Sign { sequence: 5 }),
+        (Some(&ours), true, Some(&newer), "a", false, Step::Sign { sequence: 10 }),
+        (Some(&ours), true, Some(&newer), "b", false, Step::Sign { sequence: 9 }),
+    ] {
+        assert_eq!(
+            next(signed, given, shown, value, renew),
+            step,
+            "{signed:?} {given} {shown:?} {value} {renew}"
+        );
     }
 }
 

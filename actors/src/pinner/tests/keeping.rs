@@ -17,7 +17,7 @@ fn a_restart_goes_on_with_what_is_still_to_be_brought() {
         let roots = node.offer(0..300, 100);
         node.peer("ann", ROOMY, 1_000);
         node.lists("ann", &[("a.json", roots.clone())]);
-        tokio::time::sleep(Duration::from_millis(60)).await;
+        tokio::time::sleep(Duration::from_millis(150)).await;
         let before = node.pinned().len();
         assert!(before > 0 && before < 300, "{before}");
         node.die().await;
@@ -30,6 +30,32 @@ fn a_restart_goes_on_with_what_is_still_to_be_brought() {
         node.pass(2).await;
         node.outlast_grace().await;
         assert_eq!(node.pinned(), set(&[]));
+    });
+}
+
+#[test]
+fn a_root_that_is_listed_anew_in_the_moment_of_its_release_is_here_afterwards() {
+    on_paused_time(|| async {
+        let node = Node::new();
+        let roots = node.offer(0..1, 100);
+        node.peer("ann", ROOMY, 100);
+        node.peer("bob", ROOMY, 100);
+        node.lists("ann", &[("a.json", roots.clone())]);
+        node.pass(3).await;
+        for wait in 0..20 {
+            node.lists("ann", &[]);
+            node.pass(6).await;
+            node.clock.advance(GRACE_MS);
+            node.tell("ann");
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+            node.lists("bob", &[("b.json", roots.clone())]);
+            node.pass(3).await;
+            assert_eq!(node.pinned(), set(&roots), "after {wait} ms");
+            assert!(pin_of(&*node.store, &roots[0]).unwrap().is_some_and(|pin| !pin.foreign), "it is ours");
+            node.lists("ann", &[("a.json", roots.clone())]);
+            node.lists("bob", &[]);
+            node.pass(3).await;
+        }
     });
 }
 
@@ -161,8 +187,6 @@ enum Happening {
     Lists(bool, u16),
     /// A peer is removed.
     Removed(bool),
-    /// The process is killed behind so many more commits.
-    Killed(u64),
     /// Minutes pass.
     Passed(u64),
 }
@@ -171,8 +195,27 @@ fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
         4 => (any::<bool>(), 0..1_u16 << 12).prop_map(|(who, roots)| Happening::Lists(who, roots)),
         1 => any::<bool>().prop_map(Happening::Removed),
-        3 => (0..8_u64).prop_map(Happening::Killed),
-        3 => (1..70_u64).prop_map(Happening::Passed),
+        3 => (1..90_u64).prop_map(Happening::Passed),
+    ]
+}
+
+/// What follows on something that happened.
+#[derive(Debug, Clone)]
+enum Then {
+    /// Milliseconds pass.
+    Waits(u64),
+    /// The process is killed so many milliseconds later.
+    Killed(u64),
+    /// The process is killed behind so many commits.
+    KilledBehind(u64),
+}
+
+fn then() -> impl Strategy<Value = Then> {
+    prop_oneof![
+        (0..30_u64).prop_map(Then::Waits),
+        (0..30_u64).prop_map(Then::Killed),
+        (0..6_u64).prop_map(Then::KilledBehind),
+        Just(Then::Waits(8_000)),
     ]
 }
 
@@ -194,7 +237,7 @@ fn nothing_is_lost(node: &Node, foreign: &BTreeSet<Cid>) {
     }
 }
 
-async fn play(happenings: Vec<Happening>) {
+async fn play(happenings: Vec<(Happening, Then)>) {
     let mut node = Node::new();
     let (theirs, local, remote) = (node.hold(0..3), node.hold(3..7), node.offer(7..11, 60));
     for cid in &theirs {
@@ -203,7 +246,7 @@ async fn play(happenings: Vec<Happening>) {
     let foreign = set(&theirs);
     let pool = [theirs, local, remote, dead(0..1)].concat();
     let mut lists = BTreeMap::<&str, BTreeSet<Cid>>::new();
-    for happening in happenings {
+    for (happening, then) in happenings {
         match happening {
             Happening::Lists(who, bits) => {
                 let roots = pool.iter().enumerate().filter(|(bit, _)| bits >> bit & 1 == 1);
@@ -212,21 +255,24 @@ async fn play(happenings: Vec<Happening>) {
                 node.peer(name(who), ROOMY, 100);
                 node.lists(name(who), &[("a.json", front.to_vec()), ("b.json", back.to_vec())]);
                 lists.insert(name(who), set(&roots));
-                tokio::time::sleep(Duration::from_millis(7)).await;
             }
             Happening::Removed(who) => {
                 node.remove_peer(name(who));
                 lists.remove(name(who));
-                tokio::time::sleep(Duration::from_millis(7)).await;
             }
-            Happening::Killed(commits) => {
-                node.store.fuse().burn_after(commits);
-                node.pass(2).await;
+            Happening::Passed(minutes) => node.clock.advance(minutes * 60_000),
+        }
+        let millis = |millis| tokio::time::sleep(Duration::from_millis(millis));
+        match then {
+            Then::Waits(time) => millis(time).await,
+            Then::Killed(time) => {
+                millis(time).await;
                 node.die().await;
             }
-            Happening::Passed(minutes) => {
-                node.clock.advance(minutes * 60_000);
+            Then::KilledBehind(commits) => {
+                node.store.fuse().burn_after(commits);
                 node.pass(6).await;
+                node.die().await;
             }
         }
         nothing_is_lost(&node, &foreign);
@@ -243,11 +289,11 @@ async fn play(happenings: Vec<Happening>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
     fn references_become_what_is_listed_whatever_happens_on_the_way(
-        happenings in prop::collection::vec(happening(), 1..14),
+        happenings in prop::collection::vec((happening(), then()), 1..14),
     ) {
         on_paused_time(|| play(happenings));
     }

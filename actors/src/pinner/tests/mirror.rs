@@ -254,7 +254,7 @@ fn a_backend_that_is_away_is_waited_for_and_not_asked_for_every_root() {
         node.peer("ann", ROOMY, 1_000);
         node.lists("ann", &[("a.json", roots.clone())]);
         node.pass(0).await;
-        tokio::time::sleep(Duration::from_millis(8)).await;
+        tokio::time::sleep(Duration::from_millis(30)).await;
         node.ipfs.set_broken(true);
         node.pass(60).await;
         assert!(node.ipfs.touches() < 60, "{} questions", node.ipfs.touches());

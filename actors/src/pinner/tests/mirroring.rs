@@ -1,6 +1,12 @@
 //! A node without a chain that mirrors peers, for the tests beside.
 
+use std::path::Path;
+
+use futures::FutureExt;
+
 use super::*;
+use crate::ports::ipfs::{self, Added, Entry, Identity, Progress, Reach};
+use crate::ports::Answer;
 use crate::records::consortium::{kept, Listed, Peer, Source, Standing};
 use crate::records::hosting::{refer, roots_for};
 
@@ -43,8 +49,8 @@ impl Node {
 
     pub(super) fn start_on(&mut self, store: Rc<dyn Store>) {
         let config = Config { hosting: None, mirroring: self.bounds.clone(), grace_ms: GRACE_MS };
-        let ports =
-            Ports { ipfs: self.ipfs.clone(), store, clock: self.clock.clone(), disk: self.disk.clone() };
+        let ipfs = Rc::new(Slow(self.ipfs.clone()));
+        let ports = Ports { ipfs, store, clock: self.clock.clone(), disk: self.disk.clone() };
         self.pinner = Some(Pinner::new(config, ports, Outbox::default(), Guard::none()).start());
     }
 
@@ -108,15 +114,9 @@ impl Node {
             });
         }
         batch.put(&Standing {
-            name: name.to_owned(),
-            accepted: None,
-            directory: None,
-            resolved_at: None,
-            failing: None,
-            held: None,
-            bad_files: BTreeMap::new(),
             generation: standing.map_or(1, |standing| standing.generation + 1),
             roots: files.iter().map(|(_, roots)| roots.len() as u64).sum(),
+            ..Standing::new(name.to_owned(), NAME.parse().unwrap())
         });
         self.commit(batch);
         self.tell(name);
@@ -196,4 +196,87 @@ pub(super) fn dead(numbers: std::ops::Range<u32>) -> Vec<Cid> {
 
 pub(super) fn set(cids: &[Cid]) -> BTreeSet<Cid> {
     cids.iter().copied().collect()
+}
+
+/// A backend whose words take time: what it tells may not be true any more, what it is told comes late.
+struct Slow(Rc<MemoryIpfs>);
+
+/// How long a question takes that is the backend's so-manieth: now less than another one, now more.
+fn uneven(node: &MemoryIpfs) -> u64 {
+    if node.touches() % 2 == 0 {
+        1
+    } else {
+        12
+    }
+}
+
+async fn a_while(millis: u64) {
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+}
+
+impl Ipfs for Slow {
+    fn pin(
+        &self,
+        root: Cid,
+        cap: ByteSize,
+        progress: Rc<dyn Fn(Progress)>,
+    ) -> Answer<'_, Progress, ipfs::Error> {
+        async move {
+            a_while(2).await;
+            self.0.pin(root, cap, progress).await
+        }
+        .boxed_local()
+    }
+    fn unpin(&self, root: Cid) -> Answer<'_, (), ipfs::Error> {
+        async move {
+            a_while(6).await;
+            self.0.unpin(root).await?;
+            a_while(2).await;
+            Ok(())
+        }
+        .boxed_local()
+    }
+    fn is_pinned(&self, root: Cid) -> Answer<'_, bool, ipfs::Error> {
+        async move {
+            let pinned = self.0.is_pinned(root).await;
+            a_while(2).await;
+            pinned
+        }
+        .boxed_local()
+    }
+    fn pins(&self) -> Answer<'_, Vec<Cid>, ipfs::Error> {
+        async move {
+            let pins = self.0.pins().await;
+            a_while(uneven(&self.0)).await;
+            pins
+        }
+        .boxed_local()
+    }
+    fn block(&self, cid: Cid, reach: Reach) -> Answer<'_, Option<Vec<u8>>, ipfs::Error> {
+        self.0.block(cid, reach)
+    }
+    fn put(&self, codec: u64, bytes: Vec<u8>) -> Answer<'_, Cid, ipfs::Error> {
+        self.0.put(codec, bytes)
+    }
+    fn add<'a>(&'a self, file: &'a Path) -> Answer<'a, Added, ipfs::Error> {
+        self.0.add(file)
+    }
+    fn ls(&self, directory: Cid, cap: usize) -> Answer<'_, Vec<Entry>, ipfs::Error> {
+        self.0.ls(directory, cap)
+    }
+    fn cat(&self, file: Cid, cap: ByteSize) -> Answer<'_, Vec<u8>, ipfs::Error> {
+        self.0.cat(file, cap)
+    }
+    fn add_directory(&self, files: Vec<(String, Vec<u8>)>) -> Answer<'_, Cid, ipfs::Error> {
+        self.0.add_directory(files)
+    }
+    fn connect<'a>(&'a self, multiaddr: &'a str) -> Answer<'a, (), ipfs::Error> {
+        self.0.connect(multiaddr)
+    }
+    fn identity(&self) -> Answer<'_, Identity, ipfs::Error> {
+        self.0.identity()
+    }
+    fn stored(&self) -> Answer<'_, ByteSize, ipfs::Error> {
+        self.0.stored()
+    }
 }

@@ -4,7 +4,7 @@ use cid::Cid;
 use scatter_actors::domain::units::ByteSize;
 use scatter_actors::ports::store::Batch;
 use scatter_actors::records::consortium::{Failing, Held, Kept, OwnEntry, Source, Standing};
-use scatter_actors::records::hosting::refer;
+use scatter_actors::records::hosting::{refer, Pin};
 use scatter_actors::testkit::MemoryStore;
 
 use super::*;
@@ -61,27 +61,46 @@ fn store() -> MemoryStore {
     store
 }
 
+/// What the pinner says of that.
+fn sets() -> Sets {
+    Sets::new(vec![Mirrored {
+        peer: "ann".into(),
+        roots: 2,
+        pinned: 1,
+        pending: 0,
+        failing: 1,
+        too_large: 0,
+        over_limit: 0,
+        bytes: 11,
+        generation_kept: 3,
+    }])
+}
+
 #[test]
 fn a_peer_is_shown_with_its_standing_and_how_much_of_its_set_is_here() {
     let store = store();
-    let all = list(&store).unwrap();
+    let sets = sets();
+    let all = list(&store, &sets).unwrap();
     let names: Vec<_> = all["items"].as_array().unwrap().iter().map(|peer| peer["name"].clone()).collect();
     assert_eq!(names, ["ann", "bob"]);
-    let ann = peer(&store, "ann").unwrap();
+    let ann = peer(&store, "ann", &sets).unwrap();
     assert_eq!(all["items"][0]["standing"], ann["standing"]);
     assert_eq!(ann["standing"]["held"], json!({"why": "removal", "removed": 7, "of": 9}));
     assert_eq!(ann["standing"]["bad_files"]["x.json"], "not an array");
-    for (field, number) in [("generation", 3), ("wanted", 2), ("pinned", 1), ("bytes", 11)] {
+    for (field, number) in
+        [("generation_kept", 3), ("roots", 2), ("pinned", 1), ("failing", 1), ("bytes", 11)]
+    {
         assert_eq!(ann["mirrored"][field], number, "{field} in {ann}");
     }
+    assert_eq!(ann["missing"], json!([AWAY]));
     assert_eq!(all["items"][1]["standing"], Value::Null);
-    assert_eq!(peer(&store, "eve").unwrap_err().status, 404);
+    assert_eq!(peer(&store, "eve", &sets).unwrap_err().status, 404);
 }
 
 #[test]
 fn the_own_list_is_shown_with_what_is_published_of_it() {
     let store = store();
-    let empty = manifest(&store, None, WallTime(0)).unwrap();
+    let empty = manifest(&store, None, None, WallTime(0)).unwrap();
     assert_eq!((&empty["entries"], &empty["publication"]), (&json!(0), &Value::Null));
     let mut batch = Batch::new();
     for root in [HERE, AWAY] {
@@ -89,7 +108,9 @@ fn the_own_list_is_shown_with_what_is_published_of_it() {
     }
     batch.put(&Publication { sequence: 4, eol: WallTime(90_000), ..Publication::default() });
     store.commit(batch).unwrap();
-    let shown = manifest(&store, Some("k51own"), WallTime(30_000)).unwrap();
+    let identity = Identity { addrs: vec!["/ip4/1.2.3.4/tcp/1/p2p/x".into()], ..Identity::default() };
+    let shown = manifest(&store, Some("k51own"), Some(&identity), WallTime(30_000)).unwrap();
+    assert_eq!(shown["addrs"][0], "/ip4/1.2.3.4/tcp/1/p2p/x");
     assert_eq!((&shown["name"], &shown["remaining_seconds"]), (&json!("k51own"), &json!(60)));
     let items: BTreeMap<_, _> = shown["items"]
         .as_array()
@@ -107,7 +128,7 @@ fn metrics_tell_peers_that_fail_or_wait_and_what_is_missing() {
     batch.put(&Publication { eol: WallTime(90_000), ..Publication::default() });
     store.commit(batch).unwrap();
     let mut page = Page::new();
-    metrics(&store, WallTime(8_000), &mut page).unwrap();
+    metrics(&store, &sets(), WallTime(8_000), &mut page).unwrap();
     let text = page.into_text();
     for line in [
         "scatter_peers 2",
