@@ -196,7 +196,10 @@ mod tests {
     async fn the_embedded_node_keeps_the_contract_of_backends() {
         let dir = tempfile::tempdir().unwrap();
         let node = Node::start(embedded_ipfs::Config::new(dir.path())).await.unwrap();
-        scatter_actors::testkit::ipfs_contract(&Embedded::new(node.clone())).await;
+        let embedded = Embedded::new(node.clone());
+        scatter_actors::testkit::ipfs_contract(&embedded).await;
+        scatter_actors::testkit::ipfs_directory_contract(&embedded).await;
+        scatter_actors::testkit::ipfs_layout_contract(&embedded).await;
         node.stop().await;
     }
 }
