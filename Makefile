@@ -11,6 +11,7 @@
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
+.PHONY: help demo test test-rust test-contracts simulate tools lint docs deny image ci clean
 .PHONY: help demo test test-rust test-contracts simulate simulate-planted tools lint docs deny ci clean
 .PHONY: help demo test test-rust test-contracts test-kubo simulate tools lint docs deny ci clean
 
@@ -56,6 +57,9 @@ docs: ## Build the API documentation with warnings denied
 
 deny: ## Check licences, banned crates and their sources
 	@.ci/run deny
+
+image: ## Build the node's container image with docker, podman or buildah, whichever is there
+	@deploy/build-image
 
 ci: ## Run everything that a change must pass
 	@.ci/run

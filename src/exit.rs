@@ -27,7 +27,7 @@ pub enum Code {
     WrongChain,
     /// There is no market at the configured address.
     NoMarket,
-    /// `check` found something that is not as it should be.
+    /// `check` or `status --ready` found something that is not as it should be.
     CheckFailed,
     /// A round of mirroring left something open: a peer that was not found, content that nobody gave.
     Incomplete,
@@ -71,7 +71,7 @@ Exit status:
   0    done
   1    a bug
   2    command line, configuration, key or data directory; the wrong chain, or no market at its address
-  3    `check` failed, `mirror --once` left something open, or chain, IPFS or node did not answer
+  3    `check` or `status --ready` failed, `mirror --once` left something open, or chain, IPFS or node did not answer
   4    refused, lost or not found
   5    an actor died too often
   130  interrupted";

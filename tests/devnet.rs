@@ -12,7 +12,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::{kill_process, Pid, Signal};
-use serde_json::Value;
+use serde_json::{json, Value};
+use support::member::ipfs;
 use support::scatter::{Finished, Scatter};
 use support::{eventually, not_run, tool, PATIENCE};
 
@@ -81,7 +82,9 @@ fn descendants(of: Pid) -> Vec<i32> {
         }
     }
     // The test's own leash is among them, too.
-    let ours = |told: &&Told| found.contains(&told.pid) && ["scatter", "anvil"].contains(&told.name.as_str());
+    let ours = |told: &&Told| {
+        found.contains(&told.pid) && ["scatter", "anvil", "ipfs"].contains(&told.name.as_str())
+    };
     all.iter().filter(ours).map(|told| told.pid).filter(|pid| *pid != of.as_raw_nonzero().get()).collect()
 }
 
@@ -134,13 +137,21 @@ fn a_bid_is_paid_and_nothing_but_the_report_is_left() {
     }
     assert!(document["seconds"]["chain_advanced"].as_u64().unwrap() > 7 * 86_400);
 
+    // The peer keeps what the hoster listed, and nothing else; that the hoster let go of it is among the checks.
+    assert_eq!(document["mirror"]["peer"], "peer");
+    assert!(document["mirror"]["manifest_cid"].as_str().unwrap().parse::<cid::Cid>().is_ok());
+    assert_eq!(document["mirror"]["pinned"], json!([document["bid"]["cid"]]));
+    let checks = document["checks"].as_array().unwrap();
+    assert!(checks.iter().all(|check| check["ok"] == true), "{document}");
+    assert_eq!(checks.iter().filter(|check| check["what"].as_str().unwrap().contains("the peer")).count(), 2);
+
     let report = directory.path().join("report");
     assert!(!scratch(&report).exists());
     assert_eq!(
         serde_json::from_slice::<Value>(&fs::read(report.join("summary.json")).unwrap()).unwrap(),
         document
     );
-    for name in ["hoster", "validator-1", "validator-2", "bidder"] {
+    for name in ["hoster", "validator-1", "validator-2", "bidder", "peer"] {
         assert!(
             fs::read_to_string(report.join(format!("logs/{name}.log"))).unwrap().contains("drained"),
             "{name}"
@@ -148,19 +159,31 @@ fn a_bid_is_paid_and_nothing_but_the_report_is_left() {
     }
 }
 
-#[test]
-fn a_devnet_that_is_killed_leaves_nothing_running() {
+fn assert_that_a_kill_leaves_nothing(args: &[&str], least: usize) {
     let directory = tempfile::tempdir().unwrap();
-    let Some(command) = devnet(directory.path(), &[]) else { return };
+    let Some(command) = devnet(directory.path(), args) else { return };
     let devnet = Scatter::spawn(&command);
     devnet.wait_for_line("bid", LIFE, |line| line.contains("bid 0 accepted").then_some(()));
     let children = descendants(devnet.pid());
-    // Four nodes, the guard and its Anvil.
-    assert!(children.len() >= 6, "{children:?}");
+    assert!(children.len() >= least, "{children:?}");
     let scratch = scratch(&directory.path().join("devnet-report"));
     assert!(scratch.exists());
     devnet.kill();
     assert_gone(&children, &scratch);
+}
+
+#[test]
+fn a_devnet_that_is_killed_leaves_nothing_running() {
+    // Five nodes, the guard and its Anvil.
+    assert_that_a_kill_leaves_nothing(&[], 7);
+}
+
+#[test]
+fn a_devnet_with_kubos_that_is_killed_leaves_nothing_running() {
+    if ipfs().is_some() {
+        // Beside those, five guards and their Kubos.
+        assert_that_a_kill_leaves_nothing(&["--ipfs", "kubo"], 17);
+    }
 }
 
 #[test]
@@ -188,5 +211,18 @@ fn without_anvil_the_remedy_is_told_and_nothing_is_made() {
     assert_eq!(finished.status.code(), Some(2));
     let document: Value = serde_json::from_slice(&finished.stdout).unwrap();
     assert!(document["error"]["message"].as_str().unwrap().contains("tools/install anvil"), "{document}");
+    assert!(!directory.path().join("devnet-report").exists());
+}
+
+#[test]
+fn without_kubo_the_remedy_is_told_and_nothing_is_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Scatter::command(directory.path(), &["devnet", "--once", "--ipfs", "kubo", "--json"]);
+    command.env("PATH", directory.path());
+    let finished = command.output().unwrap();
+    assert_eq!(finished.status.code(), Some(2));
+    let document: Value = serde_json::from_slice(&finished.stdout).unwrap();
+    let message = document["error"]["message"].as_str().unwrap();
+    assert!(message.contains("ipfs is not installed") && message.contains("https://"), "{document}");
     assert!(!directory.path().join("devnet-report").exists());
 }

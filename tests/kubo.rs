@@ -4,6 +4,8 @@
 // A panic is how a test fails, and files are read where they lie.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
+#[path = "kubo/bursts.rs"]
+mod bursts;
 #[path = "kubo/calls.rs"]
 mod calls;
 #[path = "kubo/daemon.rs"]

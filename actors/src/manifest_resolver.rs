@@ -219,10 +219,10 @@ impl ManifestResolver {
     }
 
     fn start_round(&mut self, name: &str, ctx: &mut Context<Self>) -> Result<(), store::Error> {
-        let peer = self.book.peers()?.remove(name);
         let Some(turn) = self.turns.get_mut(name) else { return Ok(()) };
         turn.queued = false;
         turn.answered.append(&mut turn.waiting);
+        let peer = self.book.peers()?.remove(name);
         // Without a peer there is nothing to do: the next look at the store takes its turn away.
         let Some(peer) = peer else { return Ok(()) };
         let (config, ports) = (Rc::clone(&self.config), self.ports.clone());

@@ -1,11 +1,13 @@
 //! The handle of a running node.
 
+mod collect;
 mod routing;
 mod start;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use cid::{Cid, Version};
@@ -16,9 +18,10 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch, Semaphore};
 
+use self::collect::collect;
 use crate::bitswap::service::Traffic;
 use crate::block::{check_size, cid_of, inline, Key};
-use crate::core::{reachable, walk_local, Core, Task};
+use crate::core::{walk_local, Core, Task};
 use crate::dht::Counts;
 use crate::store::{lock, Store};
 use crate::swarm::{peer_of, Command, View};
@@ -47,6 +50,8 @@ struct Inner {
     traffic: Traffic,
     counts: Arc<Counts>,
     asking: Semaphore,
+    /// After how long to collect garbage again.
+    collect_later: mpsc::Sender<Duration>,
     database: PathBuf,
     /// Dropping it stops the node.
     stop: Mutex<Option<oneshot::Sender<()>>>,
@@ -346,12 +351,18 @@ impl Node {
         stream(queue, walk)
     }
 
-    /// Removes every block that no pin reaches. Blocks of pins and adds in flight are safe.
+    /// Removes every block that no pin reaches and that was stored longer than `grace` ago (to the minute; zero is no grace),
+    /// so that what a pin fetched before it broke off is here when it is tried again. Blocks of pins and adds in flight are
+    /// safe. A store more than nine tenths full gives no grace. What was spared goes by itself when its time has come.
     ///
     /// # Errors
     /// [`Error::Store`]; [`Error::NotHere`] if a block of a pin is missing (then nothing was removed).
-    pub async fn gc(&self) -> Result<Swept, Error> {
-        self.blocking(|store| store.sweep(reachable)).await
+    pub async fn gc(&self, grace: Duration) -> Result<Swept, Error> {
+        let swept = self.blocking(move |store| collect(store, grace)).await?;
+        if swept.spared > 0 {
+            let _ = self.inner.collect_later.try_send(grace); // full: it will be done
+        }
+        Ok(swept)
     }
 
     /// Counters.

@@ -64,6 +64,8 @@ pub struct Swept {
     pub blocks: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Blocks that no pin reaches and that are too young to be removed.
+    pub spared: u64,
 }
 
 /// A connected peer.
@@ -108,7 +110,8 @@ pub struct Stats {
     pub dht_names: u64,
     /// Contents of others of which this node knows providers.
     pub dht_provided: u64,
-    /// Records that peers gave and that were refused: not signed by the name's owner, older than what is here, or too many.
+    /// Records that peers gave and that were refused: not signed by the name's owner, older than what is here, of something
+    /// else than a name, or too many.
     pub dht_refused: u64,
 }
 

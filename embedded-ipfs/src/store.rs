@@ -57,6 +57,8 @@ struct Shared {
     protection: Arc<Mutex<Protection>>,
     sweeps: Mutex<()>,
     totals: Arc<Mutex<Totals>>,
+    /// Most bytes of blocks.
+    limit: u64,
 }
 
 /// Blocks deleted in one transaction: few enough that a pin does not wait long for the lock.
@@ -80,6 +82,7 @@ impl Store {
                 protection,
                 sweeps: Mutex::new(()),
                 totals,
+                limit,
             }),
         })
     }
@@ -182,10 +185,12 @@ impl Store {
         Guard::new(self.shared.protection.clone())
     }
 
-    /// Removes every block that is neither in `reachable`'s answer nor protected. `reachable` runs after protection
+    /// Removes every block that is neither in `reachable`'s answer nor protected nor stored in the minute `young_from`
+    /// (since 1970) or later; a store more than nine tenths full spares no young ones. `reachable` runs after protection
     /// began, so a pin recorded meanwhile keeps its blocks. Blocks, also while another sweep runs.
     pub(crate) fn sweep(
         &self,
+        young_from: u32,
         reachable: impl FnOnce(&Store) -> Result<HashSet<Key>, Error>,
     ) -> Result<Swept, Error> {
         let _alone = lock(&self.shared.sweeps);
@@ -193,11 +198,18 @@ impl Store {
         let snapshot = self.database()?.begin_read().map_err(failed)?;
         let reachable = reachable(self)?;
         let index = snapshot.open_table(INDEX).map_err(failed)?;
+        let short = self.totals().bytes > self.shared.limit / 10 * 9;
         let mut swept = Swept::default();
         let mut batch = Vec::with_capacity(SWEEP_BATCH);
         for row in index.iter().map_err(failed)? {
-            let key = Key::from_bytes(row.map_err(failed)?.0.value());
-            if !reachable.contains(&key) {
+            let (key, row) = row.map_err(failed)?;
+            let key = Key::from_bytes(key.value());
+            if reachable.contains(&key) {
+                continue;
+            }
+            if tables::stored(row.value()) >= young_from && !short {
+                swept.spared += 1;
+            } else {
                 batch.push(key);
             }
             if batch.len() == SWEEP_BATCH {

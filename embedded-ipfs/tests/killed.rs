@@ -7,6 +7,8 @@ mod support;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+use std::time::Duration;
+
 use embedded_ipfs::{AddOptions, Cid, Config, Node};
 use futures::TryStreamExt;
 use support::{noise, within};
@@ -60,7 +62,7 @@ async fn what_was_acknowledged_survives_a_kill() {
             assert_eq!(blocks.len() as u64, pin.blocks);
             assert_eq!(node.read(cid, u64::MAX).await.unwrap().len(), SIZE);
         }
-        let swept = node.gc().await.unwrap();
+        let swept = node.gc(Duration::ZERO).await.unwrap();
         assert!(swept.blocks <= 4, "at most the file that was being added: {swept:?}");
         let stats = node.stats().await.unwrap();
         assert_eq!((stats.pins, stats.blocks), (pins.len() as u64, pins.iter().map(|pin| pin.blocks).sum()));

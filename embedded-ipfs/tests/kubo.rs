@@ -34,7 +34,7 @@ async fn our_cids_are_those_of_ipfs_add() {
                 node.add(&bytes[..], AddOptions { pin: false, ..AddOptions::default() }).await.unwrap();
             assert_eq!(added.size, size as u64);
             assert_eq!(added.cid, kubo.add(&file(&theirs, &bytes)).await, "{size} bytes");
-            node.gc().await.unwrap();
+            node.gc(Duration::ZERO).await.unwrap();
         }
         kubo.kill().await;
     })
@@ -128,6 +128,25 @@ async fn one_peer_alone_is_asked_and_says_what_it_has() {
         let answers = fetch_from(kubo.address.clone(), vec![cid, missing], limit, 1 << 20).await.unwrap();
         assert!(matches!(&answers[0].answer, Answer::Block { bytes, .. } if embedded_ipfs::verify(&cid, bytes).is_ok()));
         assert_eq!(answers[1].answer, Answer::DontHave);
+        kubo.kill().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn kubo_pins_from_a_stranger_that_our_table_tells_of() {
+    let Some(runner) = runner() else { return };
+    within(async {
+        let (theirs, first, second) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut kubo = Kubo::start(&runner, &theirs.path().join("repo")).await;
+        let (middle, holder) = (node(&first).await, node(&second).await);
+        let added = holder.add(&noise(MIB, 10)[..], AddOptions::default()).await.unwrap();
+        holder.connect(address(&middle)).await.unwrap();
+        middle.connect(kubo.address.clone()).await.unwrap();
+        kubo.pin(&added.cid).await;
+        assert!(holder.peers().iter().any(|peer| kubo.address.to_string().ends_with(&peer.id.to_string())));
+        assert_eq!(middle.stats().await.unwrap().blocks, 0, "the one that told of it has nothing");
         kubo.kill().await;
     })
     .await;

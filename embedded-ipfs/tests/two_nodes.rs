@@ -231,12 +231,12 @@ async fn gc_removes_what_no_pin_reaches_and_nothing_else() {
         node.put(RAW, &b"loose"[..]).await.unwrap();
         assert!(node.unpin(&gone.cid).await.unwrap());
         assert!(!node.unpin(&gone.cid).await.unwrap());
-        let swept = node.gc().await.unwrap();
+        let swept = node.gc(Duration::ZERO).await.unwrap();
         assert_eq!(swept.blocks, 13 + 1);
         assert!(node.read(&kept.cid, u64::MAX).await.unwrap() == noise(2 * MIB, 8));
         assert!(node.read(&half.cid, u64::MAX).await.unwrap() == noise(MIB, 8));
         assert!(matches!(node.walk(&gone.cid).try_collect::<Vec<_>>().await, Err(Error::NotHere(cid)) if cid == gone.cid));
-        assert_eq!(node.gc().await.unwrap().blocks, 0);
+        assert_eq!(node.gc(Duration::ZERO).await.unwrap().blocks, 0);
     })
     .await;
 }
@@ -253,7 +253,7 @@ async fn blocks_of_a_pin_in_flight_survive_gc() {
             async move { b.pin(&added.cid, PinLimits::default(), |_| {}).await }
         });
         while !pinning.is_finished() {
-            b.gc().await.unwrap();
+            b.gc(Duration::ZERO).await.unwrap();
         }
         let report = pinning.await.unwrap().unwrap();
         assert_eq!(b.walk(&added.cid).try_collect::<Vec<_>>().await.unwrap().len() as u64, report.blocks);

@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use embedded_ipfs::{AddOptions, Cid, Error};
 use support::{node, noise, within};
 
@@ -104,7 +106,7 @@ async fn a_file_whose_reading_fails_is_not_pinned() {
         let broken = failing_after(start);
         assert!(matches!(node.add(broken, AddOptions::default()).await, Err(Error::Io(_))));
         assert_eq!(node.pins().await.unwrap(), []);
-        node.gc().await.unwrap();
+        node.gc(Duration::ZERO).await.unwrap();
         assert_eq!(node.stats().await.unwrap().blocks, 0);
     })
     .await;

@@ -425,7 +425,6 @@ impl<'a> Birth<'a> {
             mirroring: Line::new(),
             name: None,
             gauges: Vec::new(),
-            name: None,
         };
         let make = move |guard| StatusServer::new(needs.clone(), ports.clone(), guard);
         let line = Line::new();

@@ -1,4 +1,6 @@
-//! The IPFS node inside the process, behind the `Ipfs` port.
+//! The IPFS node inside the process, behind the `Ipfs` port and (in [`names`]) the `Names` port.
+
+mod names;
 
 use std::path::Path;
 use std::rc::Rc;
@@ -11,6 +13,8 @@ use scatter_actors::domain::units::ByteSize;
 use scatter_actors::ports::ipfs::{Added, Entry, Error, Identity, Ipfs, Progress, Reach};
 use scatter_actors::ports::Answer;
 
+/// How long blocks that no pin reaches are kept for the next try to fetch what they are part of.
+const GRACE: Duration = Duration::from_secs(3600);
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(15);
 
@@ -67,8 +71,8 @@ impl Ipfs for Embedded {
     fn unpin(&self, root: Cid) -> Answer<'_, (), Error> {
         async move {
             self.node.unpin(&root).await.map_err(told)?;
-            // Room is what an unpin is for: blocks that no pin reaches go at once.
-            self.node.gc().await.map_err(told)?;
+            // Room is what an unpin is for: what no pin reaches goes, but for what a fetch that broke off just got.
+            self.node.gc(GRACE).await.map_err(told)?;
             Ok(())
         }
         .boxed_local()
@@ -157,6 +161,18 @@ impl Ipfs for Embedded {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[actix::test]
+    async fn an_unpin_leaves_what_a_fetch_that_broke_off_has_got() {
+        let dir = tempfile::tempdir().unwrap();
+        let node = Node::start(embedded_ipfs::Config::new(dir.path())).await.unwrap();
+        let ipfs = Embedded::new(node.clone());
+        let got = ipfs.put(0x55, b"a block of something larger".to_vec()).await.unwrap();
+        let directory = ipfs.add_directory(vec![]).await.unwrap();
+        ipfs.unpin(directory).await.unwrap();
+        assert!(ipfs.block(got, Reach::Local).await.unwrap().is_some());
+        node.stop().await;
+    }
 
     #[actix::test]
     async fn a_directory_comes_back_as_it_was_added_and_caps_hold() {

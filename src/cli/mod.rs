@@ -59,7 +59,7 @@ enum Command {
     /// Try everything that the node needs, and tell a verdict on each.
     Check,
     /// How the running node is doing.
-    Status,
+    Status(status::Status),
     /// Why the node did what it did with a bid or a CID.
     Why(why::Why),
     /// Make, import and list accounts.
@@ -166,7 +166,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Fault> {
         Command::Mirror(mirror) => mirror::execute(&mirror, context),
         Command::Evidence(evidence) => evidence::execute(&evidence, context),
         Command::Withdraw(waiting) => withdraw::execute(&waiting, context),
-        Command::Status => status::execute(context),
+        Command::Status(status) => status::execute(&status, context),
         Command::Why(why) => why::execute(&why, context),
     }
 }

@@ -1,12 +1,38 @@
 //! How the running node is doing.
 
+use clap::Args;
 use serde_json::Value;
 
 use super::{output, Context};
-use crate::exit::Fault;
+use crate::exit::{Code, Fault};
 
-pub(super) fn execute(context: &Context) -> Result<(), Fault> {
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    /// Ask only whether it lives: exits 0 or 3. For probes that end it if not.
+    #[arg(long, conflicts_with = "ready")]
+    live: bool,
+    /// Ask only whether it is ready: exits 0, or 3 with the reasons. For probes that send it work.
+    #[arg(long)]
+    ready: bool,
+}
+
+pub(super) fn execute(status: &Status, context: &Context) -> Result<(), Fault> {
     let node = context.node()?;
+    if status.live {
+        let document = node.get("/healthz")?;
+        context.output.answer(&document, || "alive".into());
+        return Ok(());
+    }
+    if status.ready {
+        let document = node.get("/readyz")?;
+        if document["ready"] != true {
+            return Err(
+                Fault::new(Code::CheckFailed, format!("not ready: {}", reasons(&document))).with(document)
+            );
+        }
+        context.output.answer(&document, || "ready".into());
+        return Ok(());
+    }
     let mut document = node.get("/api/v1/status")?;
     document["wallet"] = node.get("/api/v1/wallet")?;
     context.output.answer(&document, || words(&document));
@@ -17,11 +43,7 @@ fn words(status: &Value) -> String {
     let chain = &status["chain"];
     let ready = match status["ready"].as_bool() {
         Some(true) => "yes".to_owned(),
-        _ => {
-            let reasons = status["reasons"].as_array().into_iter().flatten();
-            let told: Vec<_> = reasons.map(|reason| output::cell(&reason["message"])).collect();
-            format!("no: {}", told.join("; "))
-        }
+        _ => format!("no: {}", reasons(status)),
     };
     let bytes = |value: &Value| value.as_u64().map_or_else(|| "-".to_owned(), output::size);
     let mut rows = vec![("ready", ready), ("account", output::cell(&status["wallet"]["account"]))];
@@ -52,6 +74,13 @@ fn words(status: &Value) -> String {
         output::pairs(&rows),
         output::table(&["actor", "state", "restarts", "last cause"], &actors, "")
     )
+}
+
+/// Why it is not ready.
+fn reasons(document: &Value) -> String {
+    let reasons = document["reasons"].as_array().into_iter().flatten();
+    let told: Vec<_> = reasons.map(|reason| output::cell(&reason["message"])).collect();
+    told.join("; ")
 }
 
 /// `3 hosting, 1 fetching`.

@@ -226,6 +226,7 @@ pub fn configure(config: &mut ServiceConfig, state: StatusState) {
         )
         .route("/api/v1/bids", web::get().to(|r, s| list(r, s, Shelf::BIDS)))
         .route("/api/v1/audits", web::get().to(|r, s| list(r, s, Shelf::AUDITS)))
+        .route("/api/v1/slots", web::get().to(|r, s| list(r, s, Shelf::SLOTS)))
         .route("/api/v1/pins", web::get().to(|r, s| list(r, s, Shelf::PINS)))
         .route("/api/v1/intents", web::get().to(|r, s| list(r, s, Shelf::INTENTS)))
         .route(

@@ -150,6 +150,34 @@ fn an_operator_registers_and_places_a_bid_through_the_running_node() {
 }
 
 #[test]
+fn a_probe_learns_from_the_exit_status_whether_the_node_lives_and_is_ready() {
+    let Some(market) = Market::start() else { return };
+    let file = market.place.path().join("node.toml");
+    let ready = fs::read_to_string(&file).unwrap();
+    let full = ready.replace("[roles]", "[roles]\nhoster = true") + "[hoster]\nmin_free_disk = \"900TiB\"\n";
+    for (config, verdict) in [(&ready, 0), (&full, 3)] {
+        fs::write(&file, config).unwrap();
+        let node = market.run();
+        assert_eq!(market.answer(&["status", "--live"])["alive"], true);
+        let judged = eventually("a verdict that does not come too early", PATIENCE, || {
+            let judged = market.finish(&["status", "--ready"]);
+            let early = judged.stdout.contains("unseen") || judged.stdout.contains("actor_down");
+            (!early).then_some(judged)
+        });
+        assert_eq!(judged.code(), verdict, "{judged:?}");
+        if verdict != 0 {
+            assert_eq!(error(&judged)["code"], "check_failed");
+            assert_eq!(judged.json()["reasons"][0]["code"], "disk_full");
+        }
+        node.terminate();
+        assert_eq!(node.finish(PATIENCE).code(), 0);
+    }
+    for what in ["--live", "--ready"] {
+        assert_eq!(market.finish(&["status", what]).code(), 3, "nothing runs");
+    }
+}
+
+#[test]
 fn a_bid_that_the_market_would_refuse_costs_nothing() {
     let Some(market) = Market::start() else { return };
     let _node = market.run();

@@ -19,6 +19,7 @@ pub mod http;
 pub mod json_rpc;
 pub mod kubo;
 pub mod libkubo;
+pub mod member;
 pub mod process;
 pub mod replay;
 pub mod scatter;

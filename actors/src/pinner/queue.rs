@@ -418,3 +418,6 @@ impl Queue {
 fn places(bytes: u64, most: usize) -> usize {
     usize::try_from(bytes / SHARE).unwrap_or(usize::MAX).clamp(1, most)
 }
+
+#[cfg(test)]
+mod tests;

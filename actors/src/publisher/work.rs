@@ -14,7 +14,7 @@ use crate::domain::units::WallTime;
 use crate::ports::names;
 use crate::ports::store::{self, Batch};
 use crate::records::consortium::{own as listed, Failing, OwnEntry, Publication};
-use crate::records::hosting::{refer, root_key, unrefer, Owner, Pin};
+use crate::records::hosting::{keep, let_go, pin_of, root_key, Owner, Pin};
 
 pub(super) struct Work {
     pub(super) config: Rc<Config>,
@@ -111,7 +111,9 @@ impl Work {
             Ok(Ok(bytes)) => Ok(Some(self.known(&bytes))),
             Ok(Err(names::Error::NotFound(_))) => Ok(Some(None)),
             // The sequence in the store is not below any that was given away from here.
-            Ok(Err(_)) if Publication::read(&*self.ports.store)?.as_ref().and_then(known_of).is_some() => Ok(None),
+            Ok(Err(_)) if Publication::read(&*self.ports.store)?.as_ref().and_then(known_of).is_some() => {
+                Ok(None)
+            }
             // A key that was brought here may have counted far elsewhere.
             Ok(Err(error)) => Err(error.into()),
             // The search of a public network may not end in time. What is found later is counted from then.
@@ -167,8 +169,8 @@ impl Work {
             publication.directory = Some(pin.cid);
             publication.confirmed_at = None;
         }
-        refer(&mut batch, pin.cid, Owner::Manual);
-        if store::read::<Pin>(store, &root_key(&pin.cid))?.is_none() {
+        keep(store, &mut batch, pin.cid, Owner::Manual)?;
+        if pin_of(store, &pin.cid)?.is_none() {
             // The backend has pinned it: as ours, so that it is let go of when it is superseded.
             batch.put(&pin);
         }
@@ -185,7 +187,7 @@ impl Work {
         for old in before.superseded.iter().filter_map(|text| text.parse::<Cid>().ok()) {
             // The operator may have listed it himself.
             if !entries.iter().any(|entry| root_key(&entry.cid) == root_key(&old)) {
-                unrefer(&mut batch, old, Owner::Manual);
+                let_go(store, &mut batch, old, Owner::Manual, self.ports.clock.wall())?;
             }
         }
         let publication = Publication {

@@ -82,6 +82,8 @@ fn key_of(kind: u8, bid: BidKey, rest: &[u8]) -> Vec<u8> {
 
 /// How the keys of audits begin, beside their slots and notes in the same table.
 pub const AUDITS: &[u8] = b"a";
+/// How the keys of their slots begin.
+pub const SLOTS: &[u8] = b"s";
 
 impl Record for Audit {
     const TABLE: Table = Table::Audits;

@@ -43,6 +43,8 @@ pub struct MemoryIpfs {
     hop_ms: Cell<u64>,
     listings: Cell<u64>,
     reads: Cell<u64>,
+    dialled: RefCell<Vec<String>>,
+    undialled: Cell<bool>,
 }
 
 /// The CIDv1 of a block named by sha2-256.
@@ -105,6 +107,8 @@ impl MemoryIpfs {
             hop_ms: Cell::new(HOP_MS),
             listings: Cell::new(0),
             reads: Cell::new(0),
+            dialled: RefCell::default(),
+            undialled: Cell::new(false),
         }
     }
     /// Puts blocks onto the node's disk.
@@ -144,6 +148,14 @@ impl MemoryIpfs {
     /// How often a directory was listed here.
     pub fn listings(&self) -> u64 {
         self.listings.get()
+    }
+    /// Lets nobody be connected to, or everybody again.
+    pub fn set_undialled(&self, undialled: bool) {
+        self.undialled.set(undialled);
+    }
+    /// Whom it was told to connect to, in order.
+    pub fn dialled(&self) -> Vec<String> {
+        self.dialled.borrow().clone()
     }
     /// How often a file was read here.
     pub fn reads(&self) -> u64 {
@@ -311,8 +323,16 @@ impl Ipfs for MemoryIpfs {
         .boxed_local()
     }
 
-    fn connect<'a>(&'a self, _: &'a str) -> Answer<'a, (), Error> {
-        async move { self.check() }.boxed_local()
+    fn connect<'a>(&'a self, multiaddr: &'a str) -> Answer<'a, (), Error> {
+        async move {
+            self.check()?;
+            self.dialled.borrow_mut().push(multiaddr.to_owned());
+            match self.undialled.get() {
+                true => Err(Error::Unreachable(format!("{multiaddr} does not answer"))),
+                false => Ok(()),
+            }
+        }
+        .boxed_local()
     }
     fn identity(&self) -> Answer<'_, Identity, Error> {
         async move {

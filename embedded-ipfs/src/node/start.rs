@@ -6,6 +6,7 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot, watch, Semaphore};
 
+use super::collect::{collect, collect_again};
 use super::Inner;
 use crate::bitswap::service::{Service, Traffic};
 use crate::bitswap::Bitswap;
@@ -104,9 +105,29 @@ async fn assemble(
         }
         let core = Core { store, bitswap, seek, pins };
         let stop = Mutex::new(Some(stop));
+        let (collect_later, due) = mpsc::channel(1);
+        let garbage = core.store.clone();
+        tokio::spawn(collect_again(due, move |grace| {
+            let store = garbage.clone();
+            let collecting = tokio::task::spawn_blocking(move || collect(&store, grace));
+            async move { collecting.await.unwrap_or(Err(Error::Stopped)) }
+        }));
         let runtime = Handle::current();
         let asking = Semaphore::new(QUESTIONS);
-        Ok(Inner { id, core, runtime, swarm, view, traffic, counts, asking, database, stop, ended })
+        Ok(Inner {
+            id,
+            core,
+            runtime,
+            swarm,
+            view,
+            traffic,
+            counts,
+            asking,
+            collect_later,
+            database,
+            stop,
+            ended,
+        })
     };
     let outcome = started.await;
     if outcome.is_err() {

@@ -14,7 +14,8 @@ use crate::{Error, PinReport};
 /// (multihash, piece) → bytes. redb gives each value a power of two of pages: a whole leaf of 256 KiB and some would take
 /// 512 KiB.
 pub(super) const BLOCKS: TableDefinition<(&[u8], u32), &[u8]> = TableDefinition::new("blocks");
-/// multihash → size in bytes · 2 + (1 if the block is a dag-pb leaf).
+/// multihash → when it was stored, in minutes since 1970, · 2³² + size in bytes · 2 + (1 if the block is a dag-pb leaf).
+/// Format 1 had no minutes: its blocks read as very old, which is what they are to a sweep.
 pub(super) const INDEX: TableDefinition<&[u8], u64> = TableDefinition::new("index");
 /// CID in version 1 → (CID as given, blocks, bytes).
 pub(super) const PINS: TableDefinition<&[u8], PinRow> = TableDefinition::new("pins");
@@ -22,7 +23,7 @@ pub(super) const PINS: TableDefinition<&[u8], PinRow> = TableDefinition::new("pi
 pub(super) const COUNTS: TableDefinition<&str, u64> = TableDefinition::new("counts");
 
 type PinRow = (&'static [u8], u64, u64);
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 /// With its key and redb's header a piece fills 64 KiB of pages.
 const PIECE: usize = (64 << 10) - 256;
 
@@ -59,7 +60,7 @@ pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Database, Error> {
         let mut counts = write.open_table(COUNTS).map_err(failed)?;
         let format = counts.get("format").map_err(failed)?.map(|row| row.value());
         match format {
-            None => drop(counts.insert("format", FORMAT).map_err(failed)?),
+            None | Some(1) => drop(counts.insert("format", FORMAT).map_err(failed)?),
             Some(FORMAT) => {}
             Some(other) => return Err(Error::Format(other)),
         }
@@ -77,11 +78,17 @@ pub(super) fn totals(database: &Database) -> Result<Totals, Error> {
 }
 
 pub(super) fn meta(row: u64) -> Meta {
-    Meta { size: row >> 1, pb_leaf: row & 1 == 1 }
+    Meta { size: (row & u64::from(u32::MAX)) >> 1, pb_leaf: row & 1 == 1 }
 }
 
-pub(super) fn index_row(bytes: &Bytes) -> u64 {
-    (bytes.len() as u64) << 1 | u64::from(crate::dag::is_pb_leaf(bytes))
+/// When a row's block was stored, in minutes since 1970.
+pub(super) fn stored(row: u64) -> u32 {
+    (row >> 32) as u32
+}
+
+/// `minute` is the time in minutes since 1970. A block has a few MiB at most.
+pub(super) fn index_row(bytes: &Bytes, minute: u32) -> u64 {
+    u64::from(minute) << 32 | (bytes.len() as u64) << 1 | u64::from(crate::dag::is_pb_leaf(bytes))
 }
 
 /// The pieces of a block with their numbers; an empty block has none.

@@ -81,19 +81,42 @@ async fn a_sweep_leaves_what_is_reachable_or_protected() {
     let sweeper = store.clone();
     let reachable = HashSet::from([blocks[0].0.clone()]);
     let swept = tokio::task::spawn_blocking(move || {
-        sweeper.sweep(|_| {
+        sweeper.sweep(u32::MAX, |_| {
             drop(guard); // its pin is recorded now, too late for the mark phase: still safe
             Ok(reachable)
         })
     });
-    assert_eq!(swept.await.unwrap().unwrap(), Swept { blocks: 298, bytes: 298 * 4 });
+    assert_eq!(swept.await.unwrap().unwrap(), Swept { blocks: 298, bytes: 298 * 4, spared: 0 });
     let left: Vec<_> = store.metas(blocks.iter().map(|(key, _)| key)).unwrap();
     assert_eq!(left.iter().filter(|meta| meta.is_some()).count(), 2);
     assert_eq!(store.totals(), Totals { blocks: 2, bytes: 8, pins: 0 });
 
     let sweeper = store.clone();
-    tokio::task::spawn_blocking(move || sweeper.sweep(|_| Ok(HashSet::new()))).await.unwrap().unwrap();
+    tokio::task::spawn_blocking(move || sweeper.sweep(u32::MAX, |_| Ok(HashSet::new())))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(store.totals().blocks, 0, "what was released during a sweep is not protected for ever");
+}
+
+#[tokio::test]
+async fn a_sweep_spares_the_young_unless_room_is_short() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("blocks.redb"), 1 << 20, 100).unwrap();
+    store.put(vec![block(&[1; 40]), block(&[2; 40])]).await.unwrap();
+    let minute = crate::clock::now_minute();
+    let sweep = |young_from| {
+        let store = store.clone();
+        tokio::task::spawn_blocking(move || store.sweep(young_from, |_| Ok(HashSet::new())))
+    };
+    // The clock may have turned to the next minute since.
+    let swept = sweep(minute - 1).await.unwrap().unwrap();
+    assert_eq!(swept, Swept { blocks: 0, bytes: 0, spared: 2 });
+    store.put(vec![block(&[3; 15])]).await.unwrap();
+    let swept = sweep(minute - 1).await.unwrap().unwrap();
+    assert_eq!(swept, Swept { blocks: 3, bytes: 95, spared: 0 }, "more than nine tenths full");
+    store.put(vec![block(&[4; 40])]).await.unwrap();
+    assert_eq!(sweep(minute + 2).await.unwrap().unwrap().blocks, 1, "older than that");
 }
 
 proptest! {

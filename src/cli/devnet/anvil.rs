@@ -137,16 +137,12 @@ async fn listening(child: &mut Child) -> Result<String, Fault> {
     Err(Fault::new(Code::Unreachable, text))
 }
 
-/// The installed program: from `.tools/bin` below the working directory, else from `PATH`.
+/// The installed program.
 ///
 /// # Errors
 /// If there is none.
 pub fn find() -> Result<PathBuf, Fault> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let tools = std::env::current_dir().unwrap_or_default().join(".tools/bin");
-    let mut candidates =
-        std::iter::once(tools).chain(std::env::split_paths(&path)).map(|dir| dir.join("anvil"));
-    candidates.find(|candidate| candidate.is_file()).ok_or_else(|| {
+    files::program("anvil").ok_or_else(|| {
         let text = "anvil is not installed: it is the chain of a devnet. Install Foundry (https://getfoundry.sh), or run \
                     tools/install anvil in Scatter's source tree";
         Fault::new(Code::Usage, text)

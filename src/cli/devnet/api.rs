@@ -37,14 +37,14 @@ impl Audit {
     /// # Errors
     /// If the node does not answer.
     pub fn of(node: &Node, bid: BidId) -> Result<Self, Fault> {
-        // The table holds audits, their slots and files that they relied on, one behind the other.
-        let rows = items(node, "/api/v1/audits?limit=1000")?;
         let ours = |row: &&Value| row["bid"]["id"].as_u64() == Some(bid.0);
-        let audit = rows.iter().filter(ours).find(|row| !row["stage"].is_null());
+        let audits = items(node, "/api/v1/audits?limit=1000")?;
+        let audit = audits.iter().find(ours);
         let stage = audit.map(|row| read(node, &row["stage"])).transpose()?;
         let plan = audit.map(|row| read(node, &row["plan"])).transpose()?.flatten();
-        let slots = rows.iter().filter(ours).filter(|row| row["slot"].is_object());
-        Ok(Self { stage, plan, slots: slots.map(|row| read(node, &row["slot"])).collect::<Result<_, _>>()? })
+        let slots = items(node, "/api/v1/slots?limit=1000")?;
+        let slots = slots.iter().filter(ours).map(|row| read(node, &row["slot"]));
+        Ok(Self { stage, plan, slots: slots.collect::<Result<_, _>>()? })
     }
 }
 

@@ -78,6 +78,12 @@ impl Child {
         let _status = self.process.wait();
     }
 
+    /// Kills it at once, and all that it started in its process group.
+    pub fn kill_group(&mut self) {
+        let _ended = kill_process_group(self.pid(), Signal::KILL);
+        let _status = self.process.wait();
+    }
+
     /// Asks it to end by closing its standard input. [`Child::end`] waits.
     pub fn ask_to_end(&mut self) {
         self.leash = None;
@@ -108,7 +114,6 @@ impl Drop for Child {
             )]
             std::thread::sleep(PAUSE);
         }
-        let _ended = kill_process_group(self.pid(), Signal::KILL);
-        let _status = self.process.wait();
+        self.kill_group();
     }
 }

@@ -223,7 +223,7 @@ impl Market {
                     standings.push((node.name().to_owned(), standing));
                     self.tell_audit(node, &audit, now, drive);
                 }
-                Role::Bidder => {}
+                Role::Bidder | Role::Peer => {}
             }
         }
         Ok(standings)
@@ -237,7 +237,7 @@ impl Market {
         let words = match stage {
             "fetching" => "fetching the content",
             "announcing" => "has the content, every block of it checked, and pinned it",
-            "released" => "let go of the content",
+            "released" => "is done with the bid",
             "declined" | "lost" | "failed" => stage,
             // What else happens is told by the chain.
             _ => return,

@@ -178,6 +178,14 @@ pub fn last_line(path: &Path) -> String {
     text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no word").to_owned()
 }
 
+/// An installed program: from `.tools/bin` below the working directory, else from `PATH`.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let tools = std::env::current_dir().unwrap_or_default().join(".tools/bin");
+    let directories = std::iter::once(tools).chain(std::env::split_paths(&path));
+    directories.map(|directory| directory.join(name)).find(|candidate| candidate.is_file())
+}
+
 /// Ports of loopback that nobody uses, all different.
 ///
 /// # Errors

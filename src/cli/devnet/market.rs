@@ -5,14 +5,18 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use cid::Cid;
+use futures::future::try_join_all;
 use scatter_actors::domain::units::{BidId, ByteSize, Wei};
 use scatter_actors::ports::chain::Chain;
 use secrecy::zeroize::Zeroizing;
 
 use super::anvil::{self, Anvil};
+use super::backend::Kind;
 use super::files::{self, Files};
 use super::journal::Journal;
-use super::node::{purse, Node, Ports, Role, Surroundings};
+use super::kubo;
+use super::node::{purse, Node, Ports, Role};
+use super::settings::{Provider, Surroundings};
 use super::story::Story;
 use crate::adapters::ethereum::deploy::{self, Deployed};
 use crate::adapters::ethereum::signing::Signer;
@@ -37,6 +41,8 @@ pub struct Options {
     pub out: PathBuf,
     /// Whether the nodes' data directories stay, too.
     pub keep: bool,
+    /// Which IPFS node each node has.
+    pub ipfs: Kind,
     /// A contract to deploy as the market instead of ours: the text of its artifact.
     pub artifact: Option<String>,
     /// What stands before the hoster's firewall, for tests of hosters that cheat.
@@ -53,6 +59,7 @@ impl Options {
             anvil: None,
             out: out.into(),
             keep: false,
+            ipfs: Kind::default(),
             artifact: None,
             before_firewall: None,
             before_hosters_chain: None,
@@ -95,9 +102,10 @@ pub struct Market {
     pub(super) story: Story,
     pub(super) files: Files,
     // Ended in this order where nobody asks for better: the nodes before their chain.
-    hoster: Node,
+    pub(super) hoster: Node,
     validators: [Node; 2],
     bidder: Node,
+    pub(super) peer: Node,
     pub(super) anvil: Anvil,
     pub(super) chain: Rc<Ethereum>,
     pub(super) journal: Journal,
@@ -110,15 +118,21 @@ impl Market {
     /// # Errors
     /// What does not start.
     pub async fn start(options: Options, mut story: Story) -> Result<Self, Fault> {
+        let kubo = match options.ipfs {
+            Kind::Embedded => None,
+            Kind::Kubo => Some(kubo::find()?),
+        };
         let anvil = options.anvil.map_or_else(anvil::find, Ok)?;
         let files = Files::make(&options.out)?;
         story.copy_to(files.story()?);
         let mut anvil = Anvil::start(&options.program, &anvil, &files, options.keep).await?;
         story.tell(None, "anvil", &format!("a chain of its own at {}", anvil.url()));
         let program = options.program.as_path();
-        let (deployed, nodes) =
-            tokio::join!(deploy(&anvil, options.artifact.as_deref()), make_nodes(program, &files));
-        let (deployed, [hoster, one, other, bidder]) = (deployed?, nodes?);
+        let (deployed, nodes) = tokio::join!(
+            deploy(&anvil, options.artifact.as_deref()),
+            make_nodes(program, &files, kubo.as_deref())
+        );
+        let (deployed, [hoster, one, other, bidder, peer]) = (deployed?, nodes?);
         story.begin_at(anvil.head().await?.time);
         story.tell(Some(anvil.head().await?.time), "deployer", &format!("market {}", deployed.market));
         anvil.still_runs()?;
@@ -127,10 +141,12 @@ impl Market {
         let chain = Rc::new(anvil.chain(contracts));
         let journal = Journal::new(chain.clone(), anvil.rpc());
         let validators = [one, other];
-        let mut market = Self { story, files, hoster, validators, bidder, anvil, chain, journal, deployed };
+        let mut market =
+            Self { story, files, hoster, validators, bidder, peer, anvil, chain, journal, deployed };
         market.configure(options.before_firewall, options.before_hosters_chain).await?;
         market.start_nodes().await?;
         market.register().await?;
+        market.start_peer().await?;
         Ok(market)
     }
 
@@ -139,17 +155,16 @@ impl Market {
         firewall: Option<Detour>,
         hosters_chain: Option<Detour>,
     ) -> Result<(), Fault> {
-        let multiaddrs: Vec<_> = self.nodes().map(|node| node.multiaddr().to_owned()).collect();
-        let mut hosters_rpc = Some(detour(hosters_chain, self.anvil.url()));
+        let mut hosters_url = Some(detour(hosters_chain, self.anvil.url()));
         let mut endpoint = Some(detour(firewall, &self.hoster.firewall_url()));
         for node in self.nodes() {
             let is_hoster = node.role() == Role::Hoster;
-            let others = multiaddrs.iter().filter(|multiaddr| *multiaddr != node.multiaddr());
+            let url = hosters_url.take_if(|_| is_hoster).unwrap_or_else(|| self.anvil.url().to_owned());
             let around = Surroundings {
-                rpc: hosters_rpc.take_if(|_| is_hoster).unwrap_or_else(|| self.anvil.url().to_owned()),
-                deployed: self.deployed,
-                peers: others.cloned().collect(),
+                chain: Some(Provider { url, deployed: self.deployed }),
+                peers: self.others(node),
                 announce_url: endpoint.take_if(|_| is_hoster),
+                mirrors: None,
             };
             node.configure(&around)?;
             self.anvil.fund(node.address(), purse()).await?;
@@ -157,11 +172,35 @@ impl Market {
         Ok(())
     }
 
+    /// The multiaddrs of all IPFS nodes but that of one.
+    pub(super) fn others(&self, node: &Node) -> Vec<String> {
+        let all = self.nodes().chain([&self.peer]).map(|node| node.backend().multiaddr());
+        let own = node.backend().multiaddr();
+        all.filter(|multiaddr| *multiaddr != own).collect()
+    }
+
+    /// Starts the IPFS nodes that are processes of their own, all at once, and connects them.
+    async fn start_backends(&mut self) -> Result<(), Fault> {
+        let [hoster, one, other, bidder, peer] = self.nodes_mut();
+        tokio::try_join!(
+            hoster.start_backend(),
+            one.start_backend(),
+            other.start_backend(),
+            bidder.start_backend(),
+            peer.start_backend()
+        )?;
+        let market = &*self;
+        let everybody = market.nodes().chain([&market.peer]);
+        let connect = everybody.map(|node| async move { node.backend().connect(&market.others(node)).await });
+        try_join_all(connect).await.map(drop)
+    }
+
     async fn start_nodes(&mut self) -> Result<(), Fault> {
-        for node in self.nodes_mut() {
+        self.start_backends().await?;
+        let [hoster, one, other, bidder, _] = self.nodes_mut();
+        for node in [&mut *hoster, one, other, bidder] {
             node.start()?;
         }
-        let [hoster, one, other, bidder] = self.nodes_mut();
         tokio::try_join!(hoster.is_ready(), one.is_ready(), other.is_ready(), bidder.is_ready())?;
         for node in self.nodes() {
             self.story.tell(None, node.name(), &format!("running: {}", node.status_url()));
@@ -233,15 +272,15 @@ impl Market {
         self.validators.iter().try_for_each(|node| self.files.keep_evidence(node.name()).map(drop))
     }
 
-    /// All nodes, the hoster first.
+    /// The nodes of the market, the hoster first: those that have an account.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         std::iter::once(&self.hoster).chain(&self.validators).chain(std::iter::once(&self.bidder))
     }
 
-    /// All nodes, the hoster first.
-    pub fn nodes_mut(&mut self) -> [&mut Node; 4] {
+    /// All nodes, the hoster first and the peer, which has nothing to do with the market, last.
+    pub fn nodes_mut(&mut self) -> [&mut Node; 5] {
         let [one, other] = &mut self.validators;
-        [&mut self.hoster, one, other, &mut self.bidder]
+        [&mut self.hoster, one, other, &mut self.bidder, &mut self.peer]
     }
 
     /// The hoster.
@@ -257,6 +296,16 @@ impl Market {
     /// The bidder.
     pub fn bidder(&self) -> &Node {
         &self.bidder
+    }
+
+    /// The bidder, to be started, stopped and looked at.
+    pub fn bidder_mut(&mut self) -> &mut Node {
+        &mut self.bidder
+    }
+
+    /// The hoster's peer of the consortium.
+    pub fn peer(&mut self) -> &mut Node {
+        &mut self.peer
     }
 
     /// What happened on chain, as far as it was looked at.
@@ -320,16 +369,17 @@ async fn deploy(anvil: &Anvil, artifact: Option<&str>) -> Result<Deployed, Fault
     deployed.map_err(|error| Fault::new(Code::Bug, format!("the market can't be deployed: {}", told(&error))))
 }
 
-async fn make_nodes(program: &Path, files: &Files) -> Result<[Node; 4], Fault> {
-    let ports: [u16; 9] = files::free_ports()?;
+async fn make_nodes(program: &Path, files: &Files, kubo: Option<&Path>) -> Result<[Node; 5], Fault> {
+    let ports: [u16; 16] = files::free_ports()?;
     let [firewall, rest @ ..] = ports;
-    let at = |n: usize| Ports { ipfs: rest[2 * n], status: rest[2 * n + 1], firewall };
-    let make = |name, role, n| Node::make(name, role, program, files, at(n));
-    let (hoster, one, other, bidder) = tokio::try_join!(
+    let at = |n: usize| Ports { ipfs: rest[3 * n], api: rest[3 * n + 1], status: rest[3 * n + 2], firewall };
+    let make = |name, role, n| Node::make(name, role, program, files, at(n), kubo);
+    let (hoster, one, other, bidder, peer) = tokio::try_join!(
         make("hoster", Role::Hoster, 0),
         make("validator-1", Role::Validator, 1),
         make("validator-2", Role::Validator, 2),
-        make("bidder", Role::Bidder, 3)
+        make("bidder", Role::Bidder, 3),
+        make("peer", Role::Peer, 4)
     )?;
-    Ok([hoster, one, other, bidder])
+    Ok([hoster, one, other, bidder, peer])
 }

@@ -1,9 +1,9 @@
 //! `scatter devnet`: a whole market on this machine.
 //!
-//! A chain (Anvil), the market's contracts, and four nodes, each a process of `scatter run` with a configuration, a data
-//! directory and an IPFS node of its own: a hoster behind its firewall, two validators, and a bidder's node. A bid is
-//! placed and carried to payout and withdrawal; chain time is moved from one due moment to the next, so that every audit
-//! really runs. [`Market`] is the library that tests drive; the command is a thin user of it.
+//! A chain (Anvil), the market's contracts, and five nodes, each a process of `scatter run` with a configuration, a data
+//! directory and an IPFS node of its own: a hoster behind its firewall, two validators, a bidder's node, and a peer that
+//! mirrors what the hoster lists. A bid is placed and carried to payout and withdrawal; chain time is moved from one due
+//! moment to the next, so that every audit really runs. [`Market`] is the library that tests drive; the command is a thin user of it.
 
 use std::cell::Cell;
 use std::path::PathBuf;
@@ -16,23 +16,30 @@ use tokio::signal::unix::{signal, Signal, SignalKind};
 
 mod anvil;
 mod api;
+mod backend;
 mod child;
 mod drive;
 mod files;
 pub(super) mod guard;
 mod journal;
+mod kubo;
 mod market;
+mod mirror;
 mod node;
 mod report;
+mod settings;
 mod standing;
 mod story;
 
 pub use anvil::Anvil;
 pub use api::{hosted, Audit};
+pub use backend::{Backend, Kind, OnDisk};
 pub use child::Child;
 pub use drive::Drive;
 pub use journal::{Entry, Journal};
+pub use kubo::{Kubo, Place};
 pub use market::{Detour, Market, Offer, Options, Placed};
+pub use mirror::Mirror;
 pub use node::{Node, Role};
 pub use report::{Check, Report};
 pub use story::{Audience, Story};
@@ -55,6 +62,9 @@ pub(super) struct Devnet {
     /// Where configurations, logs and evidence stay. Everything else is removed at the end.
     #[arg(long, value_name = "DIR", default_value = "devnet-report")]
     out: PathBuf,
+    /// Which IPFS node each node has: the one inside it, or a Kubo daemon beside it (the program `ipfs`).
+    #[arg(long, value_enum, default_value_t)]
+    ipfs: Kind,
     /// Keep the nodes' data directories, too.
     #[arg(long)]
     keep: bool,
@@ -88,14 +98,21 @@ async fn run(devnet: &Devnet, context: &Context, stays: &Cell<bool>) -> Result<(
     let program = std::env::current_exe()
         .map_err(|error| Fault::new(Code::Bug, format!("this program can't find itself: {error}")))?;
     let artifact = devnet.market.as_deref().map(files::read).transpose()?;
-    let options = Options { keep: devnet.keep, artifact, ..Options::new(program, &devnet.out) };
+    let options =
+        Options { keep: devnet.keep, ipfs: devnet.ipfs, artifact, ..Options::new(program, &devnet.out) };
     let mut market = Market::start(options, Story::new(audience)).await?;
     let setup_ms = market.story.wall_ms();
     let before = balances(&market).await?;
     let mut drive = Drive::default();
     let placed = market.place(&Offer::of(devnet.size)).await?;
+    let is_pinned = |event: &MarketEvent| matches!(event, MarketEvent::Pinned { .. });
+    market.carry_until(placed.id, &mut drive, &is_pinned).await?;
+    market.list(&placed).await?;
+    let mirror = market.mirrored().await?;
     market.carry(placed.id, &mut drive).await?;
+    market.unlist(&placed).await?;
     let mut report = Report::of(&mut market, placed, &before).await?;
+    report.mirror = Some(mirror);
     if !devnet.once {
         let total_ms = market.story.wall_ms();
         market.story.say(&report.words(&drive, total_ms));

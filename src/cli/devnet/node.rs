@@ -10,10 +10,11 @@ use scatter_actors::domain::units::{Address, Wei};
 use scatter_actors::ports::keys::Keys;
 use serde_json::Value;
 
-use super::anvil::CHAIN_ID;
+use super::backend::Backend;
 use super::child::Child;
 use super::files::{self, Files};
-use crate::adapters::ethereum::deploy::Deployed;
+use super::kubo::{Kubo, Place};
+use super::settings::{Settings, Surroundings};
 use crate::adapters::keystore::{self, Cost};
 use crate::cli::client::{Client, PATIENCE};
 use crate::config::{self, LogFormat};
@@ -24,7 +25,7 @@ const PASSWORD: &str = "devnet";
 /// Between two looks whether a node is there.
 const PAUSE: Duration = Duration::from_millis(50);
 /// A node may take so long to be ready.
-const STARTS_WITHIN: Duration = Duration::from_secs(30);
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// What a node is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -36,19 +37,8 @@ pub enum Role {
     Validator,
     /// Has no role: places bids and serves what they are about.
     Bidder,
-}
-
-/// What a node is told of the world around it.
-#[derive(Debug, Clone)]
-pub struct Surroundings {
-    /// Its provider.
-    pub rpc: String,
-    /// The market's contracts.
-    pub deployed: Deployed,
-    /// The multiaddrs of the other nodes.
-    pub peers: Vec<String>,
-    /// How validators reach its firewall.
-    pub announce_url: Option<String>,
+    /// Keeps what the hoster lists; knows of no chain and has no account.
+    Peer,
 }
 
 /// Where a node listens on loopback.
@@ -56,6 +46,8 @@ pub struct Surroundings {
 pub struct Ports {
     /// IPFS.
     pub ipfs: u16,
+    /// The RPC API of its Kubo, where it has one.
+    pub api: u16,
     /// The status server.
     pub status: u16,
     /// The firewall, where it has one.
@@ -67,8 +59,8 @@ pub struct Ports {
 pub struct Node {
     name: String,
     role: Role,
-    address: Address,
-    multiaddr: String,
+    address: Option<Address>,
+    backend: Backend,
     ports: Ports,
     program: PathBuf,
     config: PathBuf,
@@ -80,34 +72,45 @@ pub struct Node {
 }
 
 impl Node {
-    /// Makes a node's account and its IPFS identity; nothing runs yet.
+    /// Makes a node's account and its IPFS identity; nothing runs yet. `kubo`: the program `ipfs`, if it is to have a
+    /// daemon of its own.
     ///
     /// # Errors
-    /// If its directory can't be written.
+    /// If its directory can't be written, or Kubo refuses.
     pub async fn make(
         name: &str,
         role: Role,
         program: &Path,
         files: &Files,
         ports: Ports,
+        kubo: Option<&Path>,
     ) -> Result<Self, Fault> {
         let data_dir = files.data_dir(name);
         files::make_private_dir(&data_dir)?;
-        let keystore = data_dir.join("keystore.json");
-        files::write_secret(&data_dir.join("password"), PASSWORD.as_bytes())?;
-        let signer = keystore::create(&keystore, PASSWORD, Cost::LIGHT)
-            .map_err(|error| Fault::new(Code::Key, told(&error)))?;
-        // A node's identity is made when it first starts: the others must know it before.
-        let ipfs = embedded_ipfs::Node::start(embedded_ipfs::Config::new(data_dir.join("ipfs")))
-            .await
-            .map_err(|error| Fault::new(Code::DataDir, told(&error)))?;
-        let multiaddr = format!("/ip4/127.0.0.1/tcp/{}/p2p/{}", ports.ipfs, ipfs.peer_id());
-        ipfs.stop().await;
+        let address = match role {
+            Role::Peer => None,
+            _ => Some(make_account(&data_dir)?),
+        };
+        // An identity is made when an IPFS node first starts: the others must know it before.
+        let backend = match kubo {
+            None => Backend::embedded(data_dir.join("ipfs"), ports.ipfs).await?,
+            Some(kubo) => {
+                let place = Place {
+                    program: kubo.to_owned(),
+                    guard: program.to_owned(),
+                    repository: data_dir.join("kubo"),
+                    log: files.log(&format!("{name}-ipfs")),
+                    swarm: ports.ipfs,
+                    api: ports.api,
+                };
+                Backend::Kubo(Box::new(Kubo::make(name, place).await?))
+            }
+        };
         Ok(Self {
             name: name.to_owned(),
             role,
-            address: signer.address(),
-            multiaddr,
+            address,
+            backend,
             ports,
             program: program.to_owned(),
             config: files.config(name),
@@ -129,14 +132,19 @@ impl Node {
         self.role
     }
 
-    /// Its account.
+    /// Its account; nobody's, the zero address, where it needs none.
     pub fn address(&self) -> Address {
-        self.address
+        self.address.unwrap_or_default()
     }
 
-    /// How other nodes reach its IPFS node.
-    pub fn multiaddr(&self) -> &str {
-        &self.multiaddr
+    /// Its IPFS node.
+    pub fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    /// Its Kubo, if it has one.
+    pub fn kubo(&mut self) -> Option<&mut Kubo> {
+        self.backend.kubo()
     }
 
     /// Its configuration's file.
@@ -164,96 +172,16 @@ impl Node {
     /// # Errors
     /// If the file can't be written.
     pub fn configure(&self, around: &Surroundings) -> Result<(), Fault> {
-        files::write(&self.config, self.settings(around).as_bytes())
-    }
-
-    fn settings(&self, around: &Surroundings) -> String {
-        let path = |name: &str| quoted(&self.data_dir.join(name).display().to_string());
-        let peers: Vec<_> = around.peers.iter().map(|peer| format!("\n    {},", quoted(peer))).collect();
-        let common = format!(
-            r#"# The {name} of a devnet. Every key and its default: config/default.toml.
-
-[node]
-data_dir = {data_dir}
-log = "info"
-log_format = "text"
-
-[chain]
-urls = [{rpc}]
-chain_id = {CHAIN_ID}
-router = "{router}"
-# Nobody reorganises a chain of one machine, where blocks come four times a second.
-confirmations = 1
-block_time = "1s"
-poll = "100ms"
-
-[wallet]
-keystore = {keystore}
-password_file = {password}
-max_spend_per_tx = "1 ether"
-max_spend_per_day = "10 ether"
-min_withdraw = "1 wei"
-
-[ipfs]
-listen = ["/ip4/127.0.0.1/tcp/{ipfs}"]
-peers = [{peers}
-]
-
-[status]
-listen = "127.0.0.1:{status}"
-
-[supervision]
-drain = "3s"
-"#,
-            name = self.name,
-            data_dir = quoted(&self.data_dir.display().to_string()),
-            rpc = quoted(&around.rpc),
-            router = around.deployed.router,
-            keystore = path("keystore.json"),
-            password = path("password"),
-            ipfs = self.ports.ipfs,
-            peers = peers.concat(),
-            status = self.ports.status,
-        );
-        common + &self.role_settings(around)
-    }
-
-    fn role_settings(&self, around: &Surroundings) -> String {
-        let announce_url = quoted(around.announce_url.as_deref().unwrap_or_default());
-        let firewall = self.ports.firewall;
-        match self.role {
-            Role::Hoster => format!(
-                r#"
-[roles]
-hoster = true
-firewall = true
-
-[hoster]
-announce_url = {announce_url}
-min_free_disk = "64MiB"
-# Content goes as soon as nobody pays for it.
-grace = "0s"
-
-[firewall]
-listen = "127.0.0.1:{firewall}"
-# All validators ask from one address here.
-requests_per_second = 1000
-requests_at_once = 64
-"#
-            ),
-            Role::Validator => r#"
-[roles]
-validator = true
-
-[validator]
-# The hoster is at a loopback address.
-allow_private_endpoints = true
-# What is missing is asked for again on a fresh connection: here soon, elsewhere after a minute.
-confirm_gap = "1s"
-"#
-            .to_owned(),
-            Role::Bidder => String::new(),
-        }
+        let backend = self.backend.settings(&around.peers)?;
+        let settings = Settings {
+            name: &self.name,
+            role: self.role,
+            ports: self.ports,
+            data_dir: &self.data_dir,
+            backend: &backend,
+            around,
+        };
+        files::write(&self.config, settings.text().as_bytes())
     }
 
     /// Starts its process; [`Node::is_ready`] tells when it is there.
@@ -279,6 +207,16 @@ confirm_gap = "1s"
         self.child.as_mut()
     }
 
+    /// Starts its Kubo, if it has one, and waits until it is there.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn start_backend(&mut self) -> Result<(), Fault> {
+        let Some(kubo) = self.backend.kubo() else { return Ok(()) };
+        kubo.start()?;
+        kubo.is_ready().await
+    }
+
     /// Waits until the node is ready, or tells its reasons not to be.
     ///
     /// # Errors
@@ -300,11 +238,12 @@ confirm_gap = "1s"
         Err(Fault::new(Code::Unreachable, format!("{text}; see {}", self.log.display())))
     }
 
-    /// A fault, if its process has ended by itself.
+    /// A fault, if its process or its Kubo has ended by itself.
     ///
     /// # Errors
     /// That fault.
     pub fn still_runs(&mut self) -> Result<(), Fault> {
+        self.backend.kubo().map_or(Ok(()), Kubo::still_runs)?;
         self.child.as_mut().map_or(Ok(()), Child::still_runs)
     }
 
@@ -367,8 +306,15 @@ confirm_gap = "1s"
     }
 }
 
+fn make_account(data_dir: &Path) -> Result<Address, Fault> {
+    files::write_secret(&data_dir.join("password"), PASSWORD.as_bytes())?;
+    let signer = keystore::create(&data_dir.join("keystore.json"), PASSWORD, Cost::LIGHT)
+        .map_err(|error| Fault::new(Code::Key, told(&error)))?;
+    Ok(signer.address())
+}
+
 /// A text as TOML.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use cid::Cid;
 use scatter_actors::domain::market::{BidState, MarketEvent, Settlement};
 use scatter_actors::domain::units::{Address, Wei};
 use serde::Serialize;
@@ -12,9 +13,10 @@ use super::api::hosted;
 use super::drive::Drive;
 use super::journal::{outcome_word, Entry};
 use super::market::{Market, Placed};
+use super::mirror::Mirror;
 use super::node::{Node, Role};
 use crate::cli::output::{self, span};
-use crate::exit::{told, Code, Fault};
+use crate::exit::Fault;
 
 /// A node's money.
 #[derive(Debug, Clone, Serialize)]
@@ -66,6 +68,8 @@ pub struct Report {
     pub votes: Vec<Vote>,
     /// The transactions since the bid was placed.
     pub entries: Vec<Entry>,
+    /// What the peer keeps, if the hoster listed the content.
+    pub mirror: Option<Mirror>,
     /// What must be true.
     pub checks: Vec<Check>,
 }
@@ -90,6 +94,7 @@ impl Report {
             accounts: Vec::new(),
             votes: Vec::new(),
             entries,
+            mirror: None,
             checks: Vec::new(),
         };
         let (mut owed, mut odd) = (Vec::new(), Vec::new());
@@ -173,18 +178,26 @@ impl Report {
         Ok(())
     }
 
-    /// Looks into the hoster's blocks after its node has ended: nothing may be left of the content.
+    /// Looks at what lies on disk after the nodes have ended: nothing of the content at the hoster, all of it at the
+    /// peer that mirrors it.
     ///
     /// # Errors
-    /// If they can't be read.
+    /// If a disk can't be read.
     pub async fn look_at_disk(&mut self, market: &mut Market) -> Result<(), Fault> {
-        let failed = |error: embedded_ipfs::Error| Fault::new(Code::DataDir, told(&error));
-        let blocks = market.hoster().data_dir().join("ipfs");
-        let ipfs = embedded_ipfs::Node::start(embedded_ipfs::Config::new(blocks)).await.map_err(failed)?;
-        let left = ipfs.is_pinned(&self.placed.cid).await.map_err(failed)?
-            || ipfs.has(&self.placed.cid).await.map_err(failed)?;
-        ipfs.stop().await;
-        self.check(!left, "the content is gone from the hoster's disk");
+        let hosters = market.hoster().backend();
+        hosters.collect_garbage().await?;
+        let left = hosters.look(&self.placed.cid).await?;
+        self.check(!left.is_pinned && !left.has_root, "the content is gone from the hoster's disk");
+        if let Some(mirror) = &mut self.mirror {
+            let peers = market.peer.backend();
+            let mut pinned: Vec<_> = peers.pins().await?.iter().map(Cid::to_string).collect();
+            pinned.sort();
+            mirror.pinned = pinned;
+            let is_whole = peers.look(&self.placed.cid).await?.is_whole;
+            let is_exact = mirror.pinned == mirror.listed;
+            self.check(is_exact, "the peer's pins are exactly what the hoster's manifest lists");
+            self.check(is_whole, "the peer has every block of the content, though the hoster let go of it");
+        }
         Ok(())
     }
 
@@ -231,6 +244,7 @@ impl Report {
                 "chain_advanced": drive.advanced,
             },
             "jumps": drive.jumps,
+            "mirror": self.mirror,
             "transactions": self.entries,
             "checks": self.checks,
         })
@@ -248,10 +262,11 @@ impl Report {
         let checks = output::table(&["", "checked on chain and on disk"], &checks, "");
         let seconds = total_ms as f64 / 1_000.0;
         let time = span(drive.advanced);
+        let mirror = self.mirror.as_ref().map(Mirror::words).unwrap_or_default();
         let (bid, outcome, cid) = (self.placed.id, self.outcome(), self.placed.cid);
         format!(
             "\nBid {bid} ({cid}) was {outcome}, in {seconds:.1} s here and {time} of chain time in {} jumps.\n\n\
-             {table}\n\n{gas}\n\n{checks}",
+             {mirror}{table}\n\n{gas}\n\n{checks}",
             drive.jumps
         )
     }

@@ -31,6 +31,8 @@ impl Shelf {
     pub const BIDS: Self = Self { table: Table::Bids, prefix: &[] };
     /// Audits, without their slots and notes.
     pub const AUDITS: Self = Self { table: Table::Audits, prefix: audit::AUDITS };
+    /// Slots of audits: what was asked, and what came.
+    pub const SLOTS: Self = Self { table: Table::Audits, prefix: audit::SLOTS };
     /// Roots that are kept, or about to be.
     pub const PINS: Self = Self { table: Table::Pins, prefix: &[] };
     /// Transactions wanted.
