@@ -114,9 +114,16 @@ impl Node {
             });
         }
         batch.put(&Standing {
+            name: name.to_owned(),
+            ipns: NAME.parse().unwrap(),
+            accepted: None,
+            directory: None,
+            resolved_at: None,
+            failing: None,
+            held: None,
+            bad_files: BTreeMap::new(),
             generation: standing.map_or(1, |standing| standing.generation + 1),
             roots: files.iter().map(|(_, roots)| roots.len() as u64).sum(),
-            ..Standing::new(name.to_owned(), NAME.parse().unwrap())
         });
         self.commit(batch);
         self.tell(name);
