@@ -88,14 +88,14 @@ impl Round {
         #[allow(clippy::disallowed_methods, reason = "a command waits in real time")]
         let begun = Instant::now();
         self.progress.set_message("looking peers up");
-        match self.client.post("/mirror", &json!({}), self.timeout) {
-            // The time may be up; whether the node is still there shows in a moment.
-            Err(fault) if fault.code == Code::Unreachable => {}
-            answer => drop(answer?),
+        self.look_up(&[])?;
+        // Who is connected since a moment ago is not in the network's tables yet: one more look is worth it.
+        let failing: Vec<_> = self.peers()?.iter().filter(|peer| is_failing(peer)).map(name).collect();
+        if !failing.is_empty() && begun.elapsed() < self.timeout {
+            self.look_up(&failing)?;
         }
         loop {
-            let peers = self.client.get("/api/v1/peers")?;
-            let peers = peers["items"].as_array().cloned().unwrap_or_default();
+            let peers = self.peers()?;
             self.show(&peers);
             let late = begun.elapsed() >= self.timeout;
             if late || peers.iter().all(is_settled) {
@@ -107,12 +107,25 @@ impl Round {
         }
     }
 
+    /// Has rounds with these peers, with all if there are none.
+    fn look_up(&self, peers: &[String]) -> Result<(), Fault> {
+        match self.client.post("/mirror", &json!({"peers": peers}), self.timeout) {
+            // The time may be up; whether the node is still there shows in a moment.
+            Err(fault) if fault.code == Code::Unreachable => Ok(()),
+            answer => answer.map(drop),
+        }
+    }
+
+    fn peers(&self) -> Result<Vec<Value>, Fault> {
+        let document = self.client.get("/api/v1/peers")?;
+        Ok(document["items"].as_array().cloned().unwrap_or_default())
+    }
+
     fn show(&self, peers: &[Value]) {
         let sum = |field: &str| peers.iter().filter_map(|peer| peer["mirrored"][field].as_u64()).sum::<u64>();
         self.progress.set_length(sum("roots"));
         self.progress.set_position(sum("pinned"));
-        let open: Vec<_> =
-            peers.iter().filter(|peer| !is_settled(peer)).map(|peer| output::cell(&peer["name"])).collect();
+        let open: Vec<_> = peers.iter().filter(|peer| !is_settled(peer)).map(name).collect();
         self.progress.set_message(open.join(", "));
     }
 
@@ -120,9 +133,17 @@ impl Round {
     fn whole(&self, peer: &Value) -> Result<Value, Fault> {
         match lacks(peer) {
             0 => Ok(peer.clone()),
-            _ => self.client.get(&peer::route(&output::cell(&peer["name"]), "")),
+            _ => self.client.get(&peer::route(&name(peer), "")),
         }
     }
+}
+
+fn name(peer: &Value) -> String {
+    output::cell(&peer["name"])
+}
+
+fn is_failing(peer: &Value) -> bool {
+    !peer["standing"]["failing"].is_null()
 }
 
 fn number(value: &Value) -> u64 {
@@ -144,7 +165,7 @@ fn is_settled(peer: &Value) -> bool {
 
 /// What is wrong with a peer's round, if anything is.
 fn trouble(peer: &Value) -> Option<String> {
-    let name = output::cell(&peer["name"]);
+    let name = name(peer);
     match (peer::state(peer).as_str(), lacks(peer)) {
         ("good", 0) => None,
         ("good", missing) => Some(format!("{name}: {missing} roots are missing")),
@@ -170,8 +191,7 @@ fn report(ended: &Ended, context: &Context) -> Result<(), Fault> {
         context.output.answer(&Value::Null, words);
         for peer in peers {
             for root in peer["missing"].as_array().into_iter().flatten() {
-                let name = output::cell(&peer["name"]);
-                context.output.remark(&format!("{name}: {} is missing", output::cell(root)));
+                context.output.remark(&format!("{}: {} is missing", name(peer), output::cell(root)));
             }
         }
     }

@@ -44,7 +44,7 @@ mod phase;
 #[cfg(test)]
 mod tests;
 
-use consortium::{Roots, Wish};
+use consortium::{Roots, Rounds, Wish};
 use desk::Desk;
 
 /// Adding a large file takes its time; everything else is quick.
@@ -301,7 +301,10 @@ fn routes(config: &mut ServiceConfig) {
             "/peers/{name}/accept",
             web::post().to(|door, name: web::Path<String>| wish(door, Wish::Accept(name.into_inner()))),
         )
-        .route("/mirror", web::post().to(|door| wish(door, Wish::Resolve)))
+        .route(
+            "/mirror",
+            web::post().to(|door, body: Json<Rounds>| wish(door, Wish::Resolve(body.into_inner().peers))),
+        )
         .route("/manifest/add", web::post().to(|door, body| of_roots(door, body, Wish::List)))
         .route("/manifest/remove", web::post().to(|door, body| of_roots(door, body, Wish::Unlist)))
         .route("/manifest/publish", web::post().to(|door| wish(door, Wish::Publish)));

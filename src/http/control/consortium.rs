@@ -4,6 +4,7 @@
 //! and the pinner, who are only told that there is something to find.
 
 use cid::Cid;
+use futures::future::try_join_all;
 use scatter_actors::domain::manifest::root;
 use scatter_actors::domain::units::WallTime;
 use scatter_actors::manifest_resolver::{Accept, PeersChanged, Refusal, Resolve};
@@ -28,8 +29,8 @@ pub enum Wish {
     RemovePeer(String),
     /// Take over the change of a peer that waits for the operator's word.
     Accept(String),
-    /// Look all peers up now; answered when the round is over.
-    Resolve,
+    /// Look peers up now, all if none is named; answered when the rounds are over.
+    Resolve(Vec<String>),
     /// List roots for others.
     List(Vec<Cid>),
     /// List roots no longer.
@@ -47,6 +48,14 @@ pub struct Config {
     pub bounds: Bounds,
     /// Where each peer of the configuration is named, for people: by the peer's name.
     pub places: std::collections::BTreeMap<String, String>,
+}
+
+/// A request for rounds.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rounds {
+    /// With whom; none: with everybody.
+    pub(super) peers: Vec<String>,
 }
 
 /// A request with roots.
@@ -81,7 +90,7 @@ impl Desk {
             Wish::AddPeer(entry) => self.add_peer(entry, config),
             Wish::RemovePeer(name) => self.remove_peer(&name, config),
             Wish::Accept(name) => self.accept(name).await,
-            Wish::Resolve => self.resolve().await,
+            Wish::Resolve(peers) => self.resolve(peers).await,
             Wish::List(cids) => self.list(&cids),
             Wish::Unlist(cids) => self.unlist(&cids),
             Wish::Publish => self.publish(config).await,
@@ -158,8 +167,13 @@ impl Desk {
         Ok(json!({"name": name, "accepted": waiting, "held": held()?}))
     }
 
-    async fn resolve(&self) -> Result<Value, Fault> {
-        self.outbox.resolve.ask(Resolve { peer: None }).await.map_err(unheard)?;
+    async fn resolve(&self, peers: Vec<String>) -> Result<Value, Fault> {
+        let whom = match peers.is_empty() {
+            true => vec![None],
+            false => peers.into_iter().map(Some).collect(),
+        };
+        let rounds = whom.into_iter().map(|peer| self.outbox.resolve.ask(Resolve { peer }));
+        try_join_all(rounds).await.map_err(unheard)?;
         Ok(json!({"resolved": true}))
     }
 
