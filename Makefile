@@ -11,9 +11,7 @@
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo test test-rust test-contracts simulate tools lint docs deny image ci clean
-.PHONY: help demo test test-rust test-contracts simulate simulate-planted tools lint docs deny ci clean
-.PHONY: help demo test test-rust test-contracts test-kubo simulate tools lint docs deny ci clean
+.PHONY: help demo test test-rust test-contracts test-kubo simulate simulate-planted bench-manifests bench-pins tools lint docs deny image ci clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,10 +38,13 @@ simulate-planted: ## Plant 24 bugs, one after the other: each must be caught, an
 	cargo run --release --locked -p scatter-simulation -- --planted --seeds $(or $(SEEDS),500)
 test-kubo: ## Run the tests that face a real Kubo (ipfs on PATH); fails where there is none
 	@tools/need cargo cc
-	SCATTER_REQUIRE=ipfs cargo test --workspace --locked --test kubo
+	SCATTER_REQUIRE=ipfs cargo test --workspace --locked --test kubo --test ipfs --test consortium --test market_on_kubo
 
-simulate: ## Run the node under 100 seeds of faults on virtual time, each twice (SCATTER_SEEDS=from..to for others)
-	@SCATTER_SEEDS=$${SCATTER_SEEDS:-0..100} .ci/run build simulation
+bench-manifests: ## Measure a manifest of 10,000 roots, first and again, beside a script of ipfs commands (needs ipfs on PATH)
+	cargo bench --locked --bench manifests
+
+bench-pins: ## Measure 10,000 local pins through the node beside a bare client of pin/add (needs ipfs on PATH)
+	cargo bench --locked --bench pins
 
 tools: ## Install the servers and compilers that demo and tests use into .tools/
 	@tools/need node npm python3

@@ -16,7 +16,7 @@ use common::{median, ratio, seconds, Content, Lister, Mirror, ROOTS};
 use serde_json::json;
 
 /// Calls in flight of the bare client: as many as the node has.
-const IN_FLIGHT: usize = 16;
+const IN_FLIGHT: usize = 32;
 /// Turns; the middle one counts.
 const TURNS: usize = 3;
 

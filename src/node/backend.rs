@@ -3,10 +3,8 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use ipns_record::Name;
 use scatter_actors::ports::ipfs::Ipfs;
-use scatter_actors::ports::names::{self, Names};
-use scatter_actors::ports::Answer;
+use scatter_actors::ports::names::Names;
 
 use secrecy::ExposeSecret;
 
@@ -38,7 +36,7 @@ impl Backend {
                     .map_err(|error| Fault::new(Code::DataDir, told(&error)))?;
                 tracing::info!(peer = %node.peer_id(), "the embedded ipfs node runs");
                 let port = Rc::new(Embedded::new(node.clone()));
-                Ok(Self { ipfs: port, names: Rc::new(Tables(node.clone())), embedded: Some(node) })
+                Ok(Self { ipfs: port.clone(), names: port, embedded: Some(node) })
             }
             config::Backend::Kubo(kubo) => {
                 let port = Rc::new(way_to(kubo)?);
@@ -62,32 +60,4 @@ fn way_to(config: &config::Kubo) -> Result<Kubo, Fault> {
     let token = config.token()?.map(|token| token.expose_secret().parse::<Token>()).transpose();
     let token = token.map_err(|error| about("ipfs.api_token_file", &error))?;
     Kubo::new(config.api.expose(), token, kubo::Config::default()).map_err(|error| about("ipfs.api", &error))
-}
-
-/// The embedded node's hash tables, as the name system.
-struct Tables(embedded_ipfs::Node);
-
-impl Names for Tables {
-    fn get(&self, name: Name) -> Answer<'_, Vec<u8>, names::Error> {
-        Box::pin(async move {
-            let record = self.0.name_get(name).await.map_err(|error| name_fault(name, &error))?;
-            Ok(record.bytes().to_vec())
-        })
-    }
-
-    fn put(&self, name: Name, record: Vec<u8>) -> Answer<'_, (), names::Error> {
-        Box::pin(async move {
-            self.0.name_put(name, record).await.map_err(|error| name_fault(name, &error))?;
-            Ok(())
-        })
-    }
-}
-
-fn name_fault(name: Name, error: &embedded_ipfs::Error) -> names::Error {
-    use embedded_ipfs::Error;
-    match error {
-        Error::NoRecord(_) => names::Error::NotFound(name),
-        Error::Record(_) | Error::Outdated(_) => names::Error::Refused(told(error)),
-        error => names::Error::Unreachable(told(error)),
-    }
 }

@@ -382,7 +382,7 @@ async fn the_dashboard_runs_its_own_script_and_no_other() {
     // Every route that the page asks for is there.
     let targets: Vec<&str> =
         page.split("read(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-    assert_eq!(targets.len(), 4);
+    assert_eq!(targets.len(), 6);
     for target in targets {
         assert_eq!(site.get(&format!("/{target}")).await.0, 200, "{target}");
     }
