@@ -159,6 +159,30 @@ fn mirror_each_other(ann: &Place, bob: &Place) {
 }
 
 #[test]
+fn a_round_in_which_something_is_missing_names_it_and_brings_the_rest() {
+    let ann = friend("");
+    let _ann = run(&ann);
+    fs::write(ann.path().join("file"), "a file that is there").unwrap();
+    answer(&ann, &["manifest", "add", "file", ROOT]);
+    answer(&ann, &["manifest", "publish"]);
+    let shown = answer(&ann, &["manifest", "show"]);
+    let peer = format!(
+        "[consortium]\nidle_timeout = \"2s\"\n[[consortium.peers]]\nname = \"ann\"\nipns = {}\naddrs = {}\n",
+        shown["name"], shown["addrs"]
+    );
+    // No node runs here: the round does without one, as under cron.
+    let bob = friend(&peer);
+    let ended = finish(&bob, &["mirror", "--once", "--timeout", "1m"]);
+    assert_eq!((ended.code(), &error(&ended)["code"]), (3, &json!("incomplete")), "{ended:?}");
+    let found = ended.json()["peers"][0].clone();
+    assert_eq!((&found["missing"], &found["mirrored"]["pinned"]), (&json!([ROOT]), &json!(1)), "{found}");
+    assert_eq!(found["standing"]["failing"], Value::Null);
+    let words = bob.scatter(&["mirror", "--once", "--timeout", "1m", "--config", "node.toml"]);
+    assert!(words.stderr.contains(&format!("ann: {ROOT} is missing")), "{words:?}");
+    assert!(words.stdout.contains("1 of 2"), "{words:?}");
+}
+
+#[test]
 fn what_a_node_lists_is_added_shown_and_removed() {
     let place = friend("");
     let _node = run(&place);
