@@ -1,9 +1,9 @@
 //! Follows what the peers of the consortium list, each by its own name.
 //!
-//! Owns: how it stands with each peer ([`Standing`](consortium::Standing)) and what each lists
-//! ([`Listed`](consortium::Listed)); the peers that the configuration names.  Hears: [`Resolve`], [`Accept`],
-//! [`PeersChanged`].  Says: [`Mirror`].  On restart: rounds under way are lost and begin anew; each was to be one
-//! batch. Who was not told of a change is told again.
+//! Owns: how it stands with each peer ([`Standing`](crate::records::consortium::Standing)), what each lists
+//! ([`Listed`](crate::records::consortium::Listed)), and the peers that the configuration names.
+//! Hears: [`Resolve`], [`Accept`], [`PeersChanged`].  Says: [`Mirror`].  On restart: rounds under way are lost and
+//! begin anew; each was to be one batch. Who was not told of a change is told again.
 //!
 //! A round with a peer finds its record, reads what changed (`round`), and then decides and writes in one go
 //! (`book`). Whatever fails leaves the last good set as it is (I9).
@@ -142,6 +142,8 @@ pub struct ManifestResolver {
     book: Book,
     turns: BTreeMap<String, Turn>,
     queue: VecDeque<String>,
+    /// Whether the store's peers are those of the configuration.
+    took_over: bool,
     due: bool,
     _guard: Guard,
 }
@@ -164,7 +166,7 @@ impl ManifestResolver {
     pub fn new(config: Config, ports: Ports, outbox: Outbox, guard: Guard) -> Self {
         let book = Book { store: Rc::clone(&ports.store), clock: Rc::clone(&ports.clock) };
         let (config, turns, queue) = (Rc::new(config), BTreeMap::new(), VecDeque::new());
-        Self { config, ports, outbox, book, turns, queue, due: false, _guard: guard }
+        Self { config, ports, outbox, book, turns, queue, took_over: false, due: false, _guard: guard }
     }
 
     /// Gives every peer its turns, and lets go of the sets of those who are peers no more.
@@ -291,7 +293,12 @@ impl ManifestResolver {
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {
-        if let Err(error) = self.see_to_peers(ctx) {
+        let seen = match self.took_over {
+            true => Ok(()),
+            false => self.book.take_over(&self.config.peers),
+        };
+        self.took_over = seen.is_ok();
+        if let Err(error) = seen.and_then(|()| self.see_to_peers(ctx)) {
             tracing::error!(%error, "peers could not be read; trying again");
         }
     }
@@ -301,10 +308,6 @@ impl Actor for ManifestResolver {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if let Err(error) = self.book.take_over(&self.config.peers) {
-            // The peers of the store are followed; the supervisor's next start tries again.
-            tracing::error!(%error, "the peers of the configuration could not be written");
-        }
         self.look(ctx);
         match self.book.untold() {
             Ok(peers) => peers.into_iter().for_each(|peer| {

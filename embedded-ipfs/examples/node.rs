@@ -5,6 +5,7 @@
 //! cargo run -p embedded-ipfs --example node -- DIR add FILE             add and pin a file
 //! cargo run -p embedded-ipfs --example node -- DIR pin CID [PEER]...    pin a DAG, from peers if it is not here
 //! cargo run -p embedded-ipfs --example node -- DIR cat CID [PEER]...    write a file to standard output
+//! cargo run -p embedded-ipfs --example node -- DIR ls CID [PEER]...     list a directory
 //! cargo run -p embedded-ipfs --example node -- DIR stats                what is here
 //! cargo run -p embedded-ipfs --example node -- - fetch PEER CID...      ask one peer for blocks, and time it
 //! ```
@@ -50,6 +51,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 out.write_all(&piece).await?;
             }
             out.flush().await?;
+            node.stop().await;
+            Ok(())
+        }
+        [dir, "ls", cid, peers @ ..] => {
+            let node = connected(dir, peers).await?;
+            for entry in node.ls(&cid.parse()?, 1 << 20).await? {
+                println!("{} {} {}", entry.cid, entry.total_size, entry.name);
+            }
             node.stop().await;
             Ok(())
         }

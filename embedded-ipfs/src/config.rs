@@ -17,8 +17,8 @@ pub struct Config {
     pub peers: Vec<Multiaddr>,
     /// Which hash tables this node takes part in.
     pub dht: Dht,
-    /// Peers to enter a hash table by, each with its `/p2p/` part: dialled while fewer than four are connected. See
-    /// [`Config::public_bootstrap`].
+    /// Peers to enter a hash table by, each with its `/p2p/` part: dialled while the widest table that is on has fewer than
+    /// four. See [`Config::public_bootstrap`].
     pub bootstrap: Vec<Multiaddr>,
     /// Bounds on what this node keeps and what others may make it do.
     pub limits: Limits,

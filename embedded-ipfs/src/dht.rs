@@ -179,6 +179,12 @@ impl Dht {
         }
     }
 
+    /// Peers in the routing table of the widest table that is on.
+    pub(crate) fn peers(&self, tables: &mut Tables) -> usize {
+        let widest = if tables.wan.is_enabled() { Scope::Wan } else { Scope::Lan };
+        tables.table(widest).map_or(0, Table::peers)
+    }
+
     /// When [`Dht::settle`] has something to do next.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.lookups.next()

@@ -29,7 +29,7 @@ pub(crate) use behaviour::{build, Behaviour, BehaviourEvent};
 
 /// Connections that only the public hash table made, most: they are the first to go.
 const PASSING: usize = 64;
-/// Fewer connected peers than this, and the bootstrap peers are dialled, so often.
+/// Fewer peers in the widest hash table than this, and the bootstrap peers are dialled, so often.
 const LONELY: (usize, Duration) = (4, Duration::from_secs(30));
 
 /// What the swarm task is asked to do.
@@ -191,7 +191,7 @@ impl SwarmTask {
     }
 
     fn dial_bootstrap(&mut self) {
-        if self.connections.len() >= LONELY.0 {
+        if self.dht.peers(&mut self.swarm.behaviour_mut().tables) >= LONELY.0 {
             return;
         }
         for (peer, address) in self.bootstrap.clone() {

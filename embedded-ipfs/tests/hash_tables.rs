@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use embedded_ipfs::{AddOptions, Config, Dht, Error, Node, PinLimits};
 use ipns_record::{Refusal, SigningKey, Timestamp};
-use support::{address, config, node, noise, within};
+use support::{address, config, node, noise, until, within};
 
 fn dir() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -165,6 +165,20 @@ async fn who_provides_a_content_is_found_through_a_third() {
         let found = nodes[2].providers(&added.cid, 5).await.unwrap();
         assert_eq!(found.iter().map(|found| found.peer).collect::<Vec<_>>(), [nodes[1].peer_id()]);
         assert!(found[0].addresses.contains(&address(&nodes[1])), "{found:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_node_enters_by_its_bootstrap_peers() {
+    within(async {
+        let (first, second) = (dir(), dir());
+        let known = node(&first).await;
+        let bootstrap = vec![address(&known)];
+        let other = Node::start(Config { bootstrap, ..config(&second) }).await.unwrap();
+        until(|| !other.peers().is_empty()).await;
+        let stranger = Config { bootstrap: vec!["/ip4/127.0.0.1/tcp/1".parse().unwrap()], ..config(&first) };
+        assert!(matches!(Node::start(stranger).await, Err(Error::Address(_))), "who is there?");
     })
     .await;
 }

@@ -161,6 +161,7 @@ impl Ipfs for Embedded {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use scatter_actors::testkit::{ipfs_contract, ipfs_directory_contract, ipfs_layout_contract};
 
     #[actix::test]
     async fn an_unpin_leaves_what_a_fetch_that_broke_off_has_got() {
@@ -196,7 +197,10 @@ mod tests {
     async fn the_embedded_node_keeps_the_contract_of_backends() {
         let dir = tempfile::tempdir().unwrap();
         let node = Node::start(embedded_ipfs::Config::new(dir.path())).await.unwrap();
-        scatter_actors::testkit::ipfs_contract(&Embedded::new(node.clone())).await;
+        let ipfs = Embedded::new(node.clone());
+        ipfs_contract(&ipfs).await;
+        ipfs_directory_contract(&ipfs).await;
+        ipfs_layout_contract(&ipfs).await;
         node.stop().await;
     }
 }

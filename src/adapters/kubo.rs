@@ -40,6 +40,9 @@ mod pins;
 use self::call::{Api, Fault, Wait};
 use self::listing::Listing;
 
+/// How long a connection to a peer may take to come about, with the search for its addresses.
+const CONNECT: Duration = Duration::from_secs(60);
+
 /// How long to wait for Kubo, and how much to ask of it at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -114,7 +117,7 @@ impl PartialEq for Token {
 pub struct Kubo {
     api: Rc<Api>,
     listing: Listing,
-    /// Roots that are being pinned or given up: one at a time each.
+    /// Roots that are being pinned: each once at a time.
     busy: RefCell<BTreeSet<Cid>>,
     freed: Notify,
 }
@@ -189,8 +192,12 @@ impl Kubo {
         if !multiaddr.starts_with('/') || multiaddr.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err(Error::Unusable(format!("{multiaddr:?} is no multiaddr")));
         }
-        let reply = self.api.call(Wait::Network, "swarm/connect", &[("arg", multiaddr)]).await?;
-        let said: Said = reply.json(1 << 16).await?;
+        let asked = async {
+            self.api.call(Wait::Network, "swarm/connect", &[("arg", multiaddr)]).await?.json(1 << 16).await
+        };
+        let late =
+            |_| self.api.broken("swarm/connect", format_args!("{multiaddr} did not answer in {CONNECT:?}"));
+        let said: Said = tokio::time::timeout(CONNECT, asked).await.map_err(late)??;
         match said.strings.is_empty() {
             false => Ok(()),
             true => Err(self.api.broken("swarm/connect", "said nothing").into()),

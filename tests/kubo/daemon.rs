@@ -159,6 +159,29 @@ async fn a_kubo_that_ends_in_mid_pin_is_an_error_and_the_next_try_goes_on() {
 }
 
 #[actix_rt::test]
+async fn a_dropped_pin_is_no_longer_wanted_from_the_network() {
+    let (Some(node), Some(peer)) = (Node::start(), Node::start()) else { return };
+    let kubo = backend(&node);
+    // Nothing is wanted of nobody.
+    node.connect(&peer);
+    let absent = scatter_actors::testkit::ipfs::cid_of(RAW, b"nobody has this");
+    let wanted = || node.cli(&["bitswap", "wantlist"]).contains(&absent.to_string());
+    {
+        let mut pin = kubo.pin(absent, ROOMY, unheard());
+        let waited = tokio::time::timeout(Duration::from_millis(700), &mut pin).await;
+        assert!(waited.is_err() && wanted(), "{waited:?}");
+    }
+    // The connection is closed by the arbiter, which this test runs on.
+    for _ in 0..100 {
+        if !wanted() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("still wanted");
+}
+
+#[actix_rt::test]
 async fn a_pin_that_lost_a_block_is_mended_and_never_lost() {
     let (Some(giver), Some(taker)) = (Node::start(), Node::start()) else { return };
     let bytes = noise(1_000_000);

@@ -261,3 +261,17 @@ async fn dropping_a_pin_hangs_up() {
     let again = tokio::time::timeout(Duration::from_secs(5), again).await.expect("its turn is free again");
     assert!(again.is_err(), "the server has no third answer");
 }
+
+#[actix_rt::test]
+async fn a_connection_that_was_closed_meanwhile_is_not_used_again() {
+    let recorded = recorded();
+    let stat = &recorded["repo_stat_size_only"].response;
+    let closing = Answer::of(stat.clone()).cut(stat.len());
+    let server = Replay::start([closing, Answer::of(stat.clone()), Answer::of(stat.clone())]);
+    let kubo = hasty(&server.url());
+    for _ in 0..3 {
+        assert_eq!(kubo.stored().await, Ok(ByteSize(2_274_423)));
+        // As long as the end of a connection takes to arrive.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -32,6 +32,8 @@ pub const MAX_ENTRIES: usize = 10_000;
 pub const MAX_ROOTS: usize = 100_000;
 /// Bytes of a file's name at most.
 const MAX_NAME: usize = 255;
+/// Characters of a reason that are kept.
+const LONGEST_REASON: usize = 200;
 /// Characters of a CID at most: the longest that is taken, in base 2, with room.
 const MAX_CID: usize = 600;
 /// Hashes that backends compute, and the bytes of their digests: sha2-256, sha2-512, blake2b-256, blake3.
@@ -156,7 +158,17 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Cid>, BadFile> {
     Ok(roots)
 }
 
-/// Whether a file of that name is read.
+/// Whether a file of that name is read. What could paint a terminal is not a name that anybody gives a file.
 pub fn is_read(name: &str) -> bool {
-    name.ends_with(".json") && name.len() <= MAX_NAME && !name.contains(['/', '\0'])
+    name.ends_with(".json") && name.len() <= MAX_NAME && !name.contains(|c: char| c == '/' || c.is_control())
+}
+
+/// A reason as it is kept and shown: it may quote what a stranger wrote, so it is cut and put into one plain line.
+pub fn brief(why: &str) -> String {
+    let mut plain: String =
+        why.chars().take(LONGEST_REASON).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if why.chars().nth(LONGEST_REASON).is_some() {
+        plain.push('…');
+    }
+    plain
 }

@@ -7,12 +7,12 @@ use cid::Cid;
 
 use super::round::{File, Outcome, Trouble};
 use super::Refusal;
-use crate::domain::manifest::{plan, TooMany, MAX_ROOTS};
+use crate::domain::manifest::{brief, plan, TooMany, MAX_ROOTS};
 use crate::planted::{planted, Bug};
 use crate::ports::clock::Clock;
 use crate::ports::store::{self, Batch, Record, Store};
 use crate::records::consortium::{
-    self, kept, listed, peers, standings, Failing, Held, Listed, Peer, Source, Standing,
+    self, held, kept, listed, peers, standings, Failing, Held, Listed, Peer, Source, Standing,
 };
 use crate::records::hosting::root_key;
 
@@ -130,7 +130,7 @@ impl Book {
             Outcome::Same { record } => {
                 standing.accepted = Some(record);
                 if matches!(standing.held, Some(Held::Rollback { .. })) {
-                    let held = self.held(&peer.name)?.map_or(0, |held| held.roots.len() as u64);
+                    let held = waiting(&*self.store, &peer.name)?;
                     standing.held = removal(held, standing.roots);
                 }
             }
@@ -214,10 +214,6 @@ impl Book {
         Ok(())
     }
 
-    fn held(&self, name: &str) -> Result<Option<Listed>, store::Error> {
-        Ok(listed(&*self.store, name)?.into_iter().find(Listed::is_held))
-    }
-
     /// Notes that a round failed; the set stays as it is. Tells how often in a row.
     pub(super) fn fail(&self, peer: &Peer, trouble: &Trouble) -> Result<u32, store::Error> {
         tracing::warn!(peer = peer.name, %trouble, "a round with a peer failed; its last set is kept");
@@ -228,7 +224,7 @@ impl Book {
         let before = standing.failing.take();
         let times = before.as_ref().map_or(0, |failing| failing.times).saturating_add(1);
         let since = before.map_or_else(|| self.clock.wall(), |failing| failing.since);
-        standing.failing = Some(Failing { since, times, why: trouble.to_string() });
+        standing.failing = Some(Failing { since, times, why: brief(&trouble.to_string()) });
         if let Trouble::Rollback(rollback) = trouble {
             standing.held = Some(Held::Rollback { found: rollback.found, accepted: rollback.accepted });
         }
@@ -257,12 +253,12 @@ impl Book {
                     _ => None,
                 };
                 // What else is held stays so.
-                let held = self.held(name)?.map_or(0, |held| held.roots.len() as u64);
+                let held = waiting(&*self.store, name)?;
                 standing.held = removal(held, standing.roots);
                 Accepted::Rollback
             }
             Some(Held::Removal { .. }) => {
-                if let Some(held) = self.held(name)? {
+                if let Some(held) = held(&*self.store, name)? {
                     standing.roots = standing.roots.saturating_sub(held.roots.len() as u64);
                     standing.generation += 1;
                     batch.delete::<Listed>(&held.key());
@@ -275,6 +271,11 @@ impl Book {
         self.store.commit(batch)?;
         Ok(accepted)
     }
+}
+
+/// How many roots of a peer wait for the operator's word.
+fn waiting(store: &dyn Store, name: &str) -> Result<u64, store::Error> {
+    Ok(held(store, name)?.map_or(0, |held| held.roots.len() as u64))
 }
 
 fn removal(held: u64, of: u64) -> Option<Held> {

@@ -12,11 +12,12 @@ use ipns_record::{NotContent, Refusal};
 
 use super::{Config, Ports};
 use crate::domain::manifest::{
-    self, is_read, judge, Accepted, NotARoot, Rollback, TooMany, MAX_ENTRIES, MAX_FILE, MAX_FILES, MAX_ROOTS,
+    self, brief, is_read, judge, Accepted, NotARoot, Rollback, TooMany, MAX_ENTRIES, MAX_FILE, MAX_FILES,
+    MAX_ROOTS,
 };
 use crate::domain::units::WallTime;
 use crate::ports::{ipfs, names, store};
-use crate::records::consortium::{self, listed, Listed, Peer, Standing};
+use crate::records::consortium::{self, listed_in, Peer, Standing};
 
 /// A peer that is not connected by then is resolved without.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -178,11 +179,13 @@ impl Round {
         if named.len() > MAX_FILES {
             return Err(TooMany::Files.into());
         }
-        let known: BTreeMap<String, (Cid, usize)> = listed(&*self.ports.store, &self.peer.name)?
-            .into_iter()
-            .filter(|listed| !listed.is_held())
-            .map(|Listed { file, cid, roots, .. }| (file, (cid, roots.len())))
-            .collect();
+        // One at a time: what they list may be much.
+        let mut known: BTreeMap<String, (Cid, usize)> = BTreeMap::new();
+        for name in named.keys() {
+            if let Some(listed) = listed_in(&*self.ports.store, &self.peer.name, name)? {
+                known.insert(listed.file, (listed.cid, listed.roots.len()));
+            }
+        }
         let unchanged = |name: &str, cid: &Cid| known.get(name).filter(|(old, _)| old == cid);
         // What is kept of the last reading counts too, whatever becomes of the rest.
         let mut roots: usize =
@@ -219,10 +222,10 @@ impl Round {
     async fn file(&self, cid: Cid) -> File {
         match tokio::time::timeout(FILE, self.ports.ipfs.cat(cid, MAX_FILE)).await {
             Err(_) => File::Bad(format!("it did not come within {} s", FILE.as_secs())),
-            Ok(Err(error)) => File::Bad(error.to_string()),
+            Ok(Err(error)) => File::Bad(brief(&error.to_string())),
             Ok(Ok(bytes)) => match manifest::read(&bytes) {
                 Ok(roots) => File::Lists { cid, roots },
-                Err(why) => File::Bad(why.to_string()),
+                Err(why) => File::Bad(brief(&why.to_string())),
             },
         }
     }

@@ -11,6 +11,7 @@ use crate::records::hosting::Owner;
 
 mod line;
 
+pub(super) use line::Counts;
 use line::{Class, Line};
 
 /// A root by its key in the store, whatever the version of its CID.
@@ -67,36 +68,6 @@ pub(super) struct Start {
     pub(super) root: Root,
     /// Bytes that it may take.
     pub(super) cap: u64,
-}
-
-/// How an owner's roots stand.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    /// Roots that are here.
-    pub(super) pinned: u64,
-    /// Their bytes.
-    pub(super) bytes: u64,
-    /// Not tried yet.
-    pub(super) pending: u64,
-    /// Tried in vain at least once.
-    pub(super) failing: u64,
-    /// Larger than what may still be taken.
-    pub(super) too_large: u64,
-}
-
-impl Counts {
-    /// All roots.
-    pub(super) fn roots(&self) -> u64 {
-        self.pinned + self.pending + self.failing + self.too_large
-    }
-
-    fn of(&mut self, class: Class) -> &mut u64 {
-        match class {
-            Class::Pending => &mut self.pending,
-            Class::Failing => &mut self.failing,
-            Class::TooLarge => &mut self.too_large,
-        }
-    }
 }
 
 /// All that is wanted.

@@ -9,7 +9,7 @@ use crate::domain::manifest;
 use crate::domain::units::WallTime;
 use crate::ports::store::{Batch, Record as _, Table};
 use crate::records::consortium::OwnEntry;
-use crate::records::hosting::{refer, references, root_key, Owner, Pin};
+use crate::records::hosting::{let_go, pin_of, refer, references, Owner};
 use crate::supervisor::{Drain, Ping};
 use crate::testkit::ipfs::cid_of;
 use crate::testkit::names::{key_of, Said};
@@ -243,7 +243,7 @@ fn a_superseded_directory_is_let_go_when_the_next_one_is_published() {
         let first = world.publish().await.unwrap().directory.unwrap();
         let needed = |cid: &Cid| references(&*world.store, cid).unwrap().len();
         assert_eq!(needed(&first), 1);
-        let pin: Pin = store::read(&*world.store, &root_key(&first)).unwrap().unwrap();
+        let pin = pin_of(&*world.store, &first).unwrap().unwrap();
         assert!(!pin.foreign && pin.pinned_at.is_some(), "the pinner may let go of it");
         world.names.set_deaf(true);
         world.list(2);
@@ -282,6 +282,19 @@ fn a_directory_that_the_operator_lists_himself_stays_his() {
         world.write(|batch| batch.put(&OwnEntry { cid: first, added: WallTime(START) }));
         world.publish().await.unwrap();
         assert_eq!(references(&*world.store, &first).unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn the_directory_that_others_follow_is_needed_again_at_each_renewal() {
+    on_paused_time(|| async {
+        let world = World::new();
+        let directory = world.publish().await.unwrap().directory.unwrap();
+        let now = world.clock.wall();
+        world.write(|batch| let_go(&*world.store, batch, directory, Owner::Manual, now).unwrap());
+        world.publish().await.unwrap();
+        assert_eq!(references(&*world.store, &directory).unwrap().len(), 1);
+        assert_eq!(pin_of(&*world.store, &directory).unwrap().unwrap().unneeded_since, None);
     });
 }
 

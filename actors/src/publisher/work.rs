@@ -183,6 +183,10 @@ impl Work {
     fn given(&self, before: Publication) -> Result<Publication, store::Error> {
         let store = &*self.ports.store;
         let mut batch = Batch::new();
+        if let Some(directory) = before.directory {
+            // Also if the operator listed it meanwhile, and let it go.
+            keep(store, &mut batch, directory, Owner::Manual)?;
+        }
         let entries = listed(store)?;
         for old in before.superseded.iter().filter_map(|text| text.parse::<Cid>().ok()) {
             // The operator may have listed it himself.

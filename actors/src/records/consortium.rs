@@ -203,6 +203,22 @@ pub fn listed(store: &dyn Store, peer: &str) -> Result<Vec<Listed>, store::Error
     store::list(store, &files_of(peer), Order::Ascending, usize::MAX)
 }
 
+/// What one file of a peer lists.
+///
+/// # Errors
+/// If the store fails.
+pub fn listed_in(store: &dyn Store, peer: &str, file: &str) -> Result<Option<Listed>, store::Error> {
+    store::read(store, &[&files_of(peer)[..], file.as_bytes()].concat())
+}
+
+/// The roots of a peer that are kept until the operator's word; `None` if there are none.
+///
+/// # Errors
+/// If the store fails.
+pub fn held(store: &dyn Store, peer: &str) -> Result<Option<Listed>, store::Error> {
+    listed_in(store, peer, "")
+}
+
 /// A root that this node lists for others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnEntry {

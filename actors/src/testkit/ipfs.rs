@@ -300,6 +300,9 @@ impl Ipfs for MemoryIpfs {
                 let unusable = |why: dag::Unauditable| Error::Unusable(format!("{cid}: {why}"));
                 let block = self.bring(&cid).await;
                 let links = dag::links(&cid, &block).map_err(unusable)?;
+                if cid.codec() == DAG_PB && entries(&block).is_some() {
+                    return Err(Error::Unusable(format!("{cid}: a directory")));
+                }
                 if links.is_empty() {
                     bytes.extend(dag::file_bytes(&cid, &block).map_err(unusable)?);
                 }
@@ -316,6 +319,11 @@ impl Ipfs for MemoryIpfs {
     fn add_directory(&self, files: Vec<(String, Vec<u8>)>) -> Answer<'_, Cid, Error> {
         async move {
             self.check()?;
+            let names: BTreeSet<_> = files.iter().map(|(name, _)| name.as_str()).collect();
+            let is_bad = |name: &&str| matches!(*name, "" | "." | "..") || name.contains('/');
+            if names.len() < files.len() || names.iter().any(is_bad) {
+                return Err(Error::Unusable("names that are none, or twice the same".to_owned()));
+            }
             let root = self.hold_directory(&files);
             self.pins.borrow_mut().insert(root);
             Ok(root)

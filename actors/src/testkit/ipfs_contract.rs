@@ -71,7 +71,7 @@ async fn blocks_of_every_size_up_to_the_largest_are_kept(ipfs: &dyn Ipfs) {
         let bytes = vec![0xb5; size];
         let cid = ipfs.put(RAW, bytes.clone()).await.unwrap();
         assert_eq!(cid, cid_of(RAW, &bytes));
-        assert_eq!(ipfs.block(cid, Reach::Local).await, Ok(Some(bytes)), "{size} bytes");
+        assert!(ipfs.block(cid, Reach::Local).await == Ok(Some(bytes)), "{size} bytes");
     }
 }
 
@@ -166,7 +166,7 @@ async fn directories_list_what_was_added(ipfs: &dyn Ipfs) {
     assert_eq!(names, ["a.json", "b c.txt", "empty", "large.bin"]);
     for (name, bytes) in directory() {
         let entry = entries.iter().find(|entry| entry.name == name).unwrap();
-        assert_eq!(ipfs.cat(entry.cid, ROOMY).await.unwrap(), bytes, "{name}");
+        assert!(ipfs.cat(entry.cid, ROOMY).await.unwrap() == bytes, "{name}");
     }
     assert_eq!(ipfs.ls(root, 3).await, Err(Error::TooMany { cap: 3 }));
     let file = ipfs.ls(entries[0].cid, 10).await;
@@ -191,11 +191,12 @@ async fn files_are_read_up_to_the_cap(ipfs: &dyn Ipfs) {
     assert_eq!(ipfs.cat(raw, ByteSize(11)).await, Err(Error::TooLarge { cap: 11 }));
 
     let root = ipfs.add_directory(directory()).await.unwrap();
-    let read = ipfs.cat(root, ROOMY).await;
+    let read = ipfs.cat(root, ROOMY).await.map(|bytes| bytes.len());
     assert!(matches!(read, Err(Error::Unusable(_))), "a directory is no file: {read:?}");
     let large = ipfs.ls(root, 4).await.unwrap().pop().unwrap().cid;
     for cap in [0, 1, 300_000, 599_999] {
-        assert_eq!(ipfs.cat(large, ByteSize(cap)).await, Err(Error::TooLarge { cap }));
+        let read = ipfs.cat(large, ByteSize(cap)).await.map(|bytes| bytes.len());
+        assert_eq!(read, Err(Error::TooLarge { cap }));
     }
     assert_eq!(ipfs.cat(large, ByteSize(600_000)).await.unwrap().len(), 600_000);
 }
@@ -211,7 +212,7 @@ async fn names_that_lead_elsewhere_are_refused(ipfs: &dyn Ipfs) {
 async fn missing_content_is_waited_for(ipfs: &dyn Ipfs) {
     let absent = cid_of(RAW, b"nobody has this file");
     let wait = tokio::time::timeout(NEVER, ipfs.cat(absent, ROOMY)).await;
-    assert!(wait.is_err(), "{wait:?}");
+    assert!(wait.is_err(), "a file of nobody: {wait:?}");
     let absent = cid_of(DAG_PB, b"nobody has this directory");
     let wait = tokio::time::timeout(NEVER, ipfs.ls(absent, 10)).await;
     assert!(wait.is_err(), "{wait:?}");
@@ -221,6 +222,11 @@ async fn missing_content_is_waited_for(ipfs: &dyn Ipfs) {
 mod tests {
     use super::*;
     use crate::testkit::MemoryIpfs;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_node_in_memory_keeps_files_and_directories() {
+        ipfs_directory_contract(&MemoryIpfs::new()).await;
+    }
 
     #[tokio::test(start_paused = true)]
     async fn the_node_in_memory_keeps_pins_by_the_whole_cid() {

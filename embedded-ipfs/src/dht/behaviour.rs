@@ -197,3 +197,42 @@ impl NetworkBehaviour for Table {
         self.kad.poll(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(texts: &[&str]) -> Vec<Multiaddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_table_learns_the_addresses_of_its_scope_of_those_who_speak_its_protocol() {
+        let told =
+            addresses(&["/ip4/10.0.0.1/tcp/4001", "/ip4/8.8.8.8/tcp/4001", "/ip4/8.8.8.8/udp/4001/quic-v1"]);
+        for (scope, expected) in [(Scope::Lan, &told[..1]), (Scope::Wan, &told[1..2])] {
+            let (mut table, peer) = (Table::new(scope, PeerId::random()), PeerId::random());
+            table.learn(peer, &[libp2p::StreamProtocol::new("/ipfs/bitswap/1.2.0")], &told);
+            assert_eq!(table.peers(), 0);
+            table.learn(peer, &[scope.protocol()], &told);
+            let expected: Vec<_> = expected.iter().map(|a| a.clone().with_p2p(peer).unwrap()).collect();
+            assert_eq!(table.addresses_of(peer), expected);
+            table.learn(peer, &[], &told);
+            assert_eq!(table.peers(), 0, "it speaks the protocol no more");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_moves_or_floods_leaves_no_more_than_its_last_addresses() {
+        let (mut table, peer) = (Table::new(Scope::Lan, PeerId::random()), PeerId::random());
+        for host in 1..100u8 {
+            let told: Vec<_> =
+                (1..50).map(|port| format!("/ip4/10.0.0.{host}/tcp/{port}").parse().unwrap()).collect();
+            table.learn(peer, &[Scope::Lan.protocol()], &told);
+            let known = table.addresses_of(peer);
+            assert_eq!(known.len(), MAX_ADDRESSES);
+            assert!(known.iter().all(|address| address.to_string().contains(&format!("10.0.0.{host}/"))));
+        }
+        assert_eq!(table.peers(), 1);
+    }
+}

@@ -41,11 +41,11 @@ pub(crate) enum Ask {
 }
 
 impl Ask {
+    /// Nobody waits for the answer, and it was asked for nothing else: what is told is told to the end.
     fn is_abandoned(&self) -> bool {
         match self {
-            Ask::Provide(_, reply) => reply.is_closed(),
+            Ask::Provide(..) | Ask::PutName(..) => false,
             Ask::Providers(_, _, reply) => reply.is_closed(),
-            Ask::PutName(_, _, reply) => reply.is_closed(),
             Ask::GetName(_, reply) => reply.is_closed(),
             Ask::FindPeer(_, reply) => reply.is_closed(),
         }

@@ -10,10 +10,10 @@ use scatter_actors::domain::units::ByteSize;
 use scatter_actors::ports::ipfs::{Error, Progress};
 use serde::Deserialize;
 
-use super::call::{Fault, Wait};
+use super::call::{Fault, Reply, Wait};
 use super::Kubo;
 
-/// How long a pin over its cap gets to come to its end, which gives the pin that is to be removed.
+/// How long a pin over its cap gets to come to its end, which makes the pin that is to be removed.
 const LAST_LINE: Duration = Duration::from_millis(200);
 
 /// A line of `pin/add`, or the answer of `pin/rm`.
@@ -87,7 +87,7 @@ impl Drop for Turn<'_> {
 }
 
 impl Kubo {
-    /// Waits until nobody else is at this root: two pins of one root at once would delete each other's record.
+    /// Waits until nobody else pins this root: two pins of one root at once would delete each other's record.
     async fn turn(&self, root: Cid) -> Turn<'_> {
         loop {
             let freed = self.freed.notified();
@@ -126,11 +126,7 @@ impl Kubo {
             }
             let now = Progress { blocks: line.progress, bytes: line.bytes };
             if now.bytes > cap.0 {
-                // A tick may be the last before success: then a pin was made.
-                let _ = tokio::time::timeout(LAST_LINE, reply.line::<PinLine>()).await;
-                drop(reply);
-                self.listing.pinned(root);
-                self.remove(root).await?;
+                self.break_off(reply, root).await?;
                 return Err(Error::TooLarge { cap: cap.0 });
             }
             if reached != Some(now) {
@@ -141,12 +137,21 @@ impl Kubo {
         Err(self.api.broken("pin/add", "broke off before it was done").into())
     }
 
-    pub(super) async fn give_up(&self, root: Cid) -> Result<(), Error> {
-        let _turn = self.turn(root).await;
-        self.remove(root).await
+    /// Ends a pin that was not to be. A tick may be the last before success, and then a pin was or is just being made.
+    async fn break_off(&self, mut reply: Reply<'_>, root: Cid) -> Result<(), Error> {
+        let last = tokio::time::timeout(LAST_LINE, reply.line::<PinLine>()).await;
+        drop(reply);
+        self.listing.pinned(root);
+        self.give_up(root).await?;
+        if !matches!(last, Ok(Ok(Some(line))) if line.is_done(&root)) {
+            tokio::time::sleep(LAST_LINE).await;
+            self.give_up(root).await?;
+        }
+        Ok(())
     }
 
-    async fn remove(&self, root: Cid) -> Result<(), Error> {
+    /// Does not wait for a pin of the same root, which may take for ever: who gives up a root drops its fetch.
+    pub(super) async fn give_up(&self, root: Cid) -> Result<(), Error> {
         match self.api.of::<PinLine>("pin/rm", &root, &[]).await {
             Ok(line) if line.is_done(&root) => Ok(()),
             Ok(_) => Err(self.api.broken("pin/rm", "unpinned something else").into()),

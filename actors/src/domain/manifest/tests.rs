@@ -150,10 +150,20 @@ fn only_json_files_are_read() {
         ("a.json.bak", false),
         ("A.JSON", false),
         ("a/b.json", false),
+        ("\u{1b}[2J.json", false),
+        ("a\n.json", false),
     ] {
         assert_eq!(is_read(name), read, "{name}");
     }
     assert!(!is_read(&format!("{}.json", "a".repeat(300))));
+}
+
+#[test]
+fn a_reason_is_short_and_plain_whatever_it_quotes() {
+    let said = read(format!("\"{}\"", "x".repeat(1 << 19)).as_bytes()).unwrap_err().to_string();
+    assert!(said.len() > 1 << 19, "the parser quotes all of it");
+    assert_eq!(brief(&said).chars().count(), 201);
+    assert_eq!(brief("a\u{1b}[2J\nb"), "a [2J b");
 }
 
 fn record(sequence: u64, eol: u64, value: &str) -> Accepted {

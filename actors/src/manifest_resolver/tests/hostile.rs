@@ -308,3 +308,18 @@ fn what_is_held_counts_against_the_cap() {
         assert!(standing.failing.unwrap().why.contains("100,000 roots"));
     });
 }
+
+#[test]
+fn what_a_peer_makes_a_parser_say_is_not_kept_whole() {
+    on_paused_time(|| async {
+        let world = with_a_good_set().await;
+        let long = format!("\"{}\"", "x".repeat(1_000_000)).into_bytes();
+        let names: Vec<String> = (0..20).map(|n| format!("{n}.json")).collect();
+        let files: Vec<(&str, Vec<u8>)> = names.iter().map(|name| (name.as_str(), long.clone())).collect();
+        world.publish(1, &files);
+        world.resolve().await;
+        let standing = world.standing("ann");
+        assert_eq!(standing.bad_files.len(), 20);
+        assert!(serde_json::to_vec(&standing).unwrap().len() < 20_000);
+    });
+}

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Counts, Root};
+use super::Root;
 
 /// New roots that go while a big one waits to be alone, in rounds of all places.
 const PATIENCE: usize = 4;
@@ -16,6 +16,36 @@ pub(super) enum Class {
     Failing,
     /// Over the bytes that may be given.
     TooLarge,
+}
+
+/// How an owner's roots stand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::pinner) struct Counts {
+    /// Roots that are here.
+    pub(in crate::pinner) pinned: u64,
+    /// Their bytes.
+    pub(in crate::pinner) bytes: u64,
+    /// Not tried yet.
+    pub(in crate::pinner) pending: u64,
+    /// Tried in vain at least once.
+    pub(in crate::pinner) failing: u64,
+    /// Larger than what may still be taken.
+    pub(in crate::pinner) too_large: u64,
+}
+
+impl Counts {
+    /// All roots.
+    pub(in crate::pinner) fn roots(&self) -> u64 {
+        self.pinned + self.pending + self.failing + self.too_large
+    }
+
+    pub(super) fn of(&mut self, class: Class) -> &mut u64 {
+        match class {
+            Class::Pending => &mut self.pending,
+            Class::Failing => &mut self.failing,
+            Class::TooLarge => &mut self.too_large,
+        }
+    }
 }
 
 /// One owner's roots. A root may stand in several places and in several lines; it is looked up when its turn comes.

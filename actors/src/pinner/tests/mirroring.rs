@@ -210,7 +210,7 @@ struct Slow(Rc<MemoryIpfs>);
 
 /// How long a question takes that is the backend's so-manieth: now less than another one, now more.
 fn uneven(node: &MemoryIpfs) -> u64 {
-    if node.touches() % 2 == 0 {
+    if node.touches().is_multiple_of(2) {
         1
     } else {
         12
