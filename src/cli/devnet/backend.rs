@@ -1,6 +1,7 @@
 //! The IPFS node beside or inside a node: how others reach it, how its node is told of it, and what lies on its disk.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cid::Cid;
 use clap::ValueEnum;
@@ -134,14 +135,19 @@ impl Backend {
         }
     }
 
-    /// Removes what nothing keeps, as each node does from time to time. The node must have ended.
+    /// Removes what nothing keeps, as each node does by itself when it has been unneeded for a while. The node must have
+    /// ended.
     ///
     /// # Errors
     /// If the disk can't be written.
     pub async fn collect_garbage(&self) -> Result<(), Fault> {
         match self {
-            // Its room is free as soon as a pin goes.
-            Self::Embedded { .. } => Ok(()),
+            Self::Embedded { directory, .. } => {
+                let ipfs = embedded(directory).await?;
+                ipfs.gc(Duration::ZERO).await.map_err(unreadable)?;
+                ipfs.stop().await;
+                Ok(())
+            }
             Self::Kubo(kubo) => kubo.run(&["repo", "gc", "--silent"]).await.map(drop),
         }
     }

@@ -187,7 +187,10 @@ impl Report {
         let hosters = market.hoster().backend();
         hosters.collect_garbage().await?;
         let left = hosters.look(&self.placed.cid).await?;
-        self.check(!left.is_pinned && !left.has_root, "the content is gone from the hoster's disk");
+        self.check(
+            !left.is_pinned && !left.has_root,
+            "nothing keeps the content on the hoster's disk: it goes with the garbage",
+        );
         if let Some(mirror) = &mut self.mirror {
             let peers = market.peer.backend();
             let mut pinned: Vec<_> = peers.pins().await?.iter().map(Cid::to_string).collect();
