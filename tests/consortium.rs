@@ -233,3 +233,22 @@ async fn one_round_from_a_shell_as_cron_does_it_mirrors_and_ends() {
     publisher.stop().await;
     member.assert_keeps_on_disk(&BTreeSet::from([root])).await;
 }
+
+#[actix_rt::test]
+async fn what_a_member_mirrors_does_not_grow_its_memory() {
+    let publishers = [Publisher::start(&[]).await, Publisher::start(&[]).await];
+    let content = bytes(50, 128 << 20);
+    let mut members = [Member::make("member", None).await];
+    start(&mut members, &publishers.each_ref().map(Publisher::multiaddr), "").await;
+    let [member] = &members;
+    for (publisher, name) in publishers.iter().zip(["one", "other"]) {
+        // Both give it, so that it comes as fast as it can.
+        publisher.list(&[publisher.add(&content).await], 1).await;
+        member.trust(name, &publisher.ipns(), &publisher.multiaddr());
+    }
+    member.keeps("one", 1);
+    member.keeps("other", 1);
+    let peak = member.peak_memory();
+    eprintln!("{} MB resident at most", peak / 1_000_000);
+    assert!(peak < MEMORY, "{peak} bytes resident");
+}

@@ -8,6 +8,10 @@ use super::values::{list, multiaddr, optional, peer, provider, text};
 use super::{Mistake, ProviderUrl};
 use secrecy::SecretString;
 
+/// Memory for the embedded node's database, in bytes: half its own default, so that a node whose peers list more than they
+/// may stays below 150 MB.
+#[cfg(feature = "embedded")]
+const PAGE_CACHE: usize = 32 << 20;
 /// Keys that only mean something to the node inside the process.
 const EMBEDDED_ONLY: [&str; 5] = ["ipfs.listen", "ipfs.announce", "ipfs.dht", "ipfs.bootstrap", "ipfs.peers"];
 /// Keys that only mean something to Kubo.
@@ -90,6 +94,7 @@ impl Ipfs {
                 Dht::Lan => embedded_ipfs::Dht::Lan,
                 Dht::Public => embedded_ipfs::Dht::LanAndWan,
             },
+            limits: embedded_ipfs::Limits { cache_bytes: PAGE_CACHE, ..embedded_ipfs::Limits::default() },
             ..embedded_ipfs::Config::new(data_dir.join("ipfs"))
         }
     }

@@ -33,7 +33,7 @@ pub struct Member {
 pub fn ipfs() -> Option<PathBuf> {
     let found = tool("ipfs");
     if found.is_none() {
-        not_run("Kubo (ipfs)", "https://docs.ipfs.tech/install/command-line/, and put it on PATH");
+        not_run("ipfs", "Kubo 0.41 or later on PATH");
     }
     found
 }
