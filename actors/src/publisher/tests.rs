@@ -150,12 +150,20 @@ fn what_is_listed_is_found_under_the_own_name() {
 }
 
 #[test]
-fn a_name_is_published_without_an_order_and_with_an_empty_list() {
+fn an_empty_list_goes_out_only_by_order_or_behind_one_that_was_not_empty() {
     on_paused_time(|| async {
         let world = World::new();
-        world.pass(SECOND * 3).await;
-        assert_eq!(world.followed().await, []);
-        assert_eq!((world.shown().sequence(), world.names.puts()), (1, 1));
+        world.pass(2 * HOUR).await;
+        assert_eq!(world.names.puts(), 0, "an imported key is no word that all is to go");
+        world.publish().await.unwrap();
+        assert_eq!((world.names.puts(), world.followed().await), (1, vec![]));
+
+        let world = World::new();
+        world.list(1);
+        world.pass(60 * SECOND).await;
+        world.unlist(1);
+        world.pass(120 * SECOND).await;
+        assert_eq!(world.followed().await, vec![]);
     });
 }
 
@@ -163,7 +171,7 @@ fn a_name_is_published_without_an_order_and_with_an_empty_list() {
 fn changes_of_the_list_are_gathered_and_published_once() {
     on_paused_time(|| async {
         let world = World::new();
-        world.pass(SECOND * 3).await;
+        world.publish().await.unwrap();
         for n in 0..5 {
             world.list(n);
             world.publisher.send(ListChanged).await.unwrap();
@@ -180,7 +188,7 @@ fn changes_of_the_list_are_gathered_and_published_once() {
 fn a_change_that_nobody_told_is_found() {
     on_paused_time(|| async {
         let world = World::new();
-        world.pass(SECOND * 3).await;
+        world.publish().await.unwrap();
         world.list(1);
         world.pass(SECOND * 40).await;
         assert_eq!(world.followed().await, [root(1)]);
@@ -209,7 +217,7 @@ fn a_change_during_a_publication_is_published_after_it() {
 fn a_record_is_renewed_every_four_hours_under_its_sequence() {
     on_paused_time(|| async {
         let world = World::new();
-        world.pass(SECOND * 3).await;
+        world.publish().await.unwrap();
         let first = world.shown();
         world.pass(HOUR * 3).await;
         assert_eq!(world.names.puts(), 1);
@@ -314,7 +322,7 @@ fn a_root_that_peers_would_refuse_does_not_spoil_the_others() {
 fn a_network_that_takes_nothing_is_tried_again_and_told_before_the_name_is_lost() {
     on_paused_time(|| async {
         let world = World::new();
-        world.pass(SECOND * 3).await;
+        world.publish().await.unwrap();
         world.names.set_deaf(true);
         world.pass(HOUR * 30).await;
         let failing = world.publication().failing.unwrap();

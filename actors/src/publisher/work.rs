@@ -65,6 +65,11 @@ impl Work {
         };
         let entries = listed(store)?;
         done.listed = Some(digest(&entries));
+        let publication = Publication::read(store)?;
+        // On a new machine with the old key, nothing listed yet is no word that all is to go.
+        if entries.is_empty() && publication.is_none() && !renew {
+            return Ok(Publication::default());
+        }
         let roots: Vec<Cid> = entries.iter().map(|entry| entry.cid).collect();
         let (files, left_out) = own::files(&roots)?;
         for cid in left_out {
@@ -75,7 +80,6 @@ impl Work {
         let adding = async { Ok(self.ports.ipfs.add_directory(files).await?) };
         let directory = self.within("making the directory", adding).await?;
 
-        let publication = Publication::read(store)?;
         let value = format!("/ipfs/{directory}");
         let signed = publication.as_ref().and_then(known_of);
         let given = publication.as_ref().is_some_and(|publication| publication.given);

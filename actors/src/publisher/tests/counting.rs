@@ -145,6 +145,7 @@ fn a_search_without_end_does_not_keep_a_new_name_from_being_published() {
 fn another_machine_with_the_same_key_is_counted_over_but_not_raced() {
     on_paused_time(|| async {
         let world = World::new();
+        world.list(1);
         // Long enough that the other one is there first, whenever ours is asked for.
         world.names.set_latency(5_000);
         let (mut rounds, mut theirs) = (0, 1);
