@@ -1,4 +1,4 @@
-//! The IPFS node inside the process, behind the `Ipfs` port and (in [`names`]) the `Names` port.
+//! The IPFS node inside the process, behind the `Ipfs` port and (in `names`) the `Names` port.
 
 mod names;
 
