@@ -90,8 +90,12 @@ fn post(socket: &std::path::Path, path: &str) -> Duration {
     use std::io::{Read, Write};
     let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
     let begun = Instant::now();
+    // No peers named: all of them.
+    let body = r#"{"peers":[]}"#;
     let request = format!(
-        "POST {path} HTTP/1.1\r\nhost: scatter\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
+        "POST {path} HTTP/1.1\r\nhost: scatter\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
     );
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();

@@ -15,8 +15,9 @@ use crate::ports::ipfs::{self, Ipfs, Progress};
 use crate::ports::store::{self, Batch};
 use crate::records::hosting::Pin;
 
-/// Roots that came within this time are written down together: a commit costs as much for one as for a hundred.
-const GATHER: Duration = Duration::from_millis(25);
+/// Roots that came within this time are written down together: a commit costs as much for one as for a hundred, and
+/// waits for the same disk as the backend.
+const GATHER: Duration = Duration::from_millis(100);
 /// How long the backend may take to say who it is.
 const ANSWER: Duration = Duration::from_secs(10);
 /// Between two questions to a backend that does not answer.
