@@ -207,7 +207,8 @@ impl Work {
         };
         batch.put(&publication);
         store.commit(batch)?;
-        tracing::info!(sequence = publication.sequence, directory = ?publication.directory, "own list published");
+        let directory = publication.directory.as_ref().map(tracing::field::display);
+        tracing::info!(sequence = publication.sequence, directory, "own list published");
         Ok(publication)
     }
 
