@@ -158,6 +158,15 @@ fn an_empty_list_goes_out_only_by_order_or_behind_one_that_was_not_empty() {
         world.publish().await.unwrap();
         assert_eq!((world.names.puts(), world.followed().await), (1, vec![]));
 
+        // That the network could not be asked at first is no such word either, though it is noted.
+        let world = World::new();
+        world.names.say(key_of(1).name(), Said::Broken);
+        world.pass(60 * SECOND).await;
+        assert!(world.publication().failing.is_some());
+        world.names.say(key_of(1).name(), None);
+        world.pass(2 * HOUR).await;
+        assert_eq!((world.names.puts(), world.publication().failing), (0, None));
+
         let world = World::new();
         world.list(1);
         world.pass(60 * SECOND).await;
@@ -342,6 +351,7 @@ fn a_network_that_takes_nothing_is_tried_again_and_told_before_the_name_is_lost(
 fn a_backend_that_is_down_is_told_and_tried_again() {
     on_paused_time(|| async {
         let world = World::new();
+        world.list(1);
         world.ipfs.set_broken(true);
         let refused = world.publish().await;
         assert!(matches!(refused, Err(Refusal::Ipfs(_))), "{refused:?}");

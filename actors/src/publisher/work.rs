@@ -66,9 +66,10 @@ impl Work {
         let entries = listed(store)?;
         done.listed = Some(digest(&entries));
         let publication = Publication::read(store)?;
+        let signed = publication.as_ref().and_then(known_of);
         // On a new machine with the old key, nothing listed yet is no word that all is to go.
-        if entries.is_empty() && publication.is_none() && !renew {
-            return Ok(Publication::default());
+        if entries.is_empty() && signed.is_none() && !renew {
+            return Ok(self.nothing_fails(publication.unwrap_or_default())?);
         }
         let roots: Vec<Cid> = entries.iter().map(|entry| entry.cid).collect();
         let (files, left_out) = own::files(&roots)?;
@@ -81,7 +82,6 @@ impl Work {
         let directory = self.within("making the directory", adding).await?;
 
         let value = format!("/ipfs/{directory}");
-        let signed = publication.as_ref().and_then(known_of);
         let given = publication.as_ref().is_some_and(|publication| publication.given);
         let renew = renew || publication.as_ref().is_some_and(|publication| self.is_due(publication));
         let publication = publication.unwrap_or_default();
@@ -105,6 +105,17 @@ impl Work {
         self.within("giving the record to the network", giving).await?;
         done.gave = true;
         Ok(self.given(publication)?)
+    }
+
+    /// Takes back a note that publishing fails, where there is nothing to publish.
+    fn nothing_fails(&self, before: Publication) -> Result<Publication, store::Error> {
+        let publication = Publication { failing: None, ..before.clone() };
+        if publication != before {
+            let mut batch = Batch::new();
+            batch.put(&publication);
+            self.ports.store.commit(batch)?;
+        }
+        Ok(publication)
     }
 
     /// What the network shows of the own name; `Some(None)` if nobody has a record.

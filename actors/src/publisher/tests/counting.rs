@@ -106,6 +106,7 @@ fn a_record_that_has_ended_counts_too() {
 fn the_first_record_waits_until_the_network_can_be_asked() {
     on_paused_time(|| async {
         let world = World::new();
+        world.list(1);
         world.names.publish(&key_of(1), "/ipfs/bafkqaaa", 70, WallTime(START * 2));
         world.names.say(key_of(1).name(), Said::Broken);
         for _ in 0..2 {
