@@ -12,14 +12,16 @@ const PER_FILE: usize = 10_000;
 #[error("{0} roots are listed, more than the 100,000 that peers take")]
 pub struct TooLong(pub usize);
 
+/// Files of a directory: names and bytes.
+pub type Files = Vec<(String, Vec<u8>)>;
+
 /// The files of a manifest with these roots: `scatter.json`, `scatter-2.json` and so on, each of at most 10,000
 /// entries and 1 MiB. The same roots make the same files, in whatever order they come. Roots that peers would refuse
 /// are left out, since one of them would spoil its file; they are told beside the files.
 ///
 /// # Errors
 /// If there are more than peers take.
-#[allow(clippy::type_complexity)]
-pub fn files(roots: &[Cid]) -> Result<(Vec<(String, Vec<u8>)>, Vec<Cid>), TooLong> {
+pub fn files(roots: &[Cid]) -> Result<(Files, Vec<Cid>), TooLong> {
     let (usable, refused): (Vec<Cid>, Vec<Cid>) = roots.iter().partition(|cid| usable(cid).is_ok());
     if usable.len() > MAX_ROOTS {
         return Err(TooLong(usable.len()));
