@@ -108,6 +108,16 @@ pub enum Error {
         /// The provider's words, kept whole.
         message: String,
     },
+    /// The provider refuses an answer as large as this one would be; less may be answered at once.
+    #[error("{url}: too much was asked for: {message}")]
+    TooMuch {
+        /// The provider, without credentials.
+        url: String,
+        /// The provider's words, kept whole.
+        message: String,
+        /// The range that the provider's words allow, in blocks, where they tell one.
+        blocks: Option<u64>,
+    },
     /// The call would revert.
     #[error("the call would revert: {reason}")]
     Reverts {
@@ -128,7 +138,10 @@ impl Error {
     /// Whether the same question may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Refused { .. } | Self::Untrustworthy { .. } => true,
+            Self::Unreachable { .. }
+            | Self::Refused { .. }
+            | Self::TooMuch { .. }
+            | Self::Untrustworthy { .. } => true,
             Self::Reverts { .. } => false,
         }
     }
