@@ -44,6 +44,9 @@ impl Bid {
     fn close(&self) -> ChainTime {
         self.end().plus(VOTE)
     }
+    fn is_open(&self, now: ChainTime) -> bool {
+        self.outcome.is_none() && self.pinned_at.is_none() && now < self.offer_end()
+    }
     fn offer_end(&self) -> ChainTime {
         self.placed_at.plus(OFFER)
     }
@@ -147,8 +150,7 @@ impl Market {
         if bid.terms.bidder == from {
             return revert("own bid");
         }
-        let open = bid.outcome.is_none() && bid.pinned_at.is_none() && now < bid.offer_end();
-        if !open || now < bid.hold_until {
+        if !bid.is_open(now) || now < bid.hold_until {
             let held = bid.pinned_at.is_none() && now < bid.hold_until;
             let seconds = if held { bid.hold_until.since(now) } else { 0 };
             return Ok(vec![MarketEvent::AcceptWait { seconds }]);
@@ -285,6 +287,12 @@ impl Market {
                 .collect(),
             outcome: bid.outcome,
         })
+    }
+
+    /// Whether somebody could accept a bid: it is on offer, and neither pinned nor settled.
+    pub fn is_open(&self, id: BidId, now: ChainTime) -> bool {
+        let bid = usize::try_from(id.0).ok().and_then(|index| self.bids.get(index));
+        bid.is_some_and(|bid| bid.is_open(now))
     }
 
     /// What the market owes in all: credits, and the escrow of bids that are not settled.
