@@ -1,11 +1,10 @@
-//! The market contract's rules as a model: what each call does, told from all calls before it.
+//! The market contract's rules as a model: what each call does to the state of the market.
 //!
-//! Being a function of history it needs no undo: a reorg rewrites the history, and the model is played again.
+//! A block keeps the state that stands after it, so a reorg has nothing to undo.
 //! Source of the rules: `contracts/src/ScatterMarket.sol`, with which `contracts/README.md` deals in words.
 
 use std::collections::BTreeMap;
 
-use super::chain::Mined;
 use crate::domain::market::{BidState, BidTerms, MarketCall, MarketEvent, Settlement, Vote};
 use crate::domain::units::{Address, BidId, ChainTime, FileHash, Wei};
 
@@ -72,15 +71,6 @@ fn revert<T>(why: &str) -> Result<T, String> {
 }
 
 impl Market {
-    /// Plays a history from the beginning.
-    pub fn after(history: &[&Mined]) -> Self {
-        let mut market = Self::default();
-        for mined in history.iter().filter(|mined| mined.receipt.succeeded) {
-            let _played = market.apply(mined.tx.from, &mined.tx.call, mined.time);
-        }
-        market
-    }
-
     /// What one call does at a time. A revert changes nothing.
     pub fn apply(&mut self, from: Address, call: &MarketCall, now: ChainTime) -> Told {
         match call {
