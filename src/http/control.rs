@@ -43,6 +43,7 @@ mod desk;
 mod phase;
 #[cfg(test)]
 mod tests;
+mod wallet;
 
 use consortium::{Roots, Rounds, Wish};
 use desk::Desk;
@@ -106,6 +107,8 @@ pub enum Order {
     Register(Registration),
     /// How far a transaction is.
     Intent(IntentKey),
+    /// How the wallet is doing.
+    Wallet,
     /// The bids of this node's account, newest first.
     Bids,
     /// One bid, anybody's.
@@ -287,6 +290,7 @@ fn routes(config: &mut ServiceConfig) {
             web::get()
                 .to(|door, key: web::Path<String>| ask(door, Order::Intent(IntentKey(key.into_inner())))),
         )
+        .route("/wallet", web::get().to(|door| ask(door, Order::Wallet)))
         .route("/bids", web::get().to(|door| ask(door, Order::Bids)))
         .route("/bids/{id}", web::get().to(|door, id: web::Path<u64>| ask(door, Order::Show(BidId(*id)))))
         .route(

@@ -19,14 +19,14 @@ use crate::support::scatter::{Finished, Scatter};
 use crate::support::{eventually, PATIENCE};
 
 /// The operator's directory on a chain with a market of its own: a bidder's node, funded.
-struct Market {
-    place: Place,
-    anvil: Anvil,
+pub struct Market {
+    pub place: Place,
+    pub anvil: Anvil,
     market: Address,
 }
 
 impl Market {
-    fn start() -> Option<Self> {
+    pub fn start() -> Option<Self> {
         let anvil = Anvil::start()?;
         let key = hex::decode(anvil.keys()[0].trim_start_matches("0x")).unwrap();
         let owner = Signer::from_key(&key.try_into().unwrap()).unwrap();
@@ -48,7 +48,7 @@ impl Market {
         Some(Self { place, anvil, market: deployed.market })
     }
 
-    fn run(&self) -> Scatter {
+    pub fn run(&self) -> Scatter {
         let node = Scatter::start(self.place.path(), &["run", "--config", "node.toml"]);
         node.wait_for_line("start", PATIENCE, |line| line.contains("running").then_some(()));
         eventually("a look at the chain", PATIENCE, || {
@@ -77,14 +77,14 @@ impl Market {
     }
 
     /// Runs a command to its answer while the chain goes on.
-    fn answer(&self, args: &[&str]) -> Value {
+    pub fn answer(&self, args: &[&str]) -> Value {
         let ended = self.finish(args);
         assert_eq!(ended.code(), 0, "{args:?}: {ended:?}");
         ended.json()
     }
 
     /// Runs a command to its end while the chain goes on.
-    fn finish(&self, args: &[&str]) -> Finished {
+    pub fn finish(&self, args: &[&str]) -> Finished {
         let command =
             Scatter::start(self.place.path(), &[args, &["--config", "node.toml", "--json"]].concat());
         while command.status().is_none() {
