@@ -8,8 +8,6 @@ mod support;
 mod consortium;
 #[path = "cli/operator.rs"]
 mod operator;
-#[path = "cli/place.rs"]
-mod place;
 #[path = "cli/wallet.rs"]
 mod wallet;
 
@@ -19,12 +17,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::Duration;
 
-use place::{error, Place};
 use scatter::adapters::data_dir::DataDir;
 use scatter::adapters::keystore;
 use scatter_actors::domain::units::Address;
 use scatter_actors::ports::keys::Keys;
 use support::anvil::Anvil;
+use support::market::Market;
+use support::place::{error, Place};
 use support::scatter::Scatter;
 use support::PATIENCE;
 
@@ -114,6 +113,24 @@ fn a_data_directory_in_use_names_it_and_the_process_that_holds_it() {
     place
         .refuses_to_run(2, &["data: process ", &std::process::id().to_string(), "holds this data directory"]);
     drop(held);
+}
+
+#[test]
+fn of_two_nodes_started_at_once_on_one_data_directory_one_runs() {
+    let Some(market) = Anvil::start().map(Market::on) else { return };
+    let (one, other) = (market.start(), market.start());
+    let told = |node: &Scatter| {
+        node.wait_for_line("verdict", PATIENCE, |line| {
+            let verdict = ["\"running\"", "holds this data directory"].map(|word| line.contains(word));
+            (verdict != [false, false]).then_some(verdict)
+        })
+    };
+    let verdicts = [told(&one), told(&other)];
+    assert!(verdicts == [[true, false], [false, true]] || verdicts == [[false, true], [true, false]]);
+    let [runs, refused] = if verdicts[0][0] { [one, other] } else { [other, one] };
+    let refused = refused.finish(PATIENCE);
+    assert!(refused.code() == 2 && refused.stderr.contains("data: process"), "{refused:?}");
+    assert_eq!(runs.status(), None);
 }
 
 #[test]

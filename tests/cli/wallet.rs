@@ -6,14 +6,15 @@ use std::process::{Command, ExitStatus};
 use rustix::process::{kill_process, Signal};
 use serde_json::json;
 
-use crate::operator::Market;
+use crate::support::anvil::Anvil;
+use crate::support::market::Market;
 use crate::support::process::Process;
 use crate::support::scatter::Scatter;
 use crate::support::{not_run, PATIENCE};
 
 #[test]
 fn the_wallet_tells_what_it_has_and_what_it_sent() {
-    let Some(market) = Market::start() else { return };
+    let Some(market) = Anvil::start().map(Market::on) else { return };
     let node = market.run();
     let before = market.answer(&["wallet"]);
     assert_eq!(before["address"], market.place.account.as_str());
@@ -46,7 +47,7 @@ fn aborted(command: &Command, line: &str) -> ExitStatus {
 
 #[test]
 fn a_node_that_is_aborted_leaves_no_core_dump() {
-    let Some(market) = Market::start() else { return };
+    let Some(market) = Anvil::start().map(Market::on) else { return };
     let place = market.place.path();
     let mut other = Command::new("sh");
     other.args(["-c", "echo running; read line; cat"]).current_dir(place);

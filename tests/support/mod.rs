@@ -2,6 +2,7 @@
 //! and ends with the value that stands for it, also when the test's process is killed.
 //!
 //! [`anvil`] a chain · [`geth`] another client's · [`libkubo`] a foreign IPFS peer · [`kubo`] a Kubo daemon · [`scatter`] the node itself ·
+//! [`place`] an operator's directory · [`market`] the same on a chain with a market ·
 //! [`replay`] recorded answers · [`fault_proxy`] a bad line to a JSON-RPC server. A server that is not installed makes
 //! `start` return `None`: the test says so and returns.
 //!
@@ -21,7 +22,9 @@ pub mod http;
 pub mod json_rpc;
 pub mod kubo;
 pub mod libkubo;
+pub mod market;
 pub mod member;
+pub mod place;
 pub mod process;
 pub mod replay;
 pub mod scatter;
