@@ -64,6 +64,7 @@ impl Desk {
             Order::Bids => self.bids().await,
             Order::Show(bid) => self.show(bid).await,
             Order::Consortium(wish) => self.consortium(wish).await,
+            Order::Wallet(wish) => self.wallet(wish).await,
         }
     }
 
@@ -316,7 +317,7 @@ impl Desk {
         self.ports.chain.as_deref().ok_or_else(none)
     }
 
-    fn account(&self) -> Result<Address, Fault> {
+    pub(super) fn account(&self) -> Result<Address, Fault> {
         let none = || {
             Fault::new(Code::Config, "this node has no account: set wallet.keystore").about("wallet.keystore")
         };
