@@ -18,8 +18,14 @@ enum Order {
     /// Give a transaction up: what was not sent never is, and what was sent loses its nonce to an empty transaction
     /// unless it is mined first.
     Cancel(Named),
-    /// Send a transaction again at once, paying a tenth more.
-    Bump(Named),
+    /// Have a transaction that is not mined yet replaced at once by one that pays a tenth more.
+    Bump {
+        #[command(flatten)]
+        named: Named,
+        /// The attempt that is too cheap, counted from 0: with it the same order twice is one. Without it the newest.
+        #[arg(long, value_name = "N")]
+        attempt: Option<u32>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -30,20 +36,38 @@ struct Named {
 
 pub(super) fn execute(wallet: &Wallet, context: &Context) -> Result<(), Fault> {
     let node = context.node()?;
-    let (named, verb) = match &wallet.order {
-        None => {
-            let status = node.get("/wallet")?;
-            context.output.answer(&status, || words(&status));
-            return Ok(());
-        }
-        Some(Order::Cancel(named)) => (named, "cancel"),
-        Some(Order::Bump(named)) => (named, "bump"),
+    let order = |named: &Named, verb: &str| {
+        let key: String = url::form_urlencoded::byte_serialize(named.key.as_bytes()).collect();
+        node.post(&format!("/api/v1/wallet/intents/{key}/{verb}"), &json!({}), PATIENCE)
     };
-    let key: String = url::form_urlencoded::byte_serialize(named.key.as_bytes()).collect();
-    let path = format!("/api/v1/wallet/intents/{key}/{verb}");
-    let answer = node.post(&path, &json!({}), PATIENCE)?;
-    context.output.answer(&answer, || output::plain(&answer));
+    let (answer, words): (Value, fn(&Value) -> String) = match &wallet.order {
+        None => (node.get("/wallet")?, words),
+        Some(Order::Cancel(named)) => (order(named, "cancel")?, cancelled),
+        Some(Order::Bump { named, attempt: None }) => (order(named, "bump")?, bumped),
+        Some(Order::Bump { named, attempt: Some(n) }) => {
+            (order(named, &format!("bump?attempt={n}"))?, bumped)
+        }
+    };
+    context.output.answer(&answer, || words(&answer));
     Ok(())
+}
+
+fn cancelled(answer: &Value) -> String {
+    let key = output::cell(&answer["intent"]);
+    match answer["nonce"].as_u64() {
+        None => format!("{key} is given up: it has no effect, and never will"),
+        Some(nonce) => format!(
+            "{key} has nonce {nonce}: a transfer of nothing competes for it, and its outcome shows which was mined"
+        ),
+    }
+}
+
+fn bumped(answer: &Value) -> String {
+    let (key, nonce, attempt) = (output::cell(&answer["intent"]), &answer["nonce"], &answer["attempt"]);
+    match answer["bumped"] == "done" {
+        true => format!("{key}: a dearer attempt, number {attempt}, stands at nonce {nonce} already"),
+        false => format!("{key}: attempt {attempt} at nonce {nonce} is being replaced by a dearer one"),
+    }
 }
 
 fn words(status: &Value) -> String {
@@ -102,6 +126,8 @@ mod tests {
         assert!(line("at most").ends_with("7 wei of 10 wei"), "{told}");
         assert!(line("alert").ends_with("too low"), "{told}");
         assert!(line("6 ").ends_with("sent   bid:1") && line("7 ").ends_with("mined  fills a gap"), "{told}");
+        let given_up = cancelled(&json!({"cancelled": "done", "intent": "bid:1"}));
+        assert!(given_up.starts_with("bid:1 is given up"), "{given_up}");
         let idle = words(&json!({"pending": [], "alerts": []}));
         assert!(idle.ends_with("no transaction is under way"), "{idle}");
     }

@@ -61,10 +61,10 @@ impl Desk {
             Order::Withdraw { request } => self.withdraw(request).await,
             Order::Register(registration) => self.register(&registration).await,
             Order::Intent(key) => self.intent(&key).await,
-            Order::Wallet => self.wallet().await,
             Order::Bids => self.bids().await,
             Order::Show(bid) => self.show(bid).await,
             Order::Consortium(wish) => self.consortium(wish).await,
+            Order::Wallet(wish) => self.wallet(wish).await,
         }
     }
 
