@@ -11,10 +11,12 @@ use sha3::{Digest as _, Keccak256};
 use super::market::{self, Market};
 use crate::domain::market::{BidState, BidTerms, MarketCall, MarketEvent, MarketRules, Position, Version};
 use crate::domain::units::{Address, BidId, BlockHash, BlockHeight, ChainTime, FileHash, TxHash, Wei};
-use crate::ports::chain::{At, Chain, Error, Event, Events, FeeMarket, Header, Receipt, Span};
+use crate::ports::chain::{At, Chain, Error, Event, Events, FeeMarket, Header, Receipt, Said, Span};
 use crate::ports::keys::{self, Fees, Keys, Signed, Unsigned};
 use crate::ports::Answer;
 
+/// Where the market is.
+const MARKET: Address = Address([0x3a; 20]);
 /// Gas that every call uses, except a transfer of nothing.
 pub const CALL_GAS: u64 = 100_000;
 /// Gas that a transfer of nothing uses.
@@ -413,7 +415,7 @@ impl Chain for FakeChain {
             accept_hold: market::ACCEPT_HOLD,
             vote_duration: market::VOTE,
         };
-        self.answer("market", move |_| Ok(Some((Address([0x3a; 20]), rules))))
+        self.answer("market", move |_| Ok(Some((MARKET, rules))))
     }
     fn head(&self) -> Answer<'_, Header, Error> {
         self.answer("head", |head| Ok(self.header_at(head, head).unwrap()))
@@ -430,7 +432,11 @@ impl Chain for FakeChain {
     fn events(&self, span: Span) -> Answer<'_, Events, Error> {
         self.answer("events", move |head| {
             let blocks = self.blocks.borrow();
-            let mut found = Events::default();
+            let mut found = Events { contracts: vec![MARKET], ..Events::default() };
+            (found.first, found.last) = match span {
+                Span::Range(first, last) => (self.header_at(first.0, head), self.header_at(last.0, head)),
+                Span::Block(_, number) => (self.header_at(number.0, head), self.header_at(number.0, head)),
+            };
             if let Span::Block(hash, number) = span {
                 // As providers do (EIP-234): a block that is not theirs is an error, never an empty answer.
                 if self.header_at(number.0, head).is_none_or(|header| header.hash != hash) {
@@ -448,13 +454,25 @@ impl Chain for FakeChain {
                 });
                 for (log, (tx, event)) in told.enumerate().filter(|_| inside) {
                     let (block, hash, time) = (header.number, header.hash, header.time);
-                    found
-                        .events
-                        .push(Event { at: Position { block, log: log as u32, hash, time, tx }, event });
+                    let at = Position { block, log: log as u32, hash, time, tx };
+                    found.logs.push(Event { at, by: MARKET, removed: false, said: Said::Known(event) });
                 }
             }
+            found.named = matches!(span, Span::Block(..)) && !found.logs.is_empty();
             Ok(found)
         })
+    }
+    fn others_fill_the_filter(&self, block: BlockHash) -> Answer<'_, bool, Error> {
+        self.answer("others_fill_the_filter", move |head| {
+            let blocks = self.blocks.borrow();
+            let block =
+                blocks.iter().find(|known| known.header.hash == block && known.header.number.0 <= head);
+            let block = block.ok_or_else(|| refused("others_fill_the_filter", "unknown block"))?;
+            Ok(block.mined.iter().all(|mined| mined.receipt.events.is_empty()))
+        })
+    }
+    fn distrust(&self, what: &str) -> Error {
+        Error::Untrustworthy { url: "memory".into(), what: what.into() }
     }
     fn terms(&self, bid: BidId) -> Answer<'_, Option<BidTerms>, Error> {
         self.answer("terms", move |_| Ok(self.market_now().state_of(bid).map(|bid| bid.terms)))
