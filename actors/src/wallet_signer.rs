@@ -1,7 +1,8 @@
 //! Sends the transactions that the other actors want, each exactly once, and tells what came of them.
 //!
 //! Owns: the key, every nonce, the states of intents, attempts, spending, the outcomes' journal.
-//! Hears: [`Submit`], [`VoteRecorded`] and [`Settled`] (the credit may have grown), [`Withdraw`], [`Wallet`].
+//! Hears: [`Submit`], [`VoteRecorded`] and [`Settled`] (the credit may have grown), [`Withdraw`], [`Wallet`], and a
+//! person's [`CancelIntent`] and [`BumpIntent`].
 //! Says: nothing; who waits for an outcome reads it in the store when the head moves.
 //! On restart: everything derives from the store. An attempt is durable before it is sent (I2), so whatever
 //! the last life may have sent is known to this one, by its hash; a nonce goes to one intent for ever (I1, I3).
@@ -29,9 +30,12 @@ use crate::supervisor::Guard;
 
 mod book;
 mod memory;
+mod orders;
 mod round;
 #[cfg(test)]
 mod tests;
+
+pub use orders::{BumpIntent, Bumped, CancelIntent, Cancelled, Refusal};
 
 use book::Book;
 use memory::Memory;

@@ -82,6 +82,9 @@ impl Bid {
     fn close(&self) -> ChainTime {
         self.end().plus(VOTE)
     }
+    fn is_open(&self, now: ChainTime) -> bool {
+        self.outcome.is_none() && self.pinned_at.is_none() && now < self.offer_end()
+    }
     fn offer_end(&self) -> ChainTime {
         self.placed_at.plus(OFFER)
     }
@@ -271,6 +274,12 @@ impl Market {
             votes: bid.votes.iter().enumerate().map(vote).collect(),
             outcome: bid.outcome,
         })
+    }
+
+    /// Whether somebody could accept a bid by our rules: it is on offer, and neither pinned nor settled.
+    pub fn is_open(&self, id: BidId, now: ChainTime) -> bool {
+        let bid = usize::try_from(id.0).ok().and_then(|index| self.bids.get(index));
+        bid.is_some_and(|bid| bid.is_open(now))
     }
 
     /// What the market owes in all: credits, and the escrow of bids that are not paid out.

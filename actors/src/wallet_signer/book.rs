@@ -6,14 +6,16 @@ use std::rc::Rc;
 use crate::domain::market::{Abandonment, Execution};
 use crate::domain::units::{ChainTime, WallTime, Wei};
 use crate::domain::wallet::lane::Lane;
-use crate::domain::wallet::slot::{Inclusion, Slot, Try};
+use crate::domain::wallet::slot::{Inclusion, Slot, Try, Wish};
 use crate::domain::wallet::spend;
 use crate::planted::{planted, Bug};
 use crate::ports::chain::Receipt;
 use crate::ports::store::{self, Batch, Error, Record, Store};
 use crate::records::intent::{Intent, IntentKey, IntentState};
 use crate::records::journal::{self, Outcome};
-use crate::records::wallet::{attempts, spent_since, Attempt, Counters, Mined, Spend};
+use crate::records::wallet::{
+    attempts, instructions, spent_since, Act, Attempt, Counters, Instruction, Mined, Spend,
+};
 
 /// The wallet's records, read afresh from the store.
 pub(super) struct Book {
@@ -23,6 +25,8 @@ pub(super) struct Book {
     pub(super) lane: Lane,
     /// The attempts of each nonce that is not final, oldest first.
     pub(super) attempts: BTreeMap<u64, Vec<Attempt>>,
+    /// What people want of those in flight.
+    instructions: BTreeMap<IntentKey, Vec<Instruction>>,
     /// What final transactions spent within the window; the others count with the most that they can cost.
     pub(super) spent: Wei,
     /// What all mined transactions spent within the window.
@@ -36,10 +40,15 @@ impl Book {
         for attempt in attempts(store.as_ref())? {
             by_nonce.entry(attempt.nonce).or_default().push(attempt);
         }
+        let mut wishes: BTreeMap<IntentKey, Vec<Instruction>> = BTreeMap::new();
+        for instruction in instructions(store.as_ref())? {
+            wishes.entry(instruction.intent.clone()).or_default().push(instruction);
+        }
         let mut lane =
             Lane { next: counters.next, final_below: counters.final_below, slots: BTreeMap::new() };
         for (nonce, tries) in &by_nonce {
-            lane.slots.insert(*nonce, slot(store.as_ref(), *nonce, tries)?);
+            let wish = wish(&wishes, tries);
+            lane.slots.insert(*nonce, Slot { wish, ..slot(store.as_ref(), *nonce, tries)? });
         }
         let rows = spent_since(store.as_ref(), spend::window_start(now))?;
         let sum = |counts: &dyn Fn(&Spend) -> bool| {
@@ -47,18 +56,51 @@ impl Book {
         };
         let spent = sum(&|row| !by_nonce.contains_key(&row.nonce));
         let spent_by_all = sum(&|_| true);
-        Ok(Self { store: Rc::clone(store), counters, lane, attempts: by_nonce, spent, spent_by_all })
+        Ok(Self {
+            store: Rc::clone(store),
+            counters,
+            lane,
+            attempts: by_nonce,
+            instructions: wishes,
+            spent,
+            spent_by_all,
+        })
     }
 
-    /// Makes a nonce's first attempt durable, and with it that the nonce is given out.
-    pub(super) fn take_nonce(&self, attempt: &Attempt, intent: Option<&Intent>) -> Result<(), Error> {
+    /// Makes a nonce's first attempt durable, and with it that the nonce is given out. False, and nothing is
+    /// done, if its intent waits no longer: it may have been cancelled while the chain was asked.
+    pub(super) fn take_nonce(&self, attempt: &Attempt, intent: Option<&Intent>) -> Result<bool, Error> {
+        if let Some(intent) = intent {
+            if !self.is_queued(&intent.key)? {
+                return Ok(false);
+            }
+        }
         let mut batch = Batch::new();
         batch.put(attempt);
         batch.put(&Counters { next: self.counters.next.max(attempt.nonce + 1), ..self.counters.clone() });
         if let Some(intent) = intent.filter(|_| !planted(Bug::LeaveQueued)) {
             batch.put(&Intent { state: IntentState::InFlight { nonce: attempt.nonce }, ..intent.clone() });
         }
+        self.store.commit(batch)?;
+        Ok(true)
+    }
+
+    /// Makes a replacement durable, and with it that it was ordered, if it was.
+    pub(super) fn replace(&self, attempt: &Attempt) -> Result<(), Error> {
+        let mut batch = Batch::new();
+        batch.put(attempt);
+        self.forget_instructions(&mut batch, attempt.nonce, |act| act != Act::Cancel);
         self.store.commit(batch)
+    }
+
+    /// Gives up the order for a replacement that no cap allows.
+    pub(super) fn forget_bump(&self, nonce: u64) -> Result<(), Error> {
+        let mut batch = Batch::new();
+        self.forget_instructions(&mut batch, nonce, |act| act != Act::Cancel);
+        match batch.is_empty() {
+            true => Ok(()),
+            false => self.store.commit(batch),
+        }
     }
 
     /// Wants a withdrawal; its number is used up with it.
@@ -67,6 +109,12 @@ impl Book {
         batch.put(intent);
         batch.put(&Counters { withdrawals: number + 1, ..self.counters.clone() });
         self.store.commit(batch)
+    }
+
+    /// Whether an intent still waits for a nonce.
+    pub(super) fn is_queued(&self, key: &IntentKey) -> Result<bool, Error> {
+        let intent = store::read::<Intent>(self.store.as_ref(), key.0.as_bytes())?;
+        Ok(intent.is_some_and(|intent| intent.state == IntentState::Queued))
     }
 
     /// Ends an intent that never got a nonce.
@@ -90,6 +138,7 @@ impl Book {
         let Some(winner) = tries.iter().find(|attempt| attempt.tx == receipt.tx) else { return Ok(()) };
         let mut batch = Batch::new();
         self.forget_spend(&mut batch, tries);
+        self.forget_instructions(&mut batch, nonce, |_| true);
         let fee = receipt.gas_price.times(receipt.gas_used);
         let value = if receipt.succeeded { winner.call.value() } else { Wei::ZERO };
         batch.put(&Spend { at: now, nonce, wei: fee.plus(value) });
@@ -155,7 +204,9 @@ impl Book {
         self.close(&mut batch, nonce);
         let intent = self.intent(nonce)?;
         if let Some(intent) = &intent {
-            self.journal(&mut batch, intent, Execution::Abandoned { reason: Abandonment::Cancelled })?;
+            let cancelled = self.lane.slots.get(&nonce).is_some_and(|slot| slot.wish.cancel);
+            let reason = if cancelled { Abandonment::Cancelled } else { Abandonment::NonceTaken };
+            self.journal(&mut batch, intent, Execution::Abandoned { reason })?;
             batch.put(&Intent { state: IntentState::Done, ..intent.clone() });
         }
         self.store.commit(batch)
@@ -183,6 +234,13 @@ impl Book {
         Ok(())
     }
 
+    fn forget_instructions(&self, batch: &mut Batch, nonce: u64, which: impl Fn(Act) -> bool) {
+        let Some(key) = self.tries(nonce).iter().find_map(|attempt| attempt.intent.as_ref()) else { return };
+        for instruction in self.instructions.get(key).into_iter().flatten().filter(|it| which(it.act)) {
+            batch.delete::<Instruction>(&instruction.key());
+        }
+    }
+
     fn forget_spend(&self, batch: &mut Batch, tries: &[Attempt]) {
         for attempt in tries {
             if let Some(mined) = &attempt.mined {
@@ -197,6 +255,7 @@ impl Book {
         for attempt in self.tries(nonce) {
             batch.delete::<Attempt>(&attempt.key());
         }
+        self.forget_instructions(batch, nonce, |_| true);
         let used = nonce + 1;
         let (next, final_below) = (self.counters.next.max(used), self.counters.final_below.max(used));
         batch.put(&Counters { next, final_below, ..self.counters.clone() });
@@ -233,7 +292,18 @@ fn slot(store: &dyn Store, nonce: u64, tries: &[Attempt]) -> Result<Slot, Error>
         Some(Inclusion { tx: attempt.tx, block: mined.block, hash: mined.hash })
     });
     let deadline = owner(store, tries)?.and_then(|intent| intent.deadline);
-    Ok(Slot { nonce, tries: tries.iter().map(attempt).collect(), deadline, standing })
+    Ok(Slot { nonce, tries: tries.iter().map(attempt).collect(), deadline, standing, wish: Wish::default() })
+}
+
+/// What people want of these attempts.
+fn wish(instructions: &BTreeMap<IntentKey, Vec<Instruction>>, tries: &[Attempt]) -> Wish {
+    let newest = tries.last().map_or(0, |attempt| attempt.number);
+    let key = tries.iter().find_map(|attempt| attempt.intent.as_ref());
+    let acts = key.and_then(|key| instructions.get(key)).into_iter().flatten().map(|it| it.act);
+    acts.fold(Wish::default(), |wish, act| match act {
+        Act::Cancel => Wish { cancel: true, ..wish },
+        Act::Bump { attempt } => Wish { bump: wish.bump || attempt >= newest, ..wish },
+    })
 }
 
 fn execution(winner: &Attempt, receipt: &Receipt, cost: Wei, time: ChainTime) -> Execution {

@@ -62,8 +62,7 @@ impl Market {
         if bid.terms.bidder == from {
             return revert("own bid");
         }
-        let open = bid.pinned_at.is_none() && now < bid.offer_end();
-        if !open || now < bid.hold_until {
+        if !bid.is_open(now) || now < bid.hold_until {
             let held = bid.pinned_at.is_none() && now < bid.hold_until;
             let seconds = if held { bid.hold_until.since(now) } else { 0 };
             return Ok(vec![MarketEvent::AcceptWait { seconds }]);

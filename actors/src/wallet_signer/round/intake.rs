@@ -199,7 +199,9 @@ impl Round {
         if planted(Bug::SendBeforePersist) {
             self.hand_over(&attempt).await?;
         }
-        book.take_nonce(&attempt, Some(intent))?;
+        if !book.take_nonce(&attempt, Some(intent))? {
+            return Ok(true);
+        }
         tracing::info!(intent = %intent.key, nonce, tx = %attempt.tx, "a transaction is signed");
         self.memory.forget(nonce);
         self.hand_over(&attempt).await?;
@@ -207,6 +209,9 @@ impl Round {
     }
 
     fn abandon(&mut self, book: &Book, intent: &Intent, reason: Abandonment) -> Result<bool, Error> {
+        if !book.is_queued(&intent.key)? {
+            return Ok(true);
+        }
         tracing::info!(intent = %intent.key, %reason, "an intent is given up");
         book.abandon(intent, reason)?;
         Ok(true)

@@ -40,6 +40,7 @@ impl Round {
         });
         let Some(fees) = dearer else {
             self.memory.alert("ceiling", format!("nonce {} may not pay more", slot.nonce));
+            book.forget_bump(slot.nonce)?;
             return if due { self.hand_over(old).await } else { Ok(()) };
         };
         self.memory.calm("ceiling");
@@ -51,7 +52,7 @@ impl Round {
         if planted(Bug::ReplaceBeforePersist) {
             self.hand_over(&attempt).await?;
         }
-        keep(self.ports.store.as_ref(), &attempt)?;
+        book.replace(&attempt)?;
         *book = self.book()?;
         self.memory.counts.replaced += 1;
         tracing::info!(nonce = slot.nonce, tx = %attempt.tx, attempt = attempt.number, "a transaction is replaced");
@@ -123,8 +124,9 @@ impl Round {
             };
             tracing::warn!(nonce, "a nonce is missing: a transfer of nothing takes it");
             let attempt = self.sign(nonce, None, MarketCall::NoOp, gas_limit, fees)?;
-            book.take_nonce(&attempt, None)?;
-            self.hand_over(&attempt).await?;
+            if book.take_nonce(&attempt, None)? {
+                self.hand_over(&attempt).await?;
+            }
         }
         self.memory.calm("gap");
         Ok(())
