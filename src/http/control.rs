@@ -1,8 +1,8 @@
 //! The operator's way into a running node: JSON over HTTP on a unix socket that only the owner can open.
 //!
 //! Owns: nothing.  Hears: [`Order`].  Says: [`Submit`] and that peers or the own list changed; asks
-//! for [`Wallet`], orders [`CancelIntent`] and [`BumpIntent`], asks for rounds of the resolver, for a publication.  On restart: nothing is lost; a request that was
-//! heard before finds the intent that it led to.
+//! for [`Wallet`], orders [`CancelIntent`] and [`BumpIntent`], asks for rounds of the resolver, for a publication.
+//! On restart: nothing is lost; a request that was heard before finds the intent that it led to.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};

@@ -312,7 +312,7 @@ impl Desk {
         })
     }
 
-    fn chain(&self) -> Result<&dyn Chain, Fault> {
+    pub(super) fn chain(&self) -> Result<&dyn Chain, Fault> {
         let none = || Fault::new(Code::Config, "this node has no chain: set chain.urls").about("chain.urls");
         self.ports.chain.as_deref().ok_or_else(none)
     }

@@ -54,10 +54,7 @@ impl Desk {
     pub(super) async fn wallet(&self, wish: Wish) -> Result<Value, Fault> {
         self.account()?;
         match wish {
-            Wish::Show => {
-                let status = self.outbox.wallet.ask(Wallet).await.map_err(unheard)?;
-                Ok(json!(status))
-            }
+            Wish::Show => self.show_wallet().await,
             Wish::Cancel(key) => {
                 let answer = self.outbox.cancel.ask(CancelIntent { key: key.clone() }).await;
                 told(&key, answer.map_err(unheard)?)
@@ -67,6 +64,21 @@ impl Desk {
                 told(&key, answer.map_err(unheard)?)
             }
         }
+    }
+}
+
+impl Desk {
+    /// How the wallet is doing. What it has is asked for anew; without an answer it is what the wallet last saw.
+    async fn show_wallet(&self) -> Result<Value, Fault> {
+        let (me, chain) = (self.account()?, self.chain()?);
+        let mut status = self.outbox.wallet.ask(Wallet).await.map_err(unheard)?;
+        if let Ok(balance) = chain.balance(me).await {
+            status.balance = Some(balance);
+        }
+        if let Ok(credit) = chain.credit(me).await {
+            status.credit = Some(credit);
+        }
+        Ok(json!(status))
     }
 }
 
