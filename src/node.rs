@@ -21,7 +21,6 @@ use crate::adapters::data_dir::DataDir;
 use crate::adapters::disk::DataDisk;
 use crate::adapters::ethereum::signing::Signer;
 use crate::adapters::ethereum::Ethereum;
-use crate::adapters::json_rpc::Client;
 use crate::adapters::name_key;
 use crate::adapters::sqlite::Sqlite;
 use crate::adapters::system_clock::SystemClock;
@@ -141,8 +140,7 @@ type OnChain = (Option<Rc<dyn Chain>>, Option<Rc<dyn Keys>>);
 /// The chain and the key, where the configuration names them.
 fn chain(config: &Config, signer: Option<Signer>) -> Result<OnChain, Fault> {
     let Some(chain) = &config.chain else { return Ok((None, None)) };
-    let client = Client::new(chain.url.expose(), chain.client())
-        .map_err(|error| Fault::new(Code::Config, error).about("chain.urls"))?;
+    let client = chain.connect().map_err(|error| Fault::new(Code::Config, error).about("chain.urls"))?;
     let ethereum = Ethereum::new(Rc::new(client), chain.contracts());
     let keys = signer.map(|signer| Rc::new(signer.with_directory(ethereum.directory())) as Rc<dyn Keys>);
     Ok((Some(Rc::new(ethereum)), keys))

@@ -15,7 +15,7 @@ use crate::adapters::ethereum::signing::Signer;
 use crate::adapters::ethereum::Ethereum;
 use crate::adapters::json_rpc::Client;
 use crate::adapters::{keystore, name_key};
-use crate::config::{Chain, Node, Wallet};
+use crate::config::{Chain, Node, ProviderUrl, Wallet};
 use crate::exit::{told, Code, Fault};
 
 /// How long a provider has for all questions of a preflight together.
@@ -75,29 +75,63 @@ pub struct Found {
     pub balance: Option<Wei>,
 }
 
-/// Asks whether this is the right chain and whether the market is there, and what the account has.
-///
-/// # Errors
-/// [`Code::WrongChain`] and [`Code::NoMarket`] as the provider's answers; [`Code::Unreachable`] where it gives
-/// none, with which a node may start all the same: a provider may come up later.
-pub async fn chain(config: &Chain, account: Option<Address>) -> Result<Found, Fault> {
-    let client = Client::new(config.url.expose(), config.client())
-        .map_err(|error| Fault::new(Code::Config, error).about("chain.urls"))?;
-    let ethereum = Ethereum::new(Rc::new(client), config.contracts());
-    match tokio::time::timeout(CHAIN_PATIENCE, look(config, &ethereum, account)).await {
-        Ok(result) => result,
-        Err(_) => {
-            let text = format!("{}: no answer within {} s", config.url, CHAIN_PATIENCE.as_secs());
-            Err(Fault::new(Code::Unreachable, text).about("chain.urls"))
-        }
-    }
+/// One provider, and what it shows.
+pub struct Provider {
+    /// Its URL, without credentials.
+    pub url: String,
+    /// What it shows, or why nothing.
+    pub found: Result<Found, Fault>,
 }
 
-async fn look(config: &Chain, chain: &Ethereum, account: Option<Address>) -> Result<Found, Fault> {
+/// Asks whether this is the right chain and whether the market is there, and what the account has. One provider that
+/// shows it is enough.
+///
+/// # Errors
+/// [`Code::WrongChain`] and [`Code::NoMarket`] as the providers' answers; [`Code::Unreachable`] where one gives none,
+/// with which a node may start all the same: a provider may come up later.
+pub async fn chain(config: &Chain, account: Option<Address>) -> Result<Found, Fault> {
+    agreed(providers(config, account).await)
+}
+
+/// What the providers say together: the first that shows the market is right, and one that is silent may yet show it.
+fn agreed(providers: Vec<Provider>) -> Result<Found, Fault> {
+    let mut fault = None;
+    for provider in providers {
+        match (provider.found, &fault) {
+            (Ok(found), _) => return Ok(found),
+            (Err(silent), Some(Fault { code, .. }))
+                if *code != Code::Unreachable && silent.code == Code::Unreachable =>
+            {
+                fault = Some(silent);
+            }
+            (Err(first), None) => fault = Some(first),
+            (Err(_), Some(_)) => {}
+        }
+    }
+    Err(fault.unwrap_or_else(|| Fault::new(Code::Config, "there is no provider").about("chain.urls")))
+}
+
+/// Asks each provider on its own, side by side.
+pub async fn providers(config: &Chain, account: Option<Address>) -> Vec<Provider> {
+    let each = config.urls.iter().map(|url| async move {
+        let look = tokio::time::timeout(CHAIN_PATIENCE, look(config, url, account));
+        let found = look.await.unwrap_or_else(|_| {
+            let text = format!("{url}: no answer within {} s", CHAIN_PATIENCE.as_secs());
+            Err(Fault::new(Code::Unreachable, text).about("chain.urls"))
+        });
+        Provider { url: url.to_string(), found }
+    });
+    futures::future::join_all(each).await
+}
+
+async fn look(config: &Chain, url: &ProviderUrl, account: Option<Address>) -> Result<Found, Fault> {
+    let client = Client::new(url.expose(), config.client())
+        .map_err(|error| Fault::new(Code::Config, error).about("chain.urls"))?;
+    let chain = Ethereum::new(Rc::new(client), config.contracts());
     let unreachable = |error: chain::Error| Fault::new(Code::Unreachable, told(&error)).about("chain.urls");
     let id = chain.chain_id().await.map_err(unreachable)?;
     if id != config.chain_id {
-        let text = format!("{}: this is chain {id}, not {} as configured", config.url, config.chain_id);
+        let text = format!("{url}: this is chain {id}, not {} as configured", config.chain_id);
         return Err(Fault::new(Code::WrongChain, text).about("chain.chain_id"));
     }
     let Some((market, rules)) = chain.market().await.map_err(unreachable)? else {
@@ -105,7 +139,7 @@ async fn look(config: &Chain, chain: &Ethereum, account: Option<Address>) -> Res
             (Some(market), _) => ("chain.market", market.to_string()),
             (None, router) => ("chain.router", router.unwrap_or_default().to_string()),
         };
-        let text = format!("{}: there is no market at {address} ({key})", config.url);
+        let text = format!("{url}: there is no market at {address} ({key})");
         return Err(Fault::new(Code::NoMarket, text).about(key));
     };
     let head = chain.head().await.map_err(unreachable)?;
@@ -114,4 +148,21 @@ async fn look(config: &Chain, chain: &Ethereum, account: Option<Address>) -> Res
         None => None,
     };
     Ok(Found { market, rules, head, balance })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(codes: &[Code]) -> Code {
+        let fault = |code: &Code| Provider { url: String::new(), found: Err(Fault::new(*code, "no")) };
+        agreed(codes.iter().map(fault).collect()).unwrap_err().code
+    }
+
+    #[test]
+    fn a_node_is_refused_only_when_no_provider_may_yet_show_the_market() {
+        assert_eq!(said(&[Code::WrongChain, Code::NoMarket]), Code::WrongChain);
+        assert_eq!(said(&[Code::WrongChain, Code::Unreachable, Code::NoMarket]), Code::Unreachable);
+        assert_eq!(said(&[Code::Unreachable, Code::WrongChain]), Code::Unreachable);
+    }
 }

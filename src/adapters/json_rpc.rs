@@ -1,21 +1,32 @@
 //! JSON-RPC 2.0 over HTTP, asked of one provider, and of the next where that one fails.
 //!
+//! `endpoint` is a URL that keeps its secrets, `provider` one exchange with it, `rate` how often it is asked, `health`
+//! which one is, and `pool` all of them together; `rate` and `health` are pure.
+//!
 //! Distrustful by design. Every wait has an end; HTTP status and id are checked; a body that was cut short is found
 //! because its JSON does not parse, since the HTTP client calls that a clean end. What a provider says of a failure is
 //! kept, because its words tell how to ask less, while a URL's credentials never reach an error or a log.
 
-use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use serde::Serialize;
 use serde_json::value::RawValue;
-use serde_json::{json, Value};
+use serde_json::Value;
 
 mod endpoint;
+mod error;
+mod health;
+mod pool;
 mod provider;
+mod rate;
 
 pub use self::endpoint::{BadUrl, Endpoint};
+pub use self::error::{is_about_rate, Error};
+use self::pool::Pool;
 use self::provider::Provider;
 use super::http_client::{self, excerpt};
 
@@ -35,8 +46,12 @@ pub struct Config {
     pub total: Duration,
     /// Bytes of an answer's body at most.
     pub max_body: usize,
-    /// The chain's id: a provider that takes over must be on it. `None`: nobody is asked.
+    /// The chain's id: where there are several providers, all must be on it. `None`: nobody is asked.
     pub chain: Option<u64>,
+    /// From one probe of a provider that stands by to the next.
+    pub probe: Duration,
+    /// A provider that learns of a block so long after another is asked when nobody else is.
+    pub max_lag: Duration,
 }
 
 impl Default for Config {
@@ -47,78 +62,10 @@ impl Default for Config {
             total: Duration::from_secs(60),
             max_body: 64 << 20,
             chain: None,
+            probe: Duration::from_secs(30),
+            max_lag: Duration::from_secs(30),
         }
     }
-}
-
-/// Why there is no result. The provider's words are in it, credentials are not.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum Error {
-    /// No answer, or none that could be understood.
-    #[error("{url}: {what}")]
-    Unreachable {
-        /// The provider.
-        url: Endpoint,
-        /// What went wrong.
-        what: String,
-    },
-    /// No whole answer in time. Less may be answered sooner.
-    #[error("{url}: {what}")]
-    TimedOut {
-        /// The provider.
-        url: Endpoint,
-        /// What was waited for, and how long.
-        what: String,
-    },
-    /// An answer larger than is read. Less must be asked for.
-    #[error("{url}: {method}: an answer of more than {max_body} bytes")]
-    TooLarge {
-        /// The provider.
-        url: Endpoint,
-        /// The method asked.
-        method: &'static str,
-        /// Bytes that are read.
-        max_body: usize,
-    },
-    /// The provider answered with an error.
-    #[error("{url}: {method} answered {code}: {message}")]
-    Refused {
-        /// The provider.
-        url: Endpoint,
-        /// The method asked.
-        method: &'static str,
-        /// JSON-RPC's code.
-        code: i64,
-        /// The provider's words.
-        message: String,
-        /// What came with them, such as the bytes of a revert.
-        data: Option<Value>,
-    },
-    /// An answer that cannot be the one to this question.
-    #[error("{url}: {what}")]
-    Untrustworthy {
-        /// The provider.
-        url: Endpoint,
-        /// What is wrong with it.
-        what: String,
-    },
-}
-
-impl Error {
-    /// Whether another provider may do better.
-    fn is_failure(&self) -> bool {
-        match self {
-            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Untrustworthy { .. } => true,
-            Self::TooLarge { .. } | Self::Refused { .. } => false,
-        }
-    }
-}
-
-/// Whether a refusal says "not so fast", which tells nothing about what was asked. One of its codes also stands for
-/// too large an answer, and only the words tell which.
-pub fn is_about_rate(code: i64, message: &str) -> bool {
-    let of_size = ["result", "range", "response size"].iter().any(|word| message.contains(word));
-    matches!(code, -32005 | -32029 | 429) && !of_size
 }
 
 /// One question of a batch.
@@ -140,22 +87,45 @@ impl Request {
 /// A result that has not been read yet.
 pub type Raw = Box<RawValue>;
 
+/// How one provider of a client stands.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Standing {
+    /// Its place in the order of the configuration, from 1.
+    pub place: usize,
+    /// Its URL, without credentials.
+    pub url: String,
+    /// `unknown` before it was asked, `good`, `lagging` (its blocks come late), `behind` (its head lies below a final
+    /// block), `failing`, or `other_chain`.
+    pub state: &'static str,
+    /// Whether it is the one that is asked.
+    pub in_use: bool,
+    /// The newest block that it told.
+    pub head: Option<u64>,
+    /// The newest final block that it told.
+    pub finalized: Option<u64>,
+    /// Questions put to it.
+    pub requests: u64,
+    /// Errors by kind: `unreachable`, `timed_out`, `rate_limited`, `too_large`, `refused`, `untrustworthy`.
+    pub errors: BTreeMap<&'static str, u64>,
+    /// Questions a second that it gets at most; `None` is no limit.
+    pub limit_per_second: Option<f64>,
+    /// Milliseconds for which it still wants to be left alone.
+    pub paused_ms: u64,
+}
+
 /// A client of one provider, or of several that stand in for each other. Not `Send`: it lives on the actors' arbiter.
 ///
-/// All questions go to one provider until it fails; then the same question goes to the next, which is kept if it does
-/// better. Every question may be asked twice: reads are, and a signed transaction is the same transaction anywhere.
+/// All questions go to one provider, the first that is well, until it fails; then the same question goes to the next.
+/// Where the first is well again, the client returns to it at the next look at the head. Every question may be asked
+/// twice: reads are, and a signed transaction is the same transaction anywhere. It is not sent to all providers at
+/// once, though: who puts a private relay first wants it to stay there, and the signer sends again what is not mined.
 pub struct Client {
-    first: Provider,
-    others: Vec<Provider>,
-    /// Which is asked: 0 for the first.
-    current: Cell<usize>,
-    chain: Option<u64>,
+    pool: Rc<Pool>,
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = std::iter::once(&self.first).chain(&self.others).map(|provider| &provider.endpoint);
-        f.debug_list().entries(all).finish()
+        f.debug_list().entries(self.pool.all().map(|provider| &provider.endpoint)).finish()
     }
 }
 
@@ -174,15 +144,19 @@ impl Client {
     /// If one is no such URL.
     pub fn of_several(url: &str, others: &[String], config: Config) -> Result<Self, BadUrl> {
         let http = http_client::client(config.connect, MAX_CONNECTIONS);
-        let chain = config.chain;
         let provider = |url: &str| Ok::<_, BadUrl>(Provider::new(url.parse()?, http.clone(), config.clone()));
         let others = others.iter().map(|url| provider(url)).collect::<Result<_, _>>()?;
-        Ok(Self { first: provider(url)?, others, current: Cell::new(0), chain })
+        Ok(Self { pool: Rc::new(Pool::new(provider(url)?, others, &config)) })
     }
 
     /// The provider that is asked, as it may be shown.
     pub fn endpoint(&self) -> &Endpoint {
-        &self.provider().endpoint
+        &self.pool.current().endpoint
+    }
+
+    /// How all providers stand, in the order of the configuration.
+    pub fn standings(&self) -> Vec<Standing> {
+        self.pool.standings()
     }
 
     /// Asks for something that must be there.
@@ -202,9 +176,8 @@ impl Client {
         method: &'static str,
         params: Value,
     ) -> Result<Option<T>, Error> {
-        let request = Request::new(method, params);
-        let raw = self.ask_any(async |provider| provider.single(&request).await).await?;
-        self.read(method, &raw)
+        let [answer] = self.ask([Request::new(method, params)]).await?;
+        self.read(method, &answer?)
     }
 
     /// Asks several questions in as few exchanges as the provider allows; the answers are in the order of the questions.
@@ -214,7 +187,7 @@ impl Client {
     pub async fn batch(&self, requests: &[Request]) -> Result<Vec<Result<Raw, Error>>, Error> {
         let mut answers = Vec::with_capacity(requests.len());
         for part in requests.chunks(MAX_BATCH) {
-            answers.extend(self.ask_any(async |provider| ask_part(provider, part).await).await?);
+            answers.extend(self.pool.ask(part).await?);
         }
         Ok(answers)
     }
@@ -241,84 +214,16 @@ impl Client {
         raw: &RawValue,
     ) -> Result<Option<T>, Error> {
         serde_json::from_str(raw.get())
-            .map_err(|e| self.provider().unreachable(format!("{method}: {e}: {}", excerpt(raw.get()))))
+            .map_err(|e| self.pool.current().unreachable(format!("{method}: {e}: {}", excerpt(raw.get()))))
     }
 
     /// An [`Error::Untrustworthy`] of the provider that is asked. Its answers being well-formed, only who asked can
     /// tell; the next question goes to another provider, if there is one.
     pub fn distrust(&self, what: impl AsRef<str>) -> Error {
-        let error = self.provider().distrust(what);
-        self.current.set(self.after(self.current.get()));
+        let error = self.pool.current().distrust(what);
+        self.pool.fail_current();
         error
     }
-
-    fn provider(&self) -> &Provider {
-        self.at(self.current.get())
-    }
-
-    fn at(&self, place: usize) -> &Provider {
-        place.checked_sub(1).and_then(|place| self.others.get(place)).unwrap_or(&self.first)
-    }
-
-    fn after(&self, place: usize) -> usize {
-        (place + 1) % (1 + self.others.len())
-    }
-
-    /// Asks the provider in use, and the others in turn as long as they fail.
-    async fn ask_any<T>(&self, ask: impl AsyncFn(&Provider) -> Result<T, Error>) -> Result<T, Error> {
-        let mut place = self.current.get();
-        let mut answer = ask(self.at(place)).await;
-        for _ in &self.others {
-            let Err(error) = &answer else { break };
-            if !error.is_failure() {
-                break;
-            }
-            place = self.after(place);
-            let next = self.at(place);
-            if self.is_ours(next).await {
-                tracing::warn!(%error, next = %next.endpoint, "a provider failed, another takes over");
-                answer = ask(next).await;
-                self.current.set(place);
-            }
-        }
-        answer
-    }
-
-    /// Whether a provider that takes over is on our chain; asked once.
-    async fn is_ours(&self, provider: &Provider) -> bool {
-        let Some(chain) = self.chain else { return true };
-        if let Some(known) = provider.is_ours.get() {
-            return known;
-        }
-        let Ok(told) = provider.single(&Request::new("eth_chainId", json!([]))).await else { return false };
-        let ours = serde_json::from_str::<String>(told.get()).is_ok_and(|told| told == format!("{chain:#x}"));
-        if !ours {
-            tracing::error!(url = %provider.endpoint, chain, told = %told, "a provider is on another chain: left out");
-        }
-        provider.is_ours.set(Some(ours));
-        ours
-    }
-}
-
-/// Asks at most [`MAX_BATCH`] questions: in one exchange, or one by one where a provider wants that.
-async fn ask_part(provider: &Provider, part: &[Request]) -> Result<Vec<Result<Raw, Error>>, Error> {
-    if part.len() > 1 && !provider.one_by_one.get() {
-        match provider.several(part).await {
-            Err(Error::Refused { code, message, .. }) if !is_about_rate(code, &message) => {
-                tracing::info!(url = %provider.endpoint, code, message, "a provider refuses batches");
-                provider.one_by_one.set(true);
-            }
-            other => return other,
-        }
-    }
-    let mut answers = Vec::with_capacity(part.len());
-    for request in part {
-        answers.push(match provider.single(request).await {
-            Err(refused @ Error::Refused { .. }) => Err(refused),
-            other => Ok(other?),
-        });
-    }
-    Ok(answers)
 }
 
 #[cfg(test)]

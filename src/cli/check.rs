@@ -16,7 +16,7 @@ use crate::adapters::disk::DataDisk;
 use crate::adapters::system_clock::SystemClock;
 use crate::config::{Chain, Config, Node};
 use crate::exit::{Code, Fault};
-use crate::preflight;
+use crate::preflight::{self, Found, Provider};
 
 mod network;
 
@@ -138,21 +138,41 @@ fn disk(config: &Config) -> Result<String, Fault> {
 }
 
 async fn on_chain(config: &Chain, me: Option<Address>) -> Vec<Verdict> {
-    let found = match preflight::chain(config, me).await {
-        Ok(found) => found,
-        Err(fault) => return vec![Verdict::of("chain", Err(fault))],
+    let providers = preflight::providers(config, me).await;
+    let words = |provider: &Provider, found: &Found| {
+        let age = ChainTime(SystemClock::new().wall().0 / 1_000).since(found.head.time);
+        let (chain, block) = (config.chain_id, found.head.number);
+        format!("{}: chain {chain}, block {block}, {} old", provider.url, output::span(age))
     };
-    let age = ChainTime(SystemClock::new().wall().0 / 1_000).since(found.head.time);
-    let words = format!(
-        "{}: chain {}, block {}, {} old",
-        config.url,
-        config.chain_id,
-        found.head.number,
-        output::span(age)
-    );
-    let market = format!("{} ({:?})", found.market, found.rules.version);
-    let mut verdicts = vec![Verdict::of("chain", Ok(words)), Verdict::of("market", Ok(market))];
-    verdicts.extend(found.balance.map(balance));
+    let good = providers.iter().find_map(|provider| Some((provider, provider.found.as_ref().ok()?)));
+    let mut verdicts = Vec::new();
+    match good {
+        Some((provider, found)) => verdicts.push(Verdict::of("chain", Ok(words(provider, found)))),
+        None if providers.len() > 1 => {
+            let none = Fault::new(Code::Unreachable, "no provider shows the market").about("chain.urls");
+            verdicts.push(Verdict::of("chain", Err(none)));
+        }
+        None => {}
+    }
+    for provider in &providers {
+        match &provider.found {
+            _ if providers.len() == 1 && good.is_some() => {}
+            Ok(found) => verdicts.push(Verdict::of("provider", Ok(words(provider, found)))),
+            // The others stand in for one that is away; one that is wrong will stay so.
+            Err(fault) if good.is_some() && fault.code == Code::Unreachable => {
+                verdicts.push(Verdict::warning("provider", fault.message.clone(), "chain.urls"));
+            }
+            Err(fault) => {
+                let name = if providers.len() == 1 { "chain" } else { "provider" };
+                verdicts.push(Verdict::of(name, Err(fault.clone())));
+            }
+        }
+    }
+    if let Some((_, found)) = good {
+        let market = format!("{} ({:?})", found.market, found.rules.version);
+        verdicts.push(Verdict::of("market", Ok(market)));
+        verdicts.extend(found.balance.map(balance));
+    }
     verdicts
 }
 

@@ -119,8 +119,8 @@ impl Roles {
 /// `[chain]`
 #[derive(Debug, Clone)]
 pub struct Chain {
-    /// The provider.
-    pub url: ProviderUrl,
+    /// The providers, one at least, the preferred first.
+    pub urls: Vec<ProviderUrl>,
     /// The chain's id, never 0.
     pub chain_id: u64,
     /// The Router; this or the market is set.
@@ -183,7 +183,18 @@ impl Chain {
 
     /// The client's part.
     pub fn client(&self) -> json_rpc::Config {
-        json_rpc::Config { total: self.timeout, ..json_rpc::Config::default() }
+        let chain = Some(self.chain_id);
+        json_rpc::Config { total: self.timeout, chain, ..json_rpc::Config::default() }
+    }
+
+    /// A client of all providers. Nothing is asked before the first question.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn connect(&self) -> Result<json_rpc::Client, BadUrl> {
+        let mut urls = self.urls.iter().map(|url| url.expose().to_owned());
+        let first = urls.next().unwrap_or_default();
+        json_rpc::Client::of_several(&first, &urls.collect::<Vec<_>>(), self.client())
     }
 }
 

@@ -107,8 +107,8 @@ fn chain(from: &mut Layers, roles: Roles) -> Option<Chain> {
     if tip_percentile > 100 {
         from.mistake("chain.tip_percentile", "a percentile is at most 100");
     }
-    if urls.len() > 1 {
-        from.mistake("chain.urls", "exactly one provider can be used in this version");
+    if urls.iter().enumerate().any(|(place, url)| urls[..place].contains(url)) {
+        from.mistake("chain.urls", "the same URL twice: it would stand in for itself");
     }
     // Any part of a chain means that one is wanted: a forgotten rest is told instead of ignored.
     let wanted = roles.need_chain() || !urls.is_empty() || chain_id != 0 || router.or(market).is_some();
@@ -124,9 +124,11 @@ fn chain(from: &mut Layers, roles: Roles) -> Option<Chain> {
     if router.or(market).is_none() && !from.faulty("chain.market") && !from.faulty("chain.router") {
         from.mistake("chain.market", "required: the market's address, or the Router's as chain.router");
     }
-    let url = urls.into_iter().next()?;
+    if urls.is_empty() {
+        return None;
+    }
     Some(Chain {
-        url,
+        urls,
         chain_id,
         router,
         market,

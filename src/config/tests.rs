@@ -89,7 +89,7 @@ fn defaults_that_the_actors_have_too_are_the_same() {
     let chain = load(HOSTER, &[]).unwrap().chain.unwrap();
     let market = chain.market;
     assert_eq!(chain.contracts(), ethereum::Config { market, ..ethereum::Config::default() });
-    assert_eq!(chain.client(), json_rpc::Config::default());
+    assert_eq!(chain.client(), json_rpc::Config { chain: Some(1337), ..json_rpc::Config::default() });
     let (ours, theirs) = (&config.consortium, publisher::Config::default());
     assert_eq!((ours.republish, ours.lifetime), (theirs.republish, theirs.lifetime));
     let theirs = manifest_resolver::Config::new(vec![], ours.interval);
@@ -129,6 +129,16 @@ fn every_value_can_come_from_the_environment_alone() {
     assert_eq!(wallet.password.read().unwrap().expose_secret(), "0012");
     assert_eq!(config.validator.auditor.max_size, ByteSize(1 << 20));
     assert_eq!(config.status.listen.to_string(), "[::1]:9000");
+}
+
+#[test]
+fn several_providers_are_listed_in_the_order_of_preference_wherever_they_come_from() {
+    let urls =
+        |config: Config| config.chain.unwrap().urls.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let two = HOSTER.replace("urls = [", "urls = [\"http://127.0.0.1:8545\", ");
+    assert_eq!(urls(load(&two, &[]).unwrap()), ["http://127.0.0.1:8545", "https://provider.example:443/…"]);
+    let env = ("SCATTER_CHAIN__URLS", "https://a.example/key, http://127.0.0.1:1");
+    assert_eq!(urls(load(HOSTER, &[env]).unwrap()), ["https://a.example:443/…", "http://127.0.0.1:1"]);
 }
 
 #[test]
@@ -233,8 +243,9 @@ fn rules_between_keys_are_checked() {
     }
     let mainnet = HOSTER.replace("1337", "1") + "[validator]\nallow_private_endpoints = true";
     assert!(mistakes(&mainnet, &[])[0].contains("only on the test chains"));
-    let two = HOSTER.replace("urls = [", "urls = [\"http://127.0.0.1:1\", ");
-    assert!(mistakes(&two, &[])[0].contains("exactly one provider"));
+    let twice = HOSTER.replace("urls = [", "urls = [\"https://user:secret@provider.example/v3/key\", ");
+    let told = mistakes(&twice, &[]);
+    assert!(told[0].contains("the same URL twice") && !told[0].contains("secret"), "{told:?}");
     let poor = HOSTER.to_owned() + "max_spend_per_tx = \"2 ether\"\nmax_spend_per_day = \"1 ether\"";
     assert!(mistakes(&poor, &[])[0].contains("more than wallet.max_spend_per_day"));
 }
@@ -250,7 +261,7 @@ fn a_password_in_the_file_is_refused_and_its_text_is_not_repeated() {
 #[test]
 fn no_secret_is_ever_shown() {
     let config = load(HOSTER, &[("SCATTER_WALLET__PASSWORD", "hunter2")]).unwrap();
-    let shown = format!("{config:?} {}", config.chain.as_ref().unwrap().url);
+    let shown = format!("{config:?} {}", config.chain.as_ref().unwrap().urls[0]);
     assert!(shown.contains("https://provider.example"), "{shown}");
     for secret in ["hunter2", "secret@", "v3/key"] {
         assert!(!shown.contains(secret), "{secret} is in {shown}");

@@ -113,6 +113,24 @@ pub fn unread<E: Entry>(store: &dyn Store, reader: &str, limit: usize) -> Result
     store::list_from(store, &(seen + 1).to_be_bytes(), limit)
 }
 
+/// Whether a reader has absorbed everything before `entry`.
+///
+/// # Errors
+/// If the store fails.
+pub fn has_read_up_to<E: Entry>(store: &dyn Store, reader: &str, entry: &E) -> Result<bool, store::Error> {
+    let seen = store::read::<Cursor>(store, cursor_name::<E>(reader).as_bytes())?.map_or(0, |c| c.seq);
+    Ok(seen + 1 >= entry.seq())
+}
+
+/// Whether a later entry says that a reorg removed this one.
+///
+/// # Errors
+/// If the store fails.
+pub fn is_taken_back(store: &dyn Store, fact: &Fact) -> Result<bool, store::Error> {
+    let later = store::list_from::<Fact>(store, &(fact.seq + 1).to_be_bytes(), usize::MAX)?;
+    Ok(later.iter().any(|later| later.retracted && (later.at, &later.event) == (fact.at, &fact.event)))
+}
+
 /// Moves a reader's cursor to behind `entry`, in the batch of what the reader made of it.
 pub fn absorb<E: Entry>(batch: &mut Batch, reader: &str, entry: &E) {
     batch.put(&Cursor { name: cursor_name::<E>(reader), seq: entry.seq() });

@@ -1,11 +1,10 @@
-//! The market contract's rules as a model: what each call does, told from all calls before it.
+//! The market contract's rules as a model: what each call does to the state of the market.
 //!
-//! Being a function of history it needs no undo: a reorg rewrites the history, and the model is played again.
+//! A block keeps the state that stands after it, so a reorg has nothing to undo.
 //! Source of the rules: `contracts/src/ScatterMarket.sol`, with which `contracts/README.md` deals in words.
 
 use std::collections::BTreeMap;
 
-use super::chain::Mined;
 use crate::domain::market::{BidState, BidTerms, MarketCall, MarketEvent, Settlement, Vote};
 use crate::domain::units::{Address, BidId, ChainTime, FileHash, Wei};
 
@@ -44,6 +43,9 @@ impl Bid {
     fn close(&self) -> ChainTime {
         self.end().plus(VOTE)
     }
+    fn is_open(&self, now: ChainTime) -> bool {
+        self.outcome.is_none() && self.pinned_at.is_none() && now < self.offer_end()
+    }
     fn offer_end(&self) -> ChainTime {
         self.placed_at.plus(OFFER)
     }
@@ -69,15 +71,6 @@ fn revert<T>(why: &str) -> Result<T, String> {
 }
 
 impl Market {
-    /// Plays a history from the beginning.
-    pub fn after(history: &[&Mined]) -> Self {
-        let mut market = Self::default();
-        for mined in history.iter().filter(|mined| mined.receipt.succeeded) {
-            let _played = market.apply(mined.tx.from, &mined.tx.call, mined.time);
-        }
-        market
-    }
-
     /// What one call does at a time. A revert changes nothing.
     pub fn apply(&mut self, from: Address, call: &MarketCall, now: ChainTime) -> Told {
         match call {
@@ -147,8 +140,7 @@ impl Market {
         if bid.terms.bidder == from {
             return revert("own bid");
         }
-        let open = bid.outcome.is_none() && bid.pinned_at.is_none() && now < bid.offer_end();
-        if !open || now < bid.hold_until {
+        if !bid.is_open(now) || now < bid.hold_until {
             let held = bid.pinned_at.is_none() && now < bid.hold_until;
             let seconds = if held { bid.hold_until.since(now) } else { 0 };
             return Ok(vec![MarketEvent::AcceptWait { seconds }]);
@@ -285,6 +277,12 @@ impl Market {
                 .collect(),
             outcome: bid.outcome,
         })
+    }
+
+    /// Whether somebody could accept a bid: it is on offer, and neither pinned nor settled.
+    pub fn is_open(&self, id: BidId, now: ChainTime) -> bool {
+        let bid = usize::try_from(id.0).ok().and_then(|index| self.bids.get(index));
+        bid.is_some_and(|bid| bid.is_open(now))
     }
 
     /// What the market owes in all: credits, and the escrow of bids that are not settled.

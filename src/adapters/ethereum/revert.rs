@@ -19,7 +19,9 @@ const EXECUTION_CODE: i64 = -32015;
 impl From<json_rpc::Error> for Error {
     fn from(error: json_rpc::Error) -> Self {
         match error {
-            json_rpc::Error::Unreachable { url, what } | json_rpc::Error::TimedOut { url, what } => {
+            json_rpc::Error::Unreachable { url, what }
+            | json_rpc::Error::TimedOut { url, what }
+            | json_rpc::Error::RateLimited { url, what, .. } => {
                 Self::Unreachable { url: url.to_string(), what }
             }
             json_rpc::Error::TooLarge { url, method, max_body } => {

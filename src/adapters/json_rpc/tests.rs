@@ -1,7 +1,7 @@
 use super::*;
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::cell::{Cell, RefCell};
 
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -148,7 +148,7 @@ async fn a_status_other_than_success_is_an_error_whatever_the_body() {
     }
     let slow =
         of(|_| http("429 Too Many Requests", r#"{"id":1,"error":{"code":-1,"message":"slow"}}"#)).await;
-    assert!(matches!(slow.unwrap_err(), Error::Unreachable { what, .. } if what.contains("slow")));
+    assert!(matches!(slow.unwrap_err(), Error::RateLimited { what, .. } if what.contains("slow")));
 }
 
 #[actix_rt::test]
@@ -297,9 +297,17 @@ async fn a_provider_that_refuses_batches_is_asked_one_by_one_from_then_on() {
 
 /// A provider of chain 5 that says its name.
 fn named(name: &'static str) -> impl Fn(&Value) -> Act {
-    move |request| match request["method"].as_str() {
-        Some("eth_chainId") => ok(json!({ "id": request["id"], "result": "0x5" })),
-        _ => ok(json!({ "id": request["id"], "result": name })),
+    on_chain("0x5", name)
+}
+
+fn on_chain(chain: &'static str, name: &'static str) -> impl Fn(&Value) -> Act {
+    let answer = move |question: &Value| match question["method"].as_str() {
+        Some("eth_chainId") => json!({ "id": question["id"], "result": chain }),
+        _ => json!({ "id": question["id"], "result": name }),
+    };
+    move |request| match request {
+        Value::Array(batch) => ok(batch.iter().map(answer).collect()),
+        question => ok(answer(question)),
     }
 }
 
@@ -347,10 +355,7 @@ async fn a_refusal_is_an_answer_and_no_reason_to_ask_another() {
 #[actix_rt::test]
 async fn a_provider_of_another_chain_never_takes_over() {
     let a = url_of(|_| Act::Say(String::new())).await;
-    let (b, c) = (
-        url_of(named("b")).await,
-        url_of(|request| ok(json!({ "id": request["id"], "result": "0x1" }))).await,
-    );
+    let (b, c) = (url_of(named("b")).await, url_of(on_chain("0x1", "c")).await);
     let config = Config { chain: Some(5), ..Config::default() };
     let client = Client::of_several(&a, &[c.clone(), b], config.clone()).unwrap();
     assert_eq!(who(&client).await.unwrap(), "b");
