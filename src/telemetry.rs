@@ -50,10 +50,10 @@ fn log_panic(info: &PanicHookInfo<'_>) {
     tracing::error!(what, place, thread, "panic");
 }
 
-/// Keeps this process out of core dumps and away from other processes of the same user: it holds a key.
-pub fn hide_memory() {
-    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
-    {
-        tracing::warn!(%error, "core dumps could not be switched off");
-    }
+/// Keeps this process out of core dumps and away from other processes of the same user: it may hold a key.
+///
+/// # Errors
+/// If the operating system refuses.
+pub fn hide_memory() -> std::io::Result<()> {
+    Ok(rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?)
 }

@@ -8,19 +8,22 @@ mod support;
 mod consortium;
 #[path = "cli/operator.rs"]
 mod operator;
-#[path = "cli/place.rs"]
-mod place;
+#[path = "cli/wallet.rs"]
+mod wallet;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 use std::time::Duration;
 
-use place::{error, Place};
 use scatter::adapters::data_dir::DataDir;
 use scatter::adapters::keystore;
 use scatter_actors::domain::units::Address;
 use scatter_actors::ports::keys::Keys;
 use support::anvil::Anvil;
+use support::market::Market;
+use support::place::{error, Place};
 use support::scatter::Scatter;
 use support::PATIENCE;
 
@@ -110,6 +113,24 @@ fn a_data_directory_in_use_names_it_and_the_process_that_holds_it() {
     place
         .refuses_to_run(2, &["data: process ", &std::process::id().to_string(), "holds this data directory"]);
     drop(held);
+}
+
+#[test]
+fn of_two_nodes_started_at_once_on_one_data_directory_one_runs() {
+    let Some(market) = Anvil::start().map(Market::on) else { return };
+    let (one, other) = (market.start(), market.start());
+    let told = |node: &Scatter| {
+        node.wait_for_line("verdict", PATIENCE, |line| {
+            let verdict = ["\"running\"", "holds this data directory"].map(|word| line.contains(word));
+            (verdict != [false, false]).then_some(verdict)
+        })
+    };
+    let verdicts = [told(&one), told(&other)];
+    assert!(verdicts == [[true, false], [false, true]] || verdicts == [[false, true], [true, false]]);
+    let [runs, refused] = if verdicts[0][0] { [one, other] } else { [other, one] };
+    let refused = refused.finish(PATIENCE);
+    assert!(refused.code() == 2 && refused.stderr.contains("data: process"), "{refused:?}");
+    assert_eq!(runs.status(), None);
 }
 
 #[test]
@@ -221,11 +242,39 @@ fn a_key_or_a_phrase_is_imported_from_a_file() {
         assert_eq!(place.scatter(&args).stdout, "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266");
     }
     let place = Place::new();
-    fs::write(place.path().join("secret"), "0x12").unwrap();
-    let args = ["account", "import", "secret", "--keystore", "new.json", "--password-file", "password"];
-    let ended = place.scatter(&args);
-    assert_eq!(ended.code(), 2);
-    assert!(!place.path().join("new.json").exists());
+    fs::write(place.path().join("phrase"), phrase).unwrap();
+    fs::write(place.path().join("short"), "0x12").unwrap();
+    fs::write(place.path().join("key"), key).unwrap();
+    let to = ["--keystore", "new.json", "--password-file", "password"];
+    let third = ["account", "import", "phrase", "--account", "2"];
+    let ended = place.scatter(&[&third, &to[..]].concat());
+    assert_eq!(ended.stdout, "0x3c44cdddb6a900fa2b585dd299e03d12fa4293bc");
+    fs::remove_file(place.path().join("new.json")).unwrap();
+    for (from, told) in [
+        (&["short"][..], "not 32 bytes in hex"),
+        (&["key", "--account", "1"], "only a phrase has several"),
+        (&["phrase", "--account", "2147483648"], "--account"),
+        (&[key], "does not belong on the command line"),
+        (&[phrase], "does not belong on the command line"),
+    ] {
+        let ended = place.scatter(&[&["account", "import"], from, &to].concat());
+        assert_eq!(ended.code(), 2);
+        assert!(ended.stderr.contains(told), "{ended:?}");
+        assert!(!ended.stderr.contains(&key[2..]) && !ended.stderr.contains("junk"), "{ended:?}");
+        assert!(!place.path().join("new.json").exists());
+    }
+}
+
+#[test]
+fn a_key_is_imported_from_standard_input() {
+    let place = Place::new();
+    let to = ["--keystore", "new.json", "--password-file", "password"];
+    let mut command = Scatter::command(place.path(), &[&["account", "import", "-"], &to[..]].concat());
+    let mut import = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let key = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80\n";
+    import.stdin.take().unwrap().write_all(key.as_bytes()).unwrap();
+    let ended = import.wait_with_output().unwrap();
+    assert_eq!(ended.stdout, b"0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266\n");
 }
 
 #[test]
@@ -241,8 +290,17 @@ fn commands_that_need_the_node_say_that_none_is_running() {
     let place = Place::new();
     fs::write(place.path().join("file"), "content").unwrap();
     let bid = ["bid", "place", "file", "--amount", "1 gwei", "--pool", "10", "--duration", "7d"];
-    for args in [&bid[..], &["bid", "list"], &["bid", "show", "1"], &["withdraw"], &["status"], &["why", "1"]]
-    {
+    for args in [
+        &bid[..],
+        &["bid", "list"],
+        &["bid", "show", "1"],
+        &["withdraw"],
+        &["status"],
+        &["why", "1"],
+        &["wallet"],
+        &["wallet", "cancel", "bid:1"],
+        &["wallet", "bump", "bid:1"],
+    ] {
         let ended = place.scatter(&[args, &["--config", "node.toml", "--json"]].concat());
         assert_eq!(ended.code(), 3, "{args:?}");
         let error = error(&ended);

@@ -1,9 +1,12 @@
-//! A hoster that is killed, at the worst moments and at any, is started again and ends paid, without doing anything twice.
+//! A node that is killed, at the worst moments and at any, is started again and does what it should, and nothing twice: a
+//! hoster ends paid, a wallet sends each transaction once.
 
 // A panic is how a test fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 mod support;
+#[path = "kill/wallet.rs"]
+mod wallet;
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -13,9 +13,9 @@ use crate::domain::admission::{byte_cap, judge, price, Circumstances, Policy, Re
 use crate::domain::bid::Stage;
 use crate::domain::cids;
 use crate::domain::market::{BidKey, BidState, MarketEvent};
-use crate::domain::units::{Address, ByteSize, ChainTime};
+use crate::domain::units::{Address, BidId, ByteSize};
 use crate::line::Line;
-use crate::pinner::Host;
+use crate::pinner::{self, Host};
 use crate::planted::{planted, Bug};
 use crate::ports::chain::{self, Chain};
 use crate::ports::clock::Clock;
@@ -24,7 +24,7 @@ use crate::ports::store::{self, Batch, Order, Store};
 use crate::records::decision::{self, Decision};
 use crate::records::hosting::{HostedBid, Pin};
 use crate::records::intent::{Intent, IntentKey};
-use crate::records::journal::{absorb, unread, Fact};
+use crate::records::journal::{absorb, has_read_up_to, is_taken_back, unread, Fact};
 use crate::records::meta::{chain_now, ChainStatus};
 use crate::supervised;
 use crate::supervisor::Guard;
@@ -72,6 +72,8 @@ pub struct Outbox {
 /// Why a bid could not be judged yet.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 enum Trouble {
+    #[error("the provider does not know bid {0} yet")]
+    Unknown(BidId),
     #[error(transparent)]
     Chain(#[from] chain::Error),
     #[error(transparent)]
@@ -149,14 +151,18 @@ impl Judge {
                 (&fact.event, fact.bid(), fact.retracted)
             {
                 let known = store::read::<HostedBid>(store, &bid.to_bytes())?;
+                if known.is_some() && !has_read_up_to(store, pinner::READER, fact)? {
+                    // A reorg placed it anew, and the pinner has yet to hear what that reorg took back.
+                    return Ok(false);
+                }
                 let same = known.as_ref().is_some_and(|known| known.terms.are_of(&fact.event));
                 if !same && known.as_ref().is_some_and(|known| !known.stage.is_over()) {
                     // After a reorg the number went to another bid. The pinner ends the old one's life first.
                     return Ok(false);
                 }
                 // The same bid again: its life goes on, unless it ended by that reorg.
-                if !same || known.is_some_and(|known| known.was_retracted()) {
-                    admitted = self.verdict(bid, fact.at.time, &mut batch).await?;
+                if !same || known.is_some_and(|known| known.may_be_had_anew()) {
+                    admitted = self.verdict(bid, fact, &mut batch).await?;
                 }
             }
             store.commit(batch)?;
@@ -168,16 +174,12 @@ impl Judge {
     }
 
     /// Judges one bid and writes the verdict into the batch. Tells the bid if it was admitted.
-    async fn verdict(
-        &self,
-        bid: BidKey,
-        placed_at: ChainTime,
-        batch: &mut Batch,
-    ) -> Result<Option<BidKey>, Trouble> {
+    async fn verdict(&self, bid: BidKey, fact: &Fact, batch: &mut Batch) -> Result<Option<BidKey>, Trouble> {
         let store = &*self.ports.store;
-        let (Some(state), Some(status)) = (self.ports.chain.bid(bid.id).await?, ChainStatus::read(store)?)
-        else {
-            return Ok(None);
+        let state = self.ports.chain.bid(bid.id).await?;
+        let (Some(state), Some(status)) = (state, ChainStatus::read(store)?) else {
+            // A provider that lags does not know it yet; what a reorg removed nobody knows.
+            return if is_taken_back(store, fact)? { Ok(None) } else { Err(Trouble::Unknown(bid.id)) };
         };
         let circumstances = self.circumstances().await?;
         let refusals = judge(&state, &self.config.policy, &status.rules, &circumstances);
@@ -201,7 +203,7 @@ impl Judge {
         });
         let admitted = matches!(stage, Stage::Admitted { .. });
         let cid = cids::of_file(state.terms.file);
-        batch.put(&HostedBid { bid, terms: state.terms, cid, placed_at, stage, since: wall });
+        batch.put(&HostedBid { bid, terms: state.terms, cid, placed_at: fact.at.time, stage, since: wall });
         Ok(admitted.then_some(bid))
     }
 
@@ -257,12 +259,4 @@ fn details(state: &BidState, now: &Circumstances, refusals: &[Refusal]) -> serde
         "registered": now.registered,
         "refusals": refusals,
     })
-}
-
-impl HostedBid {
-    /// Whether a reorg ended it.
-    fn was_retracted(&self) -> bool {
-        use crate::domain::bid::Failure;
-        self.stage == Stage::Failed { reason: Failure::Retracted }
-    }
 }

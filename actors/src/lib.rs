@@ -10,7 +10,7 @@
 //! | [`BidFilter`](bid_filter) | verdicts | bids placed | [`pinner::Host`] | goes on behind its cursor |
 //! | [`Pinner`](pinner) | hosted bids, references, pins | bids and their fate, that a peer's set or the operator's list changed | [`wallet_signer::Submit`] | derives every effect from the stages, references and pins |
 //! | [`Validator`](validator) | audits, evidence | bids pinned and their fate | [`wallet_signer::Submit`] | goes on from the audits' stages |
-//! | [`WalletSigner`](wallet_signer) | key, nonces, attempts, outcomes | that there is something to send or to withdraw | nothing | looks up every hash that it may have sent |
+//! | [`WalletSigner`](wallet_signer) | key, nonces, attempts, outcomes | that there is something to send or to withdraw, a person's word to cancel or to pay more | nothing | looks up every hash that it may have sent |
 //! | [`ManifestResolver`](manifest_resolver) | what peers list, the configuration's peers | orders to look, the operator's word | [`pinner::Mirror`] | begins lost rounds anew, tells again what was not heard |
 //! | [`Publisher`](publisher) | the own name's records | that the own list changed, orders to publish | nothing | gives what it signed and did not give, never counts back |
 //! | [`Firewall`](firewall) | its limits | strangers' questions, parsed | nothing | counts anew |

@@ -47,7 +47,7 @@ mod queue;
 mod tests;
 
 /// Its name as a reader of the journals.
-const READER: &str = "pinner";
+pub(crate) const READER: &str = "pinner";
 /// Between two looks at the store when nobody tells.
 const SWEEP: Duration = Duration::from_secs(5);
 /// Waits between two tries to fetch the same content.

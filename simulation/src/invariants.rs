@@ -135,7 +135,7 @@ fn i5(world: &World) -> Verdict {
         let kept = match bid.stage {
             Stage::Announcing { .. } | Stage::Hosting { .. } => true,
             // A settlement that a reorg took back comes again; the content may have gone after it.
-            Stage::Settling { close } => close > ChainTime(0),
+            Stage::Settling { close, .. } => close > ChainTime(0),
             _ => false,
         };
         if kept {
@@ -346,7 +346,7 @@ fn every_bid_that_was_worth_it_is_paid(world: &World) -> Verdict {
                     Cheat::Silent => Settlement::Undecided,
                     Cheat::Drops | Cheat::Flips => Settlement::Failed,
                 };
-                let released = *stage == Stage::Released { how: Some(due) };
+                let released = matches!(stage, Stage::Released { how, .. } if *how == Some(due));
                 holds(released && outcome == Some(due), || {
                     format!("paid: bid {id} ended {stage:?}, on chain {outcome:?}")
                 })?;

@@ -1,5 +1,7 @@
 //! Single histories; the command `simulate` plays them by the hundred.
 
+use scatter_actors::testkit::chain::Trouble;
+
 use crate::plan::{Fault, Plan};
 use crate::street::Cheat;
 use crate::world::{live, Ended, Summary};
@@ -75,14 +77,31 @@ fn a_hoster_that_cheats_is_not_paid() {
     }
 }
 
+#[test]
+fn a_bid_that_a_lagging_provider_does_not_know_yet_is_judged_later() {
+    for method in ["bid", "simulate"] {
+        let trouble = Trouble::Lags(6);
+        let lag = Fault::Rpc { method: Some(method), trouble, percent: 100, for_ms: 120_000 };
+        let mut plan = Plan::single(1, 10_000, lag);
+        plan.bids[0].at = 10_000;
+        let summary = told(1, live(plan));
+        assert_eq!((summary.paid, summary.failed), (1, 0), "{method}: {summary:?}");
+    }
+}
+
 /// Seeds that once broke something, and what.
-const REGRESSIONS: [(u64, &str); 6] = [
+const REGRESSIONS: [(u64, &str); 11] = [
     (134, "a reorg put the accept before the bid, and that ended the bid"),
     (164, "a settlement was taken back behind the content's release"),
     (198, "a reorg put the accept before the bid, and that ended the bid"),
     (223, "an accept to be sent anew counted its content twice"),
     (393, "a node that was deaf took an old block for news"),
     (444, "a provider that fell back and caught up again kept a stalled chain fresh"),
+    (2848, "a provider that lagged took the settle for too early, and it was never tried anew"),
+    (3237, "a provider that lagged took the settle for too early, and it was never tried anew"),
+    (3358, "a provider that lagged took the settle for too early, and it was never tried anew"),
+    (3826, "chain time leapt over the offer of a bid that waited to be judged again"),
+    (4737, "the filter read that a bid was placed anew before the pinner read that it was taken back"),
 ];
 
 #[test]

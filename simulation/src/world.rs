@@ -354,6 +354,10 @@ impl World {
         if hosted.len() < market.bids.len() || self.placed > market.bids.len() {
             return;
         }
+        // What a reorg took and brought again is judged again before its offer is over.
+        if hosted.iter().any(|bid| bid.may_be_had_anew() && market.is_open(bid.bid.id, now)) {
+            return;
+        }
         let mut moments = Vec::new();
         for bid in hosted.iter().filter(|bid| !bid.stage.is_over()) {
             let Stage::Hosting { end, close, .. } = bid.stage else { return };

@@ -25,8 +25,8 @@ use super::ethereum::signing::Signer;
 
 type Aes128Ctr = ctr::Ctr128BE<aes::Aes128>;
 
-/// Where wallets put their first account (BIP-44).
-const FIRST_ACCOUNT: &str = "m/44'/60'/0'/0/0";
+/// Where wallets put their accounts (BIP-44): a number follows.
+const ACCOUNTS: &str = "m/44'/60'/0'/0/";
 /// Largest key file that is read, in bytes; real ones have some 500.
 const MAX_FILE: u64 = 64 << 10;
 /// Most memory that a file may make scrypt take, in bytes: geth's standard takes a quarter of it.
@@ -177,15 +177,22 @@ pub fn import_raw(path: &Path, key: &str, password: &str, cost: Cost) -> Result<
     write(path, &bytes, password, cost)
 }
 
-/// Writes the file of the first account of an English BIP-39 phrase.
+/// Writes the file of an account of an English BIP-39 phrase: number 0 is the first.
 ///
 /// # Errors
 /// If that is no phrase, or the file exists or cannot be written.
-pub fn import_mnemonic(path: &Path, phrase: &str, password: &str, cost: Cost) -> Result<Signer, Error> {
+pub fn import_mnemonic(
+    path: &Path,
+    phrase: &str,
+    account: u32,
+    password: &str,
+    cost: Cost,
+) -> Result<Signer, Error> {
     let phrase = Zeroizing::new(phrase.split_whitespace().collect::<Vec<_>>().join(" "));
     let mnemonic = Mnemonic::<English>::new_from_phrase(&phrase)
         .map_err(|_| Error::NotAKey("not a BIP-39 phrase in English"))?;
-    let derived = mnemonic.derive_key(FIRST_ACCOUNT, None).map_err(|_| Error::NotAKey("no such account"))?;
+    let derived = mnemonic.derive_key(format!("{ACCOUNTS}{account}").as_str(), None);
+    let derived = derived.map_err(|_| Error::NotAKey("no such account"))?;
     let key: &SigningKey = derived.as_ref();
     write(path, &Zeroizing::new(key.to_bytes().into()), password, cost)
 }
@@ -298,25 +305,26 @@ fn write(path: &Path, key: &[u8; 32], password: &str, cost: Cost) -> Result<Sign
     for random in [&mut iv[..], &mut salt, &mut id] {
         OsRng.fill_bytes(random);
     }
-    let mut crypto = Crypto {
-        cipher: "aes-128-ctr".to_owned(),
-        cipherparams: CipherParams { iv: Hex(iv.to_vec()) },
-        ciphertext: Hex(key.to_vec()),
-        kdf: Kdf::Scrypt {
-            dklen: 32,
-            n: 1_u64.checked_shl(cost.log_n.into()).unwrap_or_default(),
-            r: 8,
-            p: 1,
-            salt: Hex(salt.to_vec()),
-        },
-        mac: Hex(Vec::new()),
+    let kdf = Kdf::Scrypt {
+        dklen: 32,
+        n: 1_u64.checked_shl(cost.log_n.into()).unwrap_or_default(),
+        r: 8,
+        p: 1,
+        salt: Hex(salt.to_vec()),
     };
     let malformed = |what: &str| Error::Malformed { path: path.to_owned(), what: what.to_owned() };
-    let derived = derive(&crypto.kdf, password).map_err(malformed)?;
+    let derived = derive(&kdf, password).map_err(malformed)?;
+    let mut text = Zeroizing::new(*key);
     Aes128Ctr::new_from_slices(&derived[..16], &iv)
         .map_err(|_| malformed("its iv has not 16 bytes"))?
-        .apply_keystream(&mut crypto.ciphertext.0);
-    crypto.mac = Hex(mac(&derived, &crypto.ciphertext.0));
+        .apply_keystream(text.as_mut());
+    let crypto = Crypto {
+        cipher: "aes-128-ctr".to_owned(),
+        cipherparams: CipherParams { iv: Hex(iv.to_vec()) },
+        ciphertext: Hex(text.to_vec()),
+        kdf,
+        mac: Hex(mac(&derived, text.as_ref())),
+    };
     let address = Some(hex::encode(signer.address().0));
     let file = KeyFile { version: 3, id: uuid(id), address, crypto };
     let text = serde_json::to_string_pretty(&file).map_err(|e| malformed(&e.to_string()))?;

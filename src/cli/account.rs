@@ -45,8 +45,11 @@ pub(super) struct Place {
 
 #[derive(Debug, Args)]
 pub(super) struct Import {
-    /// A file with a private key in hex or a BIP-39 phrase (its first account); - reads standard input.
+    /// A file with a private key in hex or a BIP-39 phrase; - reads standard input.
     from: PathBuf,
+    /// Which account of a phrase: the N of m/44'/60'/0'/0/N; without it the first, 0.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..1 << 31))]
+    account: Option<u32>,
     #[command(flatten)]
     place: Place,
 }
@@ -58,12 +61,17 @@ pub(super) fn execute(account: &Account, context: &Context) -> Result<(), Fault>
         }
         Account::Import(import) => {
             let secret = read_key(&import.from)?;
-            make(&import.place, context, |path, password| {
-                let secret = secret.expose_secret().trim();
-                match secret.contains(char::is_whitespace) {
-                    true => keystore::import_mnemonic(path, secret, password, Cost::STANDARD),
-                    false => keystore::import_raw(path, secret, password, Cost::STANDARD),
+            let is_phrase = secret.expose_secret().trim().contains(char::is_whitespace);
+            if import.account.is_some() && !is_phrase {
+                let text = "--account: a key is one account; only a phrase has several";
+                return Err(Fault::new(Code::Usage, text).about("--account"));
+            }
+            let account = import.account.unwrap_or_default();
+            make(&import.place, context, |path, password| match is_phrase {
+                true => {
+                    keystore::import_mnemonic(path, secret.expose_secret(), account, password, Cost::STANDARD)
                 }
+                false => keystore::import_raw(path, secret.expose_secret(), password, Cost::STANDARD),
             })
         }
         Account::List { dir } => list(dir.as_deref(), context),
@@ -122,8 +130,17 @@ fn new_password(place: &Place, config: &Config) -> Result<SecretString, Fault> {
 }
 
 fn read_key(from: &Path) -> Result<SecretString, Fault> {
+    let given = from.to_string_lossy();
+    let digits = given.trim_start_matches("0x");
+    let is_key = digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    if (is_key || given.split_whitespace().count() >= 12) && !from.exists() {
+        // Nor does it belong into an error message.
+        let text = "a key does not belong on the command line, where others can see it: give a file, or - for standard input";
+        return Err(Fault::new(Code::Usage, text));
+    }
     let failed = |error| Fault::new(Code::Key, format!("{}: {error}", from.display()));
-    let mut text = String::new();
+    // It is moved, not copied, and never grows: no copy of it stays behind in memory.
+    let mut text = String::with_capacity(LONGEST_KEY as usize);
     match from == Path::new("-") {
         true => std::io::stdin().take(LONGEST_KEY).read_to_string(&mut text),
         false => std::fs::File::open(from).and_then(|file| file.take(LONGEST_KEY).read_to_string(&mut text)),

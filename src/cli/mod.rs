@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::Config;
 use crate::exit::{Code, Fault, STATUSES};
+use crate::telemetry;
 
 mod account;
 mod bid;
@@ -25,6 +26,7 @@ mod register;
 mod run;
 mod status;
 mod terminal;
+mod wallet;
 mod why;
 mod withdraw;
 
@@ -72,6 +74,8 @@ enum Command {
     Bid(bid::Bid),
     /// Withdraw what the market owes to this node's account.
     Withdraw(follow::Waiting),
+    /// How the wallet is doing; with a subcommand, what becomes of one transaction.
+    Wallet(wallet::Wallet),
     /// Peers of the consortium: whom this node mirrors.
     #[command(subcommand)]
     Peer(peer::Peer),
@@ -131,6 +135,10 @@ pub fn main() -> ExitCode {
         }
     };
     let output = Output::new(cli.common.json);
+    // Before any command can read a key.
+    if let Err(error) = telemetry::hide_memory() {
+        output.remark(&format!("warning: core dumps could not be switched off: {error}"));
+    }
     let context = Context { common: cli.common, output };
     match dispatch(cli.command, &context) {
         Ok(()) => ExitCode::SUCCESS,
@@ -166,6 +174,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Fault> {
         Command::Mirror(mirror) => mirror::execute(&mirror, context),
         Command::Evidence(evidence) => evidence::execute(&evidence, context),
         Command::Withdraw(waiting) => withdraw::execute(&waiting, context),
+        Command::Wallet(wallet) => wallet::execute(&wallet, context),
         Command::Status(status) => status::execute(&status, context),
         Command::Why(why) => why::execute(&why, context),
     }

@@ -20,7 +20,6 @@ pub(super) struct Run {
 
 pub(super) fn execute(run: &Run, config: &Config) -> Result<(), Fault> {
     telemetry::start(&config.node)?;
-    telemetry::hide_memory();
     actix::System::new().block_on(drive(config, run.until_stdin_closes))
 }
 

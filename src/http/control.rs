@@ -1,8 +1,8 @@
 //! The operator's way into a running node: JSON over HTTP on a unix socket that only the owner can open.
 //!
 //! Owns: nothing.  Hears: [`Order`].  Says: [`Submit`] and that peers or the own list changed; asks
-//! for [`Wallet`], for rounds of the resolver, for a publication.  On restart: nothing is lost; a request that was
-//! heard before finds the intent that it led to.
+//! for [`Wallet`], orders [`CancelIntent`] and [`BumpIntent`], asks for rounds of the resolver, for a publication.
+//! On restart: nothing is lost; a request that was heard before finds the intent that it led to.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -30,7 +30,7 @@ use scatter_actors::publisher::{ListChanged, Publish};
 use scatter_actors::records::intent::IntentKey;
 use scatter_actors::supervised;
 use scatter_actors::supervisor::Guard;
-use scatter_actors::wallet_signer::{Submit, Wallet};
+use scatter_actors::wallet_signer::{BumpIntent, CancelIntent, Submit, Wallet};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -43,6 +43,7 @@ mod desk;
 mod phase;
 #[cfg(test)]
 mod tests;
+mod wallet;
 
 use consortium::{Roots, Rounds, Wish};
 use desk::Desk;
@@ -112,6 +113,8 @@ pub enum Order {
     Show(BidId),
     /// Something of the consortium.
     Consortium(Wish),
+    /// Something of the wallet.
+    Wallet(wallet::Wish),
 }
 
 /// What is known of this node.
@@ -149,8 +152,12 @@ pub struct Ports {
 pub struct Outbox {
     /// Told that there is a transaction to send.
     pub submit: Line<Submit>,
-    /// Asked what the wallet complains about.
+    /// Asked how the wallet is doing.
     pub wallet: Line<Wallet>,
+    /// Told that an intent should not happen any more.
+    pub cancel: Line<CancelIntent>,
+    /// Told that a transaction should pay more.
+    pub bump: Line<BumpIntent>,
     /// Asked to look peers up.
     pub resolve: Line<Resolve>,
     /// Told the operator's word on a change that waits for it.
@@ -264,6 +271,7 @@ where
 }
 
 fn routes(config: &mut ServiceConfig) {
+    wallet::routes(config);
     config
         .route(
             "/files",

@@ -266,10 +266,13 @@ impl Parts {
         };
         let make = move |guard| WalletSigner::new(config.clone(), ports.clone(), guard);
         let (submit, wallet) = (self.orders.submit.clone(), self.orders.wallet.clone());
+        let (cancel, bump) = (self.orders.cancel.clone(), self.orders.bump.clone());
         let (voted, settled) = (self.facts.voted.add(), self.facts.settled.add());
         self.specs.push(Spec::new("wallet_signer", make, move |addr| {
             submit.point(addr);
             wallet.point(addr);
+            cancel.point(addr);
+            bump.point(addr);
             voted.point(addr);
             settled.point(addr);
         }));

@@ -2,21 +2,38 @@
 
 use ethers::types::U256;
 use scatter::adapters::ethereum::deploy::{fund, Deployer};
+use scatter::adapters::ethereum::signing::Signer;
 use scatter::adapters::ethereum::{Config, Ethereum};
 use scatter_actors::domain::market::{MarketCall, MarketEvent, Settlement, Version, Vote};
 use scatter_actors::domain::units::{Address, BidId, ByteSize, ChainTime, FileHash, Wei};
 use scatter_actors::ports::chain::{At, Chain, Error};
 use scatter_actors::ports::keys::{Fees, Keys, Unsigned};
-use serde_json::json;
+use serde_json::{json, Value};
 
 use crate::support;
+use crate::support::geth::{Geth, CHAIN_ID};
 use crate::world::{
-    by_router, offer, reverts, vote, World, AMOUNT, DURATION, EVIDENCE, FILE, POOL, VOTE_DURATION,
+    by_router, offer, reverts, vote, Place, World, AMOUNT, DURATION, EVIDENCE, FILE, POOL, VOTE_DURATION,
 };
 
 #[actix_rt::test]
 async fn a_bid_is_carried_to_its_payout_and_all_of_it_is_read_back() {
     let Some(world) = World::start().await else { return };
+    carried_to_its_payout(&world, |seconds| world.anvil.advance(seconds)).await;
+}
+
+#[actix_rt::test]
+async fn a_bid_on_geth_is_carried_to_its_payout_and_all_of_it_is_read_back() {
+    let Some(geth) = Geth::start() else { return };
+    let accounts: Vec<_> = (1..=5).map(|n| Signer::from_key(&[n; 32]).unwrap()).collect();
+    accounts.iter().for_each(|account| geth.fund(&account.address().to_string(), 10_u128.pow(19)));
+    let place = Place::open(&geth.url(), accounts).await;
+    assert_eq!(place.chain.chain_id().await.unwrap(), CHAIN_ID);
+    carried_to_its_payout(&place, |seconds| geth.advance(seconds)).await;
+}
+
+/// A market's whole life. `pass` lets seconds pass on its chain.
+async fn carried_to_its_payout(world: &Place, pass: impl Fn(u64)) {
     let chain = &world.chain;
     let (bidder, hoster) = (world.address(1), world.address(2));
     let (market, rules) = chain.market().await.unwrap().unwrap();
@@ -59,17 +76,17 @@ async fn a_bid_is_carried_to_its_payout_and_all_of_it_is_read_back() {
     let pinned_at = chain.head().await.unwrap().time;
     assert_eq!(receipt.events, [MarketEvent::Pinned { bid, hoster, file: FILE }]);
 
-    world.anvil.advance(DURATION);
+    pass(DURATION);
     for voter in [3, 4] {
         let receipt = world.send(voter, vote(bid, true)).await;
         assert_eq!(
             receipt.events,
             [MarketEvent::Voted { bid, validator: world.address(voter), valid: true }]
         );
-        let sent = world.anvil.call("eth_getTransactionByHash", json!([receipt.tx]));
+        let sent = world.rpc.call::<Value>("eth_getTransactionByHash", json!([receipt.tx])).await.unwrap();
         assert!(sent["input"].as_str().unwrap().ends_with(&hex::encode(EVIDENCE.0)));
     }
-    world.anvil.advance(VOTE_DURATION);
+    pass(VOTE_DURATION);
     let receipt = world.send(1, MarketCall::Settle(bid)).await;
     let settled = MarketEvent::Settled {
         bid,
@@ -163,7 +180,7 @@ async fn the_legacy_market_is_read_by_its_own_views_alone() {
 
     let accounts: Vec<_> =
         world.accounts.iter().map(|key| key.clone().with_directory(legacy.directory())).collect();
-    let world = World { chain: legacy, accounts, ..world };
+    let world = Place { rpc: world.rpc.clone(), at: world.at, chain: legacy, accounts };
     let (bid, chain) = (BidId(0), &world.chain);
     assert_eq!(chain.bid(bid).await.unwrap(), None);
     world.send(1, offer()).await;

@@ -1,5 +1,6 @@
 //! A chain with a market of its own.
 
+use std::ops::Deref;
 use std::rc::Rc;
 
 use scatter::adapters::ethereum::deploy::{deploy, Deployed};
@@ -20,13 +21,26 @@ pub const POOL: u128 = 1_001;
 pub const DURATION: u64 = 100;
 pub const VOTE_DURATION: u64 = 600;
 
-/// A chain with a market of its own, and accounts: owner, bidder, hoster, validators.
-pub struct World {
-    pub anvil: Anvil,
+/// A market on some chain, and accounts: owner, bidder, hoster, validators.
+pub struct Place {
     pub rpc: Rc<Client>,
     pub at: Deployed,
     pub chain: Ethereum,
     pub accounts: Vec<Signer>,
+}
+
+/// A market on an Anvil of its own.
+pub struct World {
+    pub anvil: Anvil,
+    place: Place,
+}
+
+impl Deref for World {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.place
+    }
 }
 
 pub fn client(url: &str) -> Rc<Client> {
@@ -40,8 +54,7 @@ pub fn by_router(at: &Deployed) -> Config {
 impl World {
     pub async fn start() -> Option<Self> {
         let anvil = Anvil::start()?;
-        let rpc = client(&anvil.url());
-        let accounts: Vec<_> = anvil
+        let accounts = anvil
             .keys()
             .iter()
             .map(|key| {
@@ -50,11 +63,20 @@ impl World {
                 Signer::from_key(&bytes).unwrap()
             })
             .collect();
+        let place = Place::open(&anvil.url(), accounts).await;
+        Some(Self { anvil, place })
+    }
+}
+
+impl Place {
+    /// Deploys a market with accounts that have ether.
+    pub async fn open(url: &str, accounts: Vec<Signer>) -> Self {
+        let rpc = client(url);
         let terms = [("minDuration", 60), ("voteDuration", VOTE_DURATION), ("offerDuration", 3_600)];
         let at = deploy(rpc.clone(), &accounts[0], &terms).await.unwrap();
         let chain = Ethereum::new(rpc.clone(), by_router(&at));
         let accounts = accounts.into_iter().map(|key| key.with_directory(chain.directory())).collect();
-        Some(Self { anvil, rpc, at, chain, accounts })
+        Self { rpc, at, chain, accounts }
     }
 
     pub fn through(&self, url: &str) -> Ethereum {

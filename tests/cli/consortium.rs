@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{json, Value};
 
-use crate::place::{error, Place};
 use crate::support::kubo::Kubo;
+use crate::support::place::{error, Place};
 use crate::support::scatter::{Finished, Scatter};
 use crate::support::{eventually, PATIENCE};
 

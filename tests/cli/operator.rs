@@ -1,103 +1,49 @@
 //! The commands that speak to a running node, with a real chain below it.
 
 use std::fs;
-use std::rc::Rc;
-use std::time::Duration;
 
 use scatter::adapters::ethereum::calls::encode;
-use scatter::adapters::ethereum::deploy::{deploy, fund, Deployer};
-use scatter::adapters::ethereum::signing::Signer;
-use scatter::adapters::json_rpc::{self, Client};
-use scatter::adapters::keystore;
+use scatter::adapters::ethereum::deploy::Deployer;
 use scatter_actors::domain::market::MarketCall;
-use scatter_actors::domain::units::{Address, ByteSize, FileHash, Wei};
+use scatter_actors::domain::units::{ByteSize, FileHash, Wei};
 use serde_json::Value;
 
-use crate::place::{error, Place};
 use crate::support::anvil::Anvil;
-use crate::support::scatter::{Finished, Scatter};
+use crate::support::geth::Geth;
+use crate::support::market::{client, Market, Miner};
+use crate::support::place::error;
 use crate::support::{eventually, PATIENCE};
 
-/// The operator's directory on a chain with a market of its own: a bidder's node, funded.
-struct Market {
-    place: Place,
-    anvil: Anvil,
-    market: Address,
-}
-
-impl Market {
-    fn start() -> Option<Self> {
-        let anvil = Anvil::start()?;
-        let key = hex::decode(anvil.keys()[0].trim_start_matches("0x")).unwrap();
-        let owner = Signer::from_key(&key.try_into().unwrap()).unwrap();
-        let place = Place::new();
-        let me = place.account.parse().unwrap();
-        let deployed = actix_rt::System::new().block_on(async {
-            let rpc = Rc::new(Client::new(&anvil.url(), json_rpc::Config::default()).unwrap());
-            let deployed = deploy(rpc.clone(), &owner, &[("minDuration", 60)]).await.unwrap();
-            fund(rpc, &owner, me, "1 ether".parse().unwrap()).await.unwrap();
-            deployed
-        });
-        place.configure(&[
-            ("validator = true", ""),
-            ("log_format = \"text\"", "log_format = \"json\""),
-            ("http://127.0.0.1:1/secret-api-key", &anvil.url()),
-            ("0x00000000000000000000000000000000000000aa", &deployed.market.to_string()),
-            ("[wallet]", "confirmations = 1\npoll = \"100ms\"\n[wallet]"),
-        ]);
-        Some(Self { place, anvil, market: deployed.market })
-    }
-
-    fn run(&self) -> Scatter {
-        let node = Scatter::start(self.place.path(), &["run", "--config", "node.toml"]);
-        node.wait_for_line("start", PATIENCE, |line| line.contains("running").then_some(()));
-        eventually("a look at the chain", PATIENCE, || {
-            let status = self.finish(&["status"]);
-            (status.code() == 0 && !status.json()["chain"].is_null()).then_some(())
-        });
-        node
-    }
-
-    /// Sends a bid with our key that is too short for the market.
-    fn place_refused_bid(&self) {
-        let call = MarketCall::Bid {
-            file: FileHash([1; 32]),
-            size: ByteSize(1),
-            duration: 1,
-            amount: Wei::from(1_000),
-            pool: Wei::from(10),
-            min_validations: 2,
-        };
-        let call = encode(&call, self.place.account.parse().unwrap(), self.market, None).unwrap();
-        let signer = keystore::open(&self.place.path().join("key.json"), "open sesame").unwrap();
-        actix_rt::System::new().block_on(async {
-            let rpc = Rc::new(Client::new(&self.anvil.url(), json_rpc::Config::default()).unwrap());
-            Deployer::new(rpc, &signer).send(Some(call.to), call.value, call.data).await.unwrap();
-        });
-    }
-
-    /// Runs a command to its answer while the chain goes on.
-    fn answer(&self, args: &[&str]) -> Value {
-        let ended = self.finish(args);
-        assert_eq!(ended.code(), 0, "{args:?}: {ended:?}");
-        ended.json()
-    }
-
-    /// Runs a command to its end while the chain goes on.
-    fn finish(&self, args: &[&str]) -> Finished {
-        let command =
-            Scatter::start(self.place.path(), &[args, &["--config", "node.toml", "--json"]].concat());
-        while command.status().is_none() {
-            self.anvil.mine(1);
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        command.finish(PATIENCE)
-    }
+/// Sends a bid with the node's key that is too short for the market.
+fn place_refused_bid(market: &Market<Anvil>) {
+    let call = MarketCall::Bid {
+        file: FileHash([1; 32]),
+        size: ByteSize(1),
+        duration: 1,
+        amount: Wei::from(1_000),
+        pool: Wei::from(10),
+        min_validations: 2,
+    };
+    let call = encode(&call, market.place.account.parse().unwrap(), market.market, None).unwrap();
+    actix_rt::System::new().block_on(async {
+        let (rpc, signer) = (client(&market.chain.url()), market.place.signer());
+        Deployer::new(rpc, &signer).send(Some(call.to), call.value, call.data).await.unwrap();
+    });
 }
 
 #[test]
 fn an_operator_registers_and_places_a_bid_through_the_running_node() {
-    let Some(market) = Market::start() else { return };
+    let Some(anvil) = Anvil::start() else { return };
+    registers_and_places_a_bid(&Market::on(anvil));
+}
+
+#[test]
+fn an_operator_on_geth_registers_and_places_a_bid_through_the_running_node() {
+    let Some(geth) = Geth::start() else { return };
+    registers_and_places_a_bid(&Market::on(geth));
+}
+
+fn registers_and_places_a_bid(market: &Market<impl Miner>) {
     let node = market.run();
     let place = &market.place;
 
@@ -151,7 +97,7 @@ fn an_operator_registers_and_places_a_bid_through_the_running_node() {
 
 #[test]
 fn a_probe_learns_from_the_exit_status_whether_the_node_lives_and_is_ready() {
-    let Some(market) = Market::start() else { return };
+    let Some(market) = Anvil::start().map(Market::on) else { return };
     let file = market.place.path().join("node.toml");
     let ready = fs::read_to_string(&file).unwrap();
     let full = ready.replace("[roles]", "[roles]\nhoster = true") + "[hoster]\nmin_free_disk = \"900TiB\"\n";
@@ -179,10 +125,10 @@ fn a_probe_learns_from_the_exit_status_whether_the_node_lives_and_is_ready() {
 
 #[test]
 fn a_bid_that_the_market_would_refuse_costs_nothing() {
-    let Some(market) = Market::start() else { return };
+    let Some(market) = Anvil::start().map(Market::on) else { return };
     let _node = market.run();
     fs::write(market.place.path().join("file"), "content").unwrap();
-    let before = market.anvil.balance(&market.place.account);
+    let before = market.chain.balance(&market.place.account);
     let bid = ["bid", "place", "file", "--amount", "1 gwei", "--pool", "1000", "--duration", "1s", "--yes"];
     let refused = market.finish(&bid);
     assert_eq!((refused.code(), &error(&refused)["code"]), (4, &"refused".into()), "{refused:?}");
@@ -190,14 +136,14 @@ fn a_bid_that_the_market_would_refuse_costs_nothing() {
         error(&refused)["message"].as_str().unwrap().contains("the market would refuse it"),
         "{refused:?}"
     );
-    assert_eq!(market.anvil.balance(&market.place.account), before);
+    assert_eq!(market.chain.balance(&market.place.account), before);
 }
 
 #[test]
 fn what_the_market_owes_is_withdrawn_once() {
-    let Some(market) = Market::start() else { return };
+    let Some(market) = Anvil::start().map(Market::on) else { return };
     // The market credits the value of a bid that it refuses.
-    market.place_refused_bid();
+    place_refused_bid(&market);
     let _node = market.run();
     let withdrawn = market.answer(&["withdraw"]);
     let event = &withdrawn["result"]["events"][0];

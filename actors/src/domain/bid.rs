@@ -11,17 +11,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::market::{Abandonment, BidTerms, Execution, MarketEvent, MarketRules, Settlement, Version};
+use super::market::{BidTerms, Execution, MarketEvent, MarketRules, Settlement, Version};
 use super::units::{Address, BidId, ChainTime};
+
+mod holding;
+mod settling;
+
+pub use settling::{Settle, LEGACY_PATIENCE, SETTLE_AGAIN_AFTER, SETTLE_AGAIN_WITHIN};
 
 /// How often a bid is accepted anew after a hold lapsed: each accept costs gas.
 pub const MAX_ACCEPTS: u32 = 3;
 /// Seconds of chain time before an accept that the market did not take is tried anew: a reorg may have put it before
 /// the bid itself.
 pub const ACCEPT_AGAIN_AFTER: u64 = 60;
-/// How long after the close a legacy bid's payout is waited for: 64 turns of 10 minutes, and a day.
-pub const LEGACY_PATIENCE: u64 = 64 * 600 + 86_400;
-
 /// How far a bid has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "stage", rename_all = "snake_case")]
@@ -73,11 +75,17 @@ pub enum Stage {
     Settling {
         /// When the votes were closed.
         close: ChainTime,
+        /// What is done about it.
+        #[serde(default)]
+        settle: Settle,
     },
     /// Over and decided; the content is let go.
     Released {
         /// How it ended; `None` where the legacy market never told.
         how: Option<Settlement>,
+        /// How many settles of ours came to nothing: a reorg may make another one necessary.
+        #[serde(default)]
+        attempt: u32,
     },
     /// Somebody else's.
     Lost {
@@ -114,6 +122,8 @@ pub enum Event {
     AcceptEnded(Execution),
     /// What became of our announcement.
     AnnounceEnded(Execution),
+    /// What became of our settle.
+    SettleEnded(Execution),
     /// Every block is here, auditable, and pinned.
     Fetched,
     /// The content will never do.
@@ -142,7 +152,10 @@ pub enum Effect {
         deadline: ChainTime,
     },
     /// Send a settle.
-    Settle,
+    Settle {
+        /// How many came to nothing before.
+        attempt: u32,
+    },
     /// Keep the content for this bid.
     Keep,
     /// This bid needs the content no more.
@@ -224,9 +237,9 @@ pub fn step(stage: &Stage, event: &Event, case: Case<'_>, now: ChainTime) -> Ste
             _ => stay(),
         },
         Event::AcceptEnded(execution) => match stage {
-            Stage::Accepting { attempt } => accepted(execution, *attempt, case, now),
+            Stage::Accepting { attempt } => holding::accepted(execution, *attempt, case, now),
             // A reorg mined it anew: the hold runs from there.
-            Stage::Fetching { attempt, .. } => match held_until(execution, case) {
+            Stage::Fetching { attempt, .. } => match holding::held_until(execution, case) {
                 Some(hold_until) => Step::to(Stage::Fetching { hold_until, attempt: *attempt }, []),
                 None => stay(),
             },
@@ -248,14 +261,20 @@ pub fn step(stage: &Stage, event: &Event, case: Case<'_>, now: ChainTime) -> Ste
         },
         Event::AnnounceEnded(execution) => match stage {
             Stage::Announcing { hold_until, attempt } => {
-                announced(execution, *hold_until, *attempt, case, now)
+                holding::announced(execution, *hold_until, *attempt, case, now)
             }
-            Stage::Hosting { attempt, .. } => announced_anew(execution, *attempt, case, now),
+            Stage::Hosting { attempt, .. } => holding::announced_anew(execution, *attempt, case, now),
             _ => stay(),
         },
+        Event::SettleEnded(execution) => settling::ended(stage, execution, case, now),
         Event::Told(told, at) => told_by_chain(stage, told, *at, case),
         Event::Retracted(told) => retracted(stage, told),
-        Event::Tick => tick(stage, case, now),
+        Event::Tick => match stage {
+            Stage::Fetching { hold_until, attempt } if now >= *hold_until => holding::lapsed(*attempt),
+            Stage::Hosting { close, .. } if now >= *close => settling::begin(*close, case),
+            Stage::Settling { close, settle } => settling::tick(*close, settle, now),
+            _ => stay(),
+        },
     }
 }
 
@@ -268,140 +287,16 @@ pub fn resume(stage: &Stage) -> Vec<Effect> {
             vec![Effect::Keep, Effect::Announce { attempt: *attempt, deadline: *hold_until }]
         }
         Stage::Hosting { .. } => vec![Effect::Keep],
-        Stage::Settling { .. } => vec![Effect::Keep, Effect::Settle],
+        Stage::Settling { settle: Settle::Asked { attempt }, .. } => {
+            vec![Effect::Keep, Effect::Settle { attempt: *attempt }]
+        }
+        Stage::Settling { .. } => vec![Effect::Keep],
         Stage::Declined { .. }
         | Stage::Admitted { .. }
         | Stage::Released { .. }
         | Stage::Lost { .. }
         | Stage::Failed { .. } => vec![],
     }
-}
-
-/// Until when a mined accept gives us the bid, if it does.
-fn held_until(execution: &Execution, case: Case<'_>) -> Option<ChainTime> {
-    let Execution::Mined { events, .. } = execution else { return None };
-    events.iter().find_map(|event| match event {
-        MarketEvent::Accepted { bid, when, hoster } if *bid == case.bid && *hoster == case.me => {
-            Some(when.plus(case.rules.accept_hold))
-        }
-        _ => None,
-    })
-}
-
-/// Our accept is mined or given up: the receipt's own events tell whether we hold the bid.
-fn accepted(execution: &Execution, attempt: u32, case: Case<'_>, now: ChainTime) -> Step {
-    match execution {
-        Execution::Mined { events, time, .. } => {
-            if let Some(hold_until) = held_until(execution, case) {
-                return Step::to(Stage::Fetching { hold_until, attempt }, [Effect::Keep, Effect::Fetch]);
-            }
-            for event in events {
-                match event {
-                    // The legacy market tells the time elapsed, ours the time left: both end within a hold.
-                    // Ours says 0 where no hold is in the way: the offer is over or the bid is pinned.
-                    MarketEvent::AcceptWait { seconds: 0 } if case.rules.version == Version::V2 => {
-                        return Step::to(Stage::Lost { to: None }, [Effect::LetGo]);
-                    }
-                    MarketEvent::AcceptWait { seconds } => {
-                        let wait = match case.rules.version {
-                            Version::V2 => *seconds,
-                            Version::Legacy => case.rules.accept_hold.saturating_sub(*seconds),
-                        };
-                        return wait_for_the_hold(time.plus(wait), attempt);
-                    }
-                    _ => {}
-                }
-            }
-            Step::to(Stage::Lost { to: None }, [Effect::LetGo])
-        }
-        Execution::Reverted { .. } => again("the accept was reverted", attempt, now),
-        Execution::Abandoned { reason: reason @ Abandonment::WouldRevert(_) } => {
-            again(&reason.to_string(), attempt, now)
-        }
-        Execution::Abandoned { reason } => failed(&reason.to_string()),
-    }
-}
-
-/// The market took a transaction for nothing, as it does when a reorg puts the answer before the question: accept
-/// anew, as long as that makes sense.
-fn again(why: &str, attempt: u32, now: ChainTime) -> Step {
-    if attempt + 1 >= MAX_ACCEPTS {
-        return failed(why);
-    }
-    let not_before = now.plus(ACCEPT_AGAIN_AFTER);
-    Step::to(Stage::Admitted { not_before, attempt: attempt + 1 }, [Effect::StopFetch])
-}
-
-fn wait_for_the_hold(not_before: ChainTime, attempt: u32) -> Step {
-    if attempt + 1 >= MAX_ACCEPTS {
-        return Step::to(Stage::Lost { to: None }, [Effect::LetGo]);
-    }
-    Step::to(Stage::Admitted { not_before, attempt: attempt + 1 }, [])
-}
-
-fn failed(why: &str) -> Step {
-    Step::to(
-        Stage::Failed { reason: Failure::Transaction(why.to_owned()) },
-        [Effect::StopFetch, Effect::LetGo],
-    )
-}
-
-/// Our announcement is mined or given up.
-fn announced(
-    execution: &Execution,
-    hold_until: ChainTime,
-    attempt: u32,
-    case: Case<'_>,
-    now: ChainTime,
-) -> Step {
-    match execution {
-        Execution::Mined { events, time, .. } => {
-            for event in events {
-                match event {
-                    MarketEvent::Pinned { bid, hoster, .. } if *bid == case.bid && *hoster == case.me => {
-                        return Step::to(hosting_from(*time, attempt, case), [Effect::Keep]);
-                    }
-                    MarketEvent::NotAcceptedByPinner { bid, hoster } if *bid == case.bid => {
-                        return Step::to(Stage::Lost { to: Some(*hoster) }, [Effect::LetGo]);
-                    }
-                    _ => {}
-                }
-            }
-            failed("the announcement was mined without effect")
-        }
-        Execution::Reverted { .. } => again("the announcement was reverted", attempt, now),
-        Execution::Abandoned { .. } if now >= hold_until => lapsed(attempt),
-        Execution::Abandoned { reason: reason @ Abandonment::WouldRevert(_) } => {
-            again(&reason.to_string(), attempt, now)
-        }
-        Execution::Abandoned { reason } => failed(&reason.to_string()),
-    }
-}
-
-/// A reorg took our announcement back, and this became of it: the duration runs from where it is mined now, or
-/// the bid is to be had anew.
-fn announced_anew(execution: &Execution, attempt: u32, case: Case<'_>, now: ChainTime) -> Step {
-    let Execution::Mined { events, time, .. } = execution else {
-        return again("a reorg took the announcement back for good", attempt, now);
-    };
-    let ours = |event: &MarketEvent| matches!(event, MarketEvent::Pinned { bid, hoster, .. } if *bid == case.bid && *hoster == case.me);
-    match events.iter().any(ours) {
-        true => Step::to(hosting_from(*time, attempt, case), [Effect::Keep]),
-        false => again("a reorg left the announcement without effect", attempt, now),
-    }
-}
-
-fn hosting_from(pinned_at: ChainTime, attempt: u32, case: Case<'_>) -> Stage {
-    let end = pinned_at.plus(case.terms.duration);
-    Stage::Hosting { pinned_at, end, close: end.plus(case.rules.vote_duration), attempt }
-}
-
-/// The hold ended before the announcement: accept again, as long as that makes sense.
-fn lapsed(attempt: u32) -> Step {
-    if attempt + 1 >= MAX_ACCEPTS {
-        return Step::to(Stage::Failed { reason: Failure::HoldExpired }, [Effect::StopFetch, Effect::LetGo]);
-    }
-    Step::to(Stage::Admitted { not_before: ChainTime(0), attempt: attempt + 1 }, [Effect::StopFetch])
 }
 
 fn told_by_chain(stage: &Stage, told: &MarketEvent, at: ChainTime, case: Case<'_>) -> Step {
@@ -426,24 +321,15 @@ fn told_by_chain(stage: &Stage, told: &MarketEvent, at: ChainTime, case: Case<'_
         },
         // After a reorg the number went to another bid.
         MarketEvent::BidPlaced { .. } if !case.terms.are_of(told) && !stage.is_over() => retracted_for_good(),
-        MarketEvent::Settled { outcome, .. } => match stage {
-            Stage::Declined { .. } | Stage::Released { .. } | Stage::Lost { .. } | Stage::Failed { .. } => {
-                stay()
-            }
-            _ => Step::to(Stage::Released { how: Some(*outcome) }, [Effect::StopFetch, Effect::LetGo]),
-        },
+        MarketEvent::Settled { outcome, .. } if !stage.is_over() => settling::settled(stage, *outcome),
         // On the legacy market the first vote after the end pays out.
         MarketEvent::Voted { .. } if case.rules.version == Version::Legacy => match stage {
-            Stage::Hosting { end, .. } if at >= *end => release_legacy(),
-            Stage::Settling { close } if at >= *close => release_legacy(),
+            Stage::Hosting { end, .. } if at >= *end => settling::paid_by_a_vote(),
+            Stage::Settling { close, .. } if at >= *close => settling::paid_by_a_vote(),
             _ => stay(),
         },
         _ => stay(),
     }
-}
-
-fn release_legacy() -> Step {
-    Step::to(Stage::Released { how: Some(Settlement::Paid) }, [Effect::LetGo])
 }
 
 fn retracted(stage: &Stage, told: &MarketEvent) -> Step {
@@ -452,9 +338,7 @@ fn retracted(stage: &Stage, told: &MarketEvent) -> Step {
         // Nothing is spent yet: if it is placed again, it is judged again.
         (MarketEvent::BidPlaced { .. }, Stage::Admitted { attempt: 0, .. }) => retracted_for_good(),
         // Else its transaction is mined again sooner or later, and ours behind it: if not, they fail.
-        (MarketEvent::Settled { .. }, Stage::Released { .. }) => {
-            Step::to(Stage::Settling { close: ChainTime(0) }, [Effect::Keep, Effect::Settle])
-        }
+        (MarketEvent::Settled { .. }, Stage::Released { attempt, .. }) => settling::taken_back(*attempt),
         // Our own accept and announcement: the wallet sends them again and tells the outcome anew.
         _ => stay(),
     }
@@ -462,25 +346,6 @@ fn retracted(stage: &Stage, told: &MarketEvent) -> Step {
 
 fn retracted_for_good() -> Step {
     Step::to(Stage::Failed { reason: Failure::Retracted }, [Effect::StopFetch, Effect::LetGo])
-}
-
-fn tick(stage: &Stage, case: Case<'_>, now: ChainTime) -> Step {
-    match stage {
-        Stage::Fetching { hold_until, attempt } if now >= *hold_until => lapsed(*attempt),
-        Stage::Hosting { close, .. } if now >= *close => {
-            let settle = match case.rules.version {
-                Version::V2 => vec![Effect::Settle],
-                Version::Legacy => vec![],
-            };
-            Step::to(Stage::Settling { close: *close }, settle)
-        }
-        Stage::Settling { close }
-            if case.rules.version == Version::Legacy && now >= close.plus(LEGACY_PATIENCE) =>
-        {
-            Step::to(Stage::Released { how: None }, [Effect::LetGo])
-        }
-        _ => Step::to(stage.clone(), []),
-    }
 }
 
 #[cfg(test)]

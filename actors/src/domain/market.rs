@@ -381,4 +381,7 @@ pub enum Abandonment {
     /// It costs more than a transaction may.
     #[error("it is over the spend cap: {0}")]
     OverCap(String),
+    /// A transaction that this node did not sign took its nonce for good.
+    #[error("a transaction that this node did not sign took its nonce")]
+    NonceTaken,
 }

@@ -114,7 +114,7 @@ async fn content_of_no_live_bid_is_not_served_and_the_backend_is_not_touched() {
     for (id, stage) in [
         (1, Stage::Fetching { hold_until: ChainTime(1), attempt: 0 }),
         (2, Stage::Accepting { attempt: 0 }),
-        (3, Stage::Released { how: None }),
+        (3, Stage::Released { how: None, attempt: 0 }),
         (4, Stage::Lost { to: None }),
     ] {
         let root = w.ipfs.hold(RAW, &[id as u8]);

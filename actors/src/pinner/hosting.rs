@@ -40,6 +40,7 @@ impl Pinner {
             let (bid, event) = match &outcome.call {
                 MarketCall::Accept(id) => (Some(key(*id)), Event::AcceptEnded(outcome.result.clone())),
                 MarketCall::Pinned(id) => (Some(key(*id)), Event::AnnounceEnded(outcome.result.clone())),
+                MarketCall::Settle(id) => (Some(key(*id)), Event::SettleEnded(outcome.result.clone())),
                 _ => (None, Event::Tick),
             };
             self.decide(bid, &event, &status, batch, ctx)?;
@@ -163,7 +164,9 @@ impl Pinner {
             Effect::Announce { attempt, deadline } => {
                 want(store, batch, intent("pinned", MarketCall::Pinned(bid.id), *attempt, Some(*deadline)))
             }
-            Effect::Settle => want(store, batch, intent("settle", MarketCall::Settle(bid.id), 0, None)),
+            Effect::Settle { attempt } => {
+                want(store, batch, intent("settle", MarketCall::Settle(bid.id), *attempt, None))
+            }
             Effect::Keep => keep(store, batch, hosted.cid, Owner::Bid(bid)),
             Effect::LetGo => let_go(store, batch, hosted.cid, Owner::Bid(bid), self.ports.clock.wall()),
             Effect::Fetch | Effect::StopFetch => Ok(()),
@@ -176,7 +179,7 @@ impl Pinner {
             match effect {
                 Effect::Accept { attempt } => self.hint("accept", hosted.bid, *attempt),
                 Effect::Announce { attempt, .. } => self.hint("pinned", hosted.bid, *attempt),
-                Effect::Settle => self.hint("settle", hosted.bid, 0),
+                Effect::Settle { attempt } => self.hint("settle", hosted.bid, *attempt),
                 Effect::Fetch => self.fetch(hosted, ctx),
                 Effect::StopFetch => {
                     self.give_back(hosted.bid, None);

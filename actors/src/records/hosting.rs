@@ -3,7 +3,7 @@
 use cid::Cid;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::bid::Stage;
+use crate::domain::bid::{Failure, Stage};
 use crate::domain::market::{BidKey, BidTerms};
 use crate::domain::units::{ChainTime, WallTime};
 use crate::planted::{planted, Bug};
@@ -25,6 +25,17 @@ pub struct HostedBid {
     pub stage: Stage,
     /// When that stage began, by this machine.
     pub since: WallTime,
+}
+
+impl HostedBid {
+    /// Whether it is judged again if a reorg places it anew: its life ended by what that reorg undid.
+    pub fn may_be_had_anew(&self) -> bool {
+        match &self.stage {
+            Stage::Lost { .. } => true,
+            Stage::Failed { reason } => !matches!(reason, Failure::Content(_)),
+            _ => false,
+        }
+    }
 }
 
 impl Record for HostedBid {

@@ -75,6 +75,54 @@ pub fn attempts(store: &dyn Store) -> Result<Vec<Attempt>, store::Error> {
     store::list(store, &[], Order::Ascending, MANY)
 }
 
+/// What a person wants done about an intent that has a nonce. It stands until it is done, or until there is nothing
+/// left to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instruction {
+    /// About which intent.
+    pub intent: IntentKey,
+    /// What.
+    pub act: Act,
+    /// Since when.
+    pub at: WallTime,
+}
+
+/// What can be wanted of a transaction that is not mined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "act", rename_all = "snake_case")]
+pub enum Act {
+    /// A transfer of nothing should take its nonce.
+    Cancel,
+    /// A dearer one should replace it at once.
+    Bump {
+        /// The number of the attempt to be replaced.
+        attempt: u32,
+    },
+}
+
+impl Instruction {
+    const PREFIX: &'static str = "wallet-instruction:";
+}
+
+impl Record for Instruction {
+    const TABLE: Table = Table::Meta;
+    fn key(&self) -> Vec<u8> {
+        let act = match self.act {
+            Act::Cancel => "cancel",
+            Act::Bump { .. } => "bump",
+        };
+        format!("{}{act}:{}", Self::PREFIX, self.intent).into_bytes()
+    }
+}
+
+/// All instructions that stand.
+///
+/// # Errors
+/// If the store fails.
+pub fn instructions(store: &dyn Store) -> Result<Vec<Instruction>, store::Error> {
+    store::list(store, Instruction::PREFIX.as_bytes(), Order::Ascending, MANY)
+}
+
 /// More attempts or spends than a node makes in a window.
 const MANY: usize = 100_000;
 

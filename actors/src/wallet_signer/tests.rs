@@ -13,6 +13,7 @@ use crate::testkit::MemoryStore;
 mod chaos;
 mod kills;
 mod money;
+mod orders;
 mod sending;
 
 const CHAIN: u64 = 1337;

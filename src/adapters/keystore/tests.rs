@@ -41,6 +41,7 @@ fn key_file(crypto: &str) -> String {
 /// The phrase that every development chain funds, and its first account.
 const PHRASE: &str = "test test test test test test test test test test test junk";
 const FIRST: &str = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266";
+const THIRD: &str = "0x3c44cdddb6a900fa2b585dd299e03d12fa4293bc";
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -84,11 +85,13 @@ fn a_new_key_is_read_back_with_its_password_alone() {
 fn a_phrase_gives_the_account_that_every_wallet_gives() {
     let dir = folder();
     let spaced = format!("  {}\n", PHRASE.replace(' ', "  "));
-    let signer = import_mnemonic(&dir.path().join("key"), &spaced, "pw", Cost::LIGHT).unwrap();
+    let signer = import_mnemonic(&dir.path().join("key"), &spaced, 0, "pw", Cost::LIGHT).unwrap();
     assert_eq!(signer.address().to_string(), FIRST);
+    let third = import_mnemonic(&dir.path().join("third"), PHRASE, 2, "pw", Cost::LIGHT).unwrap();
+    assert_eq!(third.address().to_string(), THIRD);
     let wrong = PHRASE.replace("junk", "test");
     assert!(matches!(
-        import_mnemonic(&dir.path().join("no"), &wrong, "pw", Cost::LIGHT).unwrap_err(),
+        import_mnemonic(&dir.path().join("no"), &wrong, 0, "pw", Cost::LIGHT).unwrap_err(),
         Error::NotAKey(_)
     ));
 }

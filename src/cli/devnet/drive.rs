@@ -205,7 +205,7 @@ impl Market {
                 Role::Hoster => {
                     let hosted = hosted(node, bid)?;
                     let standing = match &hosted {
-                        Some(hosted) => standing::of_hosting(&hosted.stage, is_legacy, now),
+                        Some(hosted) => standing::of_hosting(&hosted.stage, now),
                         None => Standing::Busy("looking at the bid".into()),
                     };
                     standings.push((node.name().to_owned(), standing));

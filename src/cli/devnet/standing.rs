@@ -6,7 +6,7 @@
 use scatter_actors::domain::audit::life::{Payout, Stage as AuditStage};
 use scatter_actors::domain::audit::schedule::Plan;
 use scatter_actors::domain::audit::vote::payout_turn;
-use scatter_actors::domain::bid::{Stage as BidStage, LEGACY_PATIENCE};
+use scatter_actors::domain::bid::{Settle, Stage as BidStage, LEGACY_PATIENCE};
 use scatter_actors::domain::units::{Address, BidId, ChainTime};
 
 /// What somebody waits for.
@@ -39,16 +39,19 @@ fn until(now: ChainTime, at: ChainTime, slot: Option<u32>, what: &str) -> Standi
     }
 }
 
-/// What a hoster waits for. `is_legacy`: whether the market never tells how it ended.
-pub fn of_hosting(stage: &BidStage, is_legacy: bool, now: ChainTime) -> Standing {
+/// What a hoster waits for.
+pub fn of_hosting(stage: &BidStage, now: ChainTime) -> Standing {
     match stage {
         BidStage::Admitted { not_before, .. } => until(now, *not_before, None, "accepting"),
         BidStage::Accepting { .. } => Standing::Busy("accepting".into()),
         BidStage::Fetching { .. } => Standing::Busy("fetching".into()),
         BidStage::Announcing { .. } => Standing::Busy("announcing".into()),
         BidStage::Hosting { close, .. } => until(now, *close, None, "the close of the votes"),
-        BidStage::Settling { close } if is_legacy => {
+        BidStage::Settling { close, settle: Settle::Vote } => {
             until(now, close.plus(LEGACY_PATIENCE), None, "a payout that may never come")
+        }
+        BidStage::Settling { settle: Settle::Again { not_before, .. }, .. } => {
+            until(now, *not_before, None, "another settle")
         }
         // Its settle is an open intent where it has one; where it has none it waits for others.
         BidStage::Settling { .. }

@@ -64,6 +64,7 @@ impl Desk {
             Order::Bids => self.bids().await,
             Order::Show(bid) => self.show(bid).await,
             Order::Consortium(wish) => self.consortium(wish).await,
+            Order::Wallet(wish) => self.wallet(wish).await,
         }
     }
 
@@ -311,12 +312,12 @@ impl Desk {
         })
     }
 
-    fn chain(&self) -> Result<&dyn Chain, Fault> {
+    pub(super) fn chain(&self) -> Result<&dyn Chain, Fault> {
         let none = || Fault::new(Code::Config, "this node has no chain: set chain.urls").about("chain.urls");
         self.ports.chain.as_deref().ok_or_else(none)
     }
 
-    fn account(&self) -> Result<Address, Fault> {
+    pub(super) fn account(&self) -> Result<Address, Fault> {
         let none = || {
             Fault::new(Code::Config, "this node has no account: set wallet.keystore").about("wallet.keystore")
         };

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::market::Abandonment;
+use crate::domain::market::{Abandonment, Version};
 use crate::domain::units::{BlockHeight, ByteSize, FileHash, TxHash, Wei};
 
 const ME: Address = Address([1; 20]);
@@ -80,7 +80,7 @@ fn a_bid_is_carried_from_admission_to_release() {
         stage = go(&stage, &event, Version::V2, now).next;
         assert_eq!(stage.name(), want, "{event:?}");
     }
-    assert_eq!(stage, Stage::Released { how: Some(Settlement::Paid) });
+    assert_eq!(stage, Stage::Released { how: Some(Settlement::Paid), attempt: 0 });
 }
 
 #[test]
@@ -176,10 +176,11 @@ fn on_the_legacy_market_only_a_vote_after_the_end_pays_and_nobody_settles() {
     assert_eq!(early.next, hosting);
     let over = go(&hosting, &Event::Tick, Version::Legacy, 1_000);
     assert_eq!((over.next.name(), over.effects), ("settling", vec![]));
+    assert_eq!(resume(&over.next), [Effect::Keep], "not after a restart either");
     let paid = go(&over.next, &Event::Told(vote(), ChainTime(1_001)), Version::Legacy, 1_002);
-    assert_eq!(paid.next, Stage::Released { how: Some(Settlement::Paid) });
+    assert_eq!(paid.next, Stage::Released { how: Some(Settlement::Paid), attempt: 0 });
     let never = go(&over.next, &Event::Tick, Version::Legacy, 1_000 + LEGACY_PATIENCE);
-    assert_eq!(never.next, Stage::Released { how: None });
+    assert_eq!(never.next, Stage::Released { how: None, attempt: 0 });
 }
 
 #[test]
@@ -201,7 +202,7 @@ fn a_reorg_that_removes_the_bid_or_its_settlement_is_followed() {
     assert_eq!(other.next, Stage::Failed { reason: Failure::Retracted }, "the number is another bid's now");
     assert_eq!(other.effects, vec![Effect::StopFetch, Effect::LetGo]);
 
-    let released = Stage::Released { how: Some(Settlement::Paid) };
+    let released = Stage::Released { how: Some(Settlement::Paid), attempt: 0 };
     let again = go(&released, &Event::Retracted(settled(Settlement::Paid)), Version::V2, 5);
     assert_eq!(again.next.name(), "settling");
     assert!(again.effects.contains(&Effect::Keep), "what is not paid yet is kept");
@@ -252,6 +253,67 @@ fn what_the_market_did_not_take_is_accepted_anew_after_a_while_but_not_for_ever(
     assert!(last.effects.contains(&Effect::LetGo), "nobody pays for it");
 }
 
+fn too_early() -> Event {
+    Event::SettleEnded(Execution::Abandoned { reason: Abandonment::WouldRevert("too early".into()) })
+}
+
+#[test]
+fn a_settle_that_came_to_nothing_is_tried_anew_under_a_key_of_its_own_and_ever_more_seldom() {
+    let mut stage = Stage::Settling { close: ChainTime(100), settle: Settle::Asked { attempt: 0 } };
+    let mut now = 200;
+    for attempt in 1..40 {
+        let waiting = go(&stage, &too_early(), Version::V2, now).next;
+        let Stage::Settling { settle: Settle::Again { not_before, .. }, .. } = waiting else {
+            panic!("{waiting:?}")
+        };
+        assert!(not_before.0 - now >= SETTLE_AGAIN_AFTER && not_before.0 - now <= SETTLE_AGAIN_WITHIN);
+        assert_eq!(resume(&waiting), [Effect::Keep], "nothing is sent before its time");
+        let early = go(&waiting, &Event::Tick, Version::V2, not_before.0 - 1);
+        assert_eq!((&early.next, early.effects), (&waiting, vec![]));
+        now = not_before.0;
+        let again = go(&waiting, &Event::Tick, Version::V2, now);
+        assert_eq!(again.effects, [Effect::Settle { attempt }]);
+        assert_eq!(resume(&again.next), [Effect::Keep, Effect::Settle { attempt }]);
+        stage = again.next;
+    }
+    let paid = go(&stage, &Event::Told(settled(Settlement::Paid), ChainTime(now)), Version::V2, now);
+    assert_eq!(paid.next, Stage::Released { how: Some(Settlement::Paid), attempt: 39 });
+}
+
+#[test]
+fn a_settle_that_somebody_else_forestalled_is_not_the_one_that_a_reorg_makes_necessary() {
+    let settling = Stage::Settling { close: ChainTime(100), settle: Settle::Asked { attempt: 0 } };
+    let told = Event::Told(settled(Settlement::Paid), ChainTime(110));
+    let reverted = Event::SettleEnded(Execution::Reverted { tx: TxHash([9; 32]), cost: Wei::from(1) });
+    for events in [[&told, &reverted], [&reverted, &told]] {
+        let released =
+            events.iter().fold(settling.clone(), |stage, event| go(&stage, event, Version::V2, 120).next);
+        let again = go(&released, &Event::Retracted(settled(Settlement::Paid)), Version::V2, 130);
+        assert_eq!(again.effects, [Effect::Keep, Effect::Settle { attempt: 1 }]);
+    }
+}
+
+#[test]
+fn a_settle_that_did_it_waits_for_the_chain_to_tell() {
+    let settling = Stage::Settling { close: ChainTime(100), settle: Settle::Asked { attempt: 2 } };
+    let ended = Event::SettleEnded(mined(110, vec![settled(Settlement::Paid)]));
+    assert_eq!(go(&settling, &ended, Version::V2, 120).next, settling);
+    let without_effect = go(&settling, &Event::SettleEnded(mined(110, vec![])), Version::V2, 120).next;
+    assert_ne!(without_effect, settling);
+}
+
+#[test]
+fn what_the_operator_took_back_is_not_sent_again_for_a_day() {
+    let settling = Stage::Settling { close: ChainTime(100), settle: Settle::Asked { attempt: 0 } };
+    let cancelled = Event::SettleEnded(Execution::Abandoned { reason: Abandonment::Cancelled });
+    let next = go(&settling, &cancelled, Version::V2, 120).next;
+    let not_before = ChainTime(120 + SETTLE_AGAIN_WITHIN);
+    assert_eq!(
+        next,
+        Stage::Settling { close: ChainTime(100), settle: Settle::Again { attempt: 1, not_before } }
+    );
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
     let execution = prop_oneof![
         (0u64..3_000, any::<bool>()).prop_map(|(t, me)| {
@@ -275,7 +337,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::Fetched),
         Just(Event::FetchFailed("bad".into())),
         execution.clone().prop_map(Event::AcceptEnded),
-        execution.prop_map(Event::AnnounceEnded),
+        execution.clone().prop_map(Event::AnnounceEnded),
+        execution.prop_map(Event::SettleEnded),
         (told.clone(), 0u64..3_000).prop_map(|(e, t)| Event::Told(e, ChainTime(t))),
         told.prop_map(Event::Retracted),
     ]
@@ -289,6 +352,7 @@ proptest! {
         let version = if legacy { Version::Legacy } else { Version::V2 };
         let mut stage = Stage::Admitted { not_before: ChainTime(0), attempt: 0 };
         let (mut kept, mut fetching, mut accepts) = (false, false, 0);
+        let mut settles = std::collections::BTreeSet::new();
         for (event, now) in events {
             let step = go(&stage, &event, version, now);
             for effect in &step.effects {
@@ -301,7 +365,10 @@ proptest! {
                         prop_assert_eq!(*attempt, accepts, "each accept has a key of its own");
                         accepts += 1;
                     }
-                    Effect::Announce { .. } | Effect::Settle => {}
+                    Effect::Settle { attempt } => {
+                        prop_assert!(settles.insert(*attempt) || matches!(event, Event::Retracted(_)));
+                    }
+                    Effect::Announce { .. } => {}
                 }
             }
             if matches!(event, Event::Fetched | Event::FetchFailed(_)) {

@@ -32,13 +32,17 @@ pub fn offer(going: Going, ceiling: Wei) -> Option<Fees> {
     Some(capped(fees, ceiling))
 }
 
+/// The least that replaces `old`: a tenth more on both fields, rounded up. `None` if that would pass `ceiling` wei a
+/// gas.
+pub fn least_over(old: Fees, ceiling: Wei) -> Option<Fees> {
+    let least = Fees { max_fee: a_tenth_more(old.max_fee), max_tip: old.max_tip.map(a_tenth_more) };
+    (least.max_fee <= ceiling).then_some(least)
+}
+
 /// An offer that replaces `old`: at least a tenth more on both fields, rounded up (geth's `PriceBump`), and
 /// what is going if that is more. `None` if that would pass `ceiling` wei a gas.
 pub fn outbid(old: Fees, going: Going, ceiling: Wei) -> Option<Fees> {
-    let least = Fees { max_fee: a_tenth_more(old.max_fee), max_tip: old.max_tip.map(a_tenth_more) };
-    if least.max_fee > ceiling {
-        return None;
-    }
+    let least = least_over(old, ceiling)?;
     let now = capped(wanted(going), ceiling);
     let max_fee = least.max_fee.max(now.max_fee);
     // The tip follows the market only as far as it stays within the fee; the rise itself always does.

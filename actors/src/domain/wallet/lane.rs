@@ -57,10 +57,12 @@ impl Lane {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::slot::Wish;
     use super::*;
 
     fn lane(next: u64, final_below: u64, nonces: impl IntoIterator<Item = u64>) -> Lane {
-        let slot = |nonce| Slot { nonce, tries: vec![], deadline: None, standing: None };
+        let slot =
+            |nonce| Slot { nonce, tries: vec![], deadline: None, standing: None, wish: Wish::default() };
         Lane { next, final_below, slots: nonces.into_iter().map(|n| (n, slot(n))).collect() }
     }
 

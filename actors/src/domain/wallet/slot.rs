@@ -50,6 +50,17 @@ pub struct Slot {
     pub deadline: Option<ChainTime>,
     /// Where it was mined when its outcome was journaled; `None` before, and after a reorg took it back.
     pub standing: Option<Inclusion>,
+    /// What a person wants.
+    pub wish: Wish,
+}
+
+/// What a person wants of a transaction that is not mined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wish {
+    /// What was wanted should not happen any more.
+    pub cancel: bool,
+    /// The newest attempt should be replaced by a dearer one now.
+    pub bump: bool,
 }
 
 /// What the chain shows of a slot's hashes.
@@ -169,7 +180,9 @@ impl Slot {
             (Some(_), Sight::Mined(_) | Sight::Unmined | Sight::Passed(_)) => Move::TakeBack,
             (None, Sight::Mined(_)) => Move::Wait,
             (None, Sight::Passed(since)) if !now.is_final(since, rules.confirmations) => Move::Wait,
-            (None, Sight::Passed(_)) if self.tries.iter().any(|t| t.accepted) => Move::Lose,
+            (None, Sight::Passed(_)) if self.wish.cancel || self.tries.iter().any(|t| t.accepted) => {
+                Move::Lose
+            }
             (None, Sight::Passed(_)) => Move::Requeue,
             (None, Sight::Unmined) => self.push(now, rules, recall),
         }
@@ -180,9 +193,11 @@ impl Slot {
         let Some(newest) = self.tries.last() else { return Move::Wait };
         let late = self.deadline.is_some_and(|deadline| now.chain > deadline);
         match &recall.urge {
+            _ if self.wish.cancel && !newest.gives_up => return Move::GiveUp(Abandonment::Cancelled),
             _ if late && !newest.gives_up => return Move::GiveUp(Abandonment::TooLate),
             Urge::GiveUp(reason) if !newest.gives_up => return Move::GiveUp(reason.clone()),
             Urge::Outbid => return Move::Outbid,
+            _ if self.wish.bump => return Move::Outbid,
             Urge::None | Urge::GiveUp(_) => {}
         }
         // Behind others a transaction is not stuck for its price.
@@ -215,7 +230,13 @@ mod tests {
         }
     }
     fn slot() -> Slot {
-        Slot { nonce: 7, tries: vec![attempt(1)], deadline: Some(ChainTime(500)), standing: None }
+        Slot {
+            nonce: 7,
+            tries: vec![attempt(1)],
+            deadline: Some(ChainTime(500)),
+            standing: None,
+            wish: Wish::default(),
+        }
     }
     fn at(head: u64) -> Moment {
         Moment { head: BlockHeight(head), finalized: None, chain: ChainTime(400), wall: WallTime(10_500) }

@@ -426,7 +426,7 @@ async fn a_nonce_that_a_stranger_took_is_given_up_only_when_that_is_final() {
     rig.blocks(5).await;
     assert_eq!(rig.state("accept:1"), IntentState::InFlight { nonce: 0 });
     rig.blocks(10).await;
-    assert_eq!(rig.results("accept:1"), ["the operator cancelled it"]);
+    assert_eq!(rig.results("accept:1"), [Abandonment::NonceTaken.to_string()]);
     rig.accept(2);
     rig.blocks(2).await;
     assert_eq!(rig.mined().last(), Some(&(1, accept(2))));

@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::Path;
 
+use scatter::adapters::ethereum::signing::Signer;
 use scatter::adapters::keystore::{self, Cost};
 use scatter_actors::ports::keys::Keys;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::scatter::{Finished, Scatter};
-use crate::support::PATIENCE;
+use super::scatter::{Finished, Scatter};
+use super::PATIENCE;
 
 /// An operator's directory: a key file, its password and a configuration that is right but for the chain.
 pub struct Place {
@@ -26,6 +27,11 @@ impl Place {
         let place = Self { dir, account: signer.address().to_string() };
         place.configure(&[]);
         place
+    }
+
+    /// Its key.
+    pub fn signer(&self) -> Signer {
+        keystore::open(&self.path().join("key.json"), "open sesame").unwrap()
     }
 
     pub fn path(&self) -> &Path {

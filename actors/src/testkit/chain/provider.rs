@@ -1,0 +1,230 @@
+//! The chain as its provider tells it: with a delay of blocks, with errors, or not at all.
+
+use std::rc::Rc;
+
+use futures::FutureExt;
+
+use super::blocks::State;
+use super::{gas, FakeChain, Law, Mined};
+use crate::domain::market::{BidState, BidTerms, MarketCall, MarketEvent, MarketRules, Position, Version};
+use crate::domain::units::{Address, BidId, BlockHash, BlockHeight, ChainTime, FileHash, TxHash, Wei};
+use crate::ports::chain::{At, Chain, Error, Event, Events, FeeMarket, Header, Receipt, Said, Span};
+use crate::ports::Answer;
+use crate::testkit::market::Market;
+
+/// Where the market is.
+const MARKET: Address = Address([0x3a; 20]);
+
+/// How a provider fails one question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// No answer, no effect.
+    Lost,
+    /// The effect, but no answer.
+    AnswerLost,
+    /// These words instead of an answer, no effect.
+    Says(&'static str),
+    /// Never an answer, no effect.
+    Hangs,
+    /// The effect, but never an answer.
+    HangsAfter,
+    /// An answer as of so many blocks ago.
+    Lags(u64),
+}
+
+/// The error of a provider that has words of its own.
+pub(super) fn refused(method: &'static str, message: &str) -> Error {
+    Error::Refused { url: "memory".into(), method, code: -32000, message: message.into() }
+}
+
+impl FakeChain {
+    /// Answers a question with its trouble. `question` gets the newest block that the provider knows.
+    fn answer<'a, T: 'a>(
+        &'a self,
+        method: &'static str,
+        question: impl FnOnce(u64) -> Result<T, Error> + 'a,
+    ) -> Answer<'a, T, Error> {
+        let lost = || Error::Unreachable { url: "memory".into(), what: "lost".into() };
+        async move {
+            let trouble = (self.hook.borrow_mut())(method);
+            // As over a network: nothing is answered within the same turn.
+            tokio::task::yield_now().await;
+            let head = self.height();
+            match trouble {
+                None => question(head),
+                Some(Trouble::Lost) => Err(lost()),
+                Some(Trouble::AnswerLost) => question(head).and_then(|_| Err(lost())),
+                Some(Trouble::Says(words)) => Err(refused(method, words)),
+                Some(Trouble::Hangs) => futures::future::pending().await,
+                Some(Trouble::HangsAfter) => {
+                    let _unheard = question(head);
+                    futures::future::pending().await
+                }
+                Some(Trouble::Lags(blocks)) => question(head.saturating_sub(blocks)),
+            }
+        }
+        .boxed_local()
+    }
+
+    fn has_market(&self) -> bool {
+        matches!(self.law, Law::Market)
+    }
+
+    /// What stood after the newest block that the provider knows.
+    fn state_at(&self, head: u64) -> Rc<State> {
+        let blocks = self.blocks.borrow();
+        Rc::clone(&blocks.at(head, head).unwrap_or_else(|| blocks.head()).state)
+    }
+
+    fn market_at(&self, head: u64) -> Market {
+        self.state_at(head).market.clone()
+    }
+
+    fn header_at(&self, number: u64, head: u64) -> Option<Header> {
+        self.blocks.borrow().at(number, head).map(|block| block.header.clone())
+    }
+
+    fn events_in(&self, span: Span, head: u64) -> Result<Events, Error> {
+        let blocks = self.blocks.borrow();
+        let mut found = Events { contracts: vec![MARKET], ..Events::default() };
+        (found.first, found.last) = match span {
+            Span::Range(first, last) => (self.header_at(first.0, head), self.header_at(last.0, head)),
+            Span::Block(_, number) => (self.header_at(number.0, head), self.header_at(number.0, head)),
+        };
+        if let Span::Block(hash, number) = span {
+            // As providers do (EIP-234): a block that is not theirs is an error, never an empty answer.
+            if blocks.at(number.0, head).is_none_or(|block| block.header.hash != hash) {
+                return Err(refused("events", "unknown block"));
+            }
+        }
+        for block in blocks.iter().take_while(|block| block.header.number.0 <= head) {
+            let header = &block.header;
+            let inside = match span {
+                Span::Range(first, last) => first <= header.number && header.number <= last,
+                Span::Block(hash, _) => header.hash == hash,
+            };
+            let told = block.mined.iter().flat_map(|mined| {
+                mined.receipt.events.iter().map(move |event| (mined.receipt.tx, event.clone()))
+            });
+            for (log, (tx, event)) in told.enumerate().filter(|_| inside) {
+                let (block, hash, time) = (header.number, header.hash, header.time);
+                let at = Position { block, log: log as u32, hash, time, tx };
+                found.logs.push(Event { at, by: MARKET, removed: false, said: Said::Known(event) });
+            }
+        }
+        found.named = matches!(span, Span::Block(..)) && !found.logs.is_empty();
+        Ok(found)
+    }
+}
+
+impl Chain for FakeChain {
+    fn chain_id(&self) -> Answer<'_, u64, Error> {
+        self.answer("chain_id", |_| Ok(self.id))
+    }
+    fn market(&self) -> Answer<'_, Option<(Address, MarketRules)>, Error> {
+        self.answer("market", |head| Ok(Some((MARKET, self.market_at(head).rules()))))
+    }
+    fn head(&self) -> Answer<'_, Header, Error> {
+        self.answer("head", |head| Ok(self.header_at(head, head).unwrap()))
+    }
+    fn finalized(&self) -> Answer<'_, Option<Header>, Error> {
+        self.answer("finalized", |head| {
+            let lag = self.final_lag.get();
+            Ok(lag.and_then(|lag| self.header_at(self.height().saturating_sub(lag), head)))
+        })
+    }
+    fn header(&self, number: BlockHeight) -> Answer<'_, Option<Header>, Error> {
+        self.answer("header", move |head| Ok(self.header_at(number.0, head)))
+    }
+    fn events(&self, span: Span) -> Answer<'_, Events, Error> {
+        self.answer("events", move |head| self.events_in(span, head))
+    }
+    fn others_fill_the_filter(&self, block: BlockHash) -> Answer<'_, bool, Error> {
+        self.answer("others_fill_the_filter", move |head| {
+            let blocks = self.blocks.borrow();
+            let mut known = blocks.iter().take_while(|known| known.header.number.0 <= head);
+            let block = known.find(|known| known.header.hash == block);
+            let block = block.ok_or_else(|| refused("others_fill_the_filter", "unknown block"))?;
+            Ok(block.mined.iter().all(|mined| mined.receipt.events.is_empty()))
+        })
+    }
+    fn distrust(&self, what: &str) -> Error {
+        Error::Untrustworthy { url: "memory".into(), what: what.into() }
+    }
+    fn terms(&self, bid: BidId) -> Answer<'_, Option<BidTerms>, Error> {
+        self.answer("terms", move |head| Ok(self.market_at(head).state_of(bid).map(|bid| bid.terms)))
+    }
+    fn bid(&self, bid: BidId) -> Answer<'_, Option<BidState>, Error> {
+        self.answer("bid", move |head| Ok(self.market_at(head).state_of(bid)))
+    }
+    fn bid_count(&self) -> Answer<'_, u64, Error> {
+        self.answer("bid_count", |head| Ok(self.market_at(head).bids.len() as u64))
+    }
+    fn registration(&self, who: Address) -> Answer<'_, Option<(FileHash, ChainTime)>, Error> {
+        self.answer("registration", move |head| Ok(self.market_at(head).registered.get(&who).copied()))
+    }
+    fn registered_count(&self) -> Answer<'_, Option<u64>, Error> {
+        self.answer("registered_count", |head| {
+            let market = self.market_at(head);
+            // Version 1 keeps no list of voters.
+            let tells = self.has_market() && market.version == Version::V2;
+            Ok(tells.then_some(market.registered.len() as u64))
+        })
+    }
+    fn credit(&self, who: Address) -> Answer<'_, Wei, Error> {
+        self.answer("credit", move |head| {
+            if self.has_market() {
+                return Ok(self.market_at(head).credits.get(&who).copied().unwrap_or_default());
+            }
+            let blocks = self.blocks.borrow();
+            let events = blocks.mined().flat_map(|mined| &mined.receipt.events);
+            Ok(events.fold(Wei::from(self.owed.get()), |owed, event| match event {
+                MarketEvent::Withdrawn { amount, to } if *to == who => owed.minus(*amount),
+                _ => owed,
+            }))
+        })
+    }
+    fn balance(&self, who: Address) -> Answer<'_, Wei, Error> {
+        self.answer("balance", move |_| Ok(self.balance_of(who)))
+    }
+    fn nonce(&self, who: Address, at: At) -> Answer<'_, u64, Error> {
+        self.answer("nonce", move |head| {
+            let mut next = self.next_nonce(who, head);
+            while at == At::Pending && self.pool.borrow().has(who, next) {
+                next += 1;
+            }
+            Ok(next)
+        })
+    }
+    fn fees(&self) -> Answer<'_, FeeMarket, Error> {
+        self.answer("fees", |_| {
+            Ok(FeeMarket { base_fee: Some(Wei::from(self.base_fee.get())), tip: Wei::from(self.tip.get()) })
+        })
+    }
+    fn simulate<'a>(&'a self, from: Address, call: &'a MarketCall) -> Answer<'a, u64, Error> {
+        self.answer("simulate", move |head| {
+            let time = self.header_at(head, head).unwrap().time;
+            let mut state = (*self.state_at(head)).clone();
+            match self.call(&mut state, &[], from, call, time) {
+                Ok(events) if state.market.says_no(&events) => {
+                    Err(Error::Reverts { reason: "the market would refuse it".into() })
+                }
+                Ok(_) => Ok(gas(call)),
+                Err(reason) => Err(Error::Reverts { reason }),
+            }
+        })
+    }
+    fn submit<'a>(&'a self, raw: &'a [u8]) -> Answer<'a, TxHash, Error> {
+        self.answer("submit", move |_| self.take(raw).map_err(|words| refused("submit", &words)))
+    }
+    fn receipt(&self, tx: TxHash) -> Answer<'_, Option<Receipt>, Error> {
+        self.answer("receipt", move |head| {
+            let known = |mined: &Mined| mined.receipt.tx == tx && mined.receipt.block.0 <= head;
+            let blocks = self.blocks.borrow();
+            let orphan = blocks.orphans.iter().find(|receipt| receipt.tx == tx);
+            let orphan = orphan.filter(|_| self.tells_orphans.get());
+            let mined = blocks.mined().find(|mined| known(mined)).map(|mined| &mined.receipt);
+            Ok(orphan.or(mined).cloned())
+        })
+    }
+}

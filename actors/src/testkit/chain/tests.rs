@@ -1,0 +1,51 @@
+//! The chain in memory, by its own rules.
+
+use super::provider::refused;
+use super::*;
+use crate::ports::chain::{At, Chain};
+use crate::ports::keys::{Keys, Signed, Unsigned};
+
+const ME: FakeKeys = FakeKeys(Address([1; 20]));
+
+fn chain() -> FakeChain {
+    FakeChain::new(1, Box::new(|_, _, _, _| Ok(vec![])))
+}
+fn signed(nonce: u64, fee: u128, tip: u128) -> Signed {
+    let fees = Fees { max_fee: Wei::from(fee), max_tip: Some(Wei::from(tip)) };
+    let (market, call) = (Address::default(), MarketCall::Withdraw);
+    ME.sign(&Unsigned { chain: 1, market, nonce, gas_limit: CALL_GAS, fees, call }).unwrap()
+}
+
+#[actix_rt::test]
+async fn a_replacement_needs_a_tenth_more_on_both_fields() {
+    let chain = chain();
+    let gwei = 1_000_000_000u128;
+    chain.submit(&signed(0, 100 * gwei, 10 * gwei).raw).await.unwrap();
+    for (fee, tip, taken) in [
+        (109, 11, Err("replacement transaction underpriced")),
+        (110, 10, Err("replacement transaction underpriced")),
+        (100, 10, Err("already known")),
+        (110, 11, Ok(())),
+    ] {
+        let answer = chain.submit(&signed(0, fee * gwei, tip * gwei).raw).await;
+        let taken = taken.map_err(|words| refused("submit", words));
+        assert_eq!(answer.map(|_| ()), taken, "{fee} {tip}");
+    }
+    assert_eq!(chain.pool().len(), 1);
+}
+
+#[actix_rt::test]
+async fn a_reorg_puts_what_was_mined_back_into_the_pool() {
+    let chain = chain();
+    let tx = signed(0, 2_000_000_000, 1).hash;
+    chain.submit(&signed(0, 2_000_000_000, 1).raw).await.unwrap();
+    chain.mine();
+    let first = chain.receipt(tx).await.unwrap().unwrap();
+    assert_eq!(chain.nonce(ME.0, At::Latest).await.unwrap(), 1);
+    chain.reorg(1);
+    assert_eq!((chain.receipt(tx).await.unwrap(), chain.pool().len()), (None, 1));
+    chain.mine();
+    let second = chain.receipt(tx).await.unwrap().unwrap();
+    assert_eq!(first.block, second.block);
+    assert_ne!(first.hash, second.hash);
+}
