@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::chain_listener::{Settled, VoteRecorded};
 use crate::domain::units::{Address, TxHash, WallTime, Wei};
 use crate::domain::wallet::spend::Caps;
+use crate::domain::wallet::stage::{Stage, Way};
 use crate::ports::chain::Chain;
 use crate::ports::clock::Clock;
 use crate::ports::keys::Keys;
@@ -75,6 +76,8 @@ pub struct WalletStatus {
     pub queued: usize,
     /// Nonces that are not final, lowest first.
     pub pending: Vec<Pending>,
+    /// Nonces that were used by transactions which this node did not sign: the key is used elsewhere.
+    pub foreign_nonces: u64,
     /// Wei spent in the last 24 hours.
     pub spent_today: Wei,
     /// Wei that count against the cap: what is spent for good, and the most that all else can cost.
@@ -109,6 +112,9 @@ pub struct Pending {
     pub nonce: u64,
     /// The intent that owns it; `None` where it only fills a gap.
     pub intent: Option<IntentKey>,
+    /// How far it is; confirmed also where its outcome is a failure.
+    #[serde(flatten)]
+    pub stage: Stage,
     /// The newest attempt's hash, or the mined one's.
     pub tx: TxHash,
     /// How many transactions were signed with it.
@@ -283,7 +289,8 @@ impl WalletSigner {
             credit: self.memory.credit,
             nonce: book.lane.next_nonce(self.memory.latest.unwrap_or_default()),
             queued: self.memory.queue.len() + self.memory.told.len() + self.submitted.len(),
-            pending: pending(&book),
+            pending: pending(&book, &self.memory),
+            foreign_nonces: book.counters.foreign,
             spent_today: book.spent_by_all(now),
             counted_today: book.spent(now).plus(book.lane.at_risk()),
             spend_cap: self.config.max_spend_per_day,
@@ -293,16 +300,21 @@ impl WalletSigner {
     }
 }
 
-fn pending(book: &Book) -> Vec<Pending> {
+fn pending(book: &Book, memory: &Memory) -> Vec<Pending> {
     let slots = book.lane.slots.values();
     slots
         .filter_map(|slot| {
             let tries = book.tries(slot.nonce);
             let newest = tries.last()?;
+            let seen = memory.pushes.get(&slot.nonce).and_then(|push| push.seen);
+            let place = slot.standing.or(seen);
+            let sent = tries.iter().any(|attempt| attempt.accepted_at.is_some());
+            let way = Stage::under_way(Way { sent, mined: place.is_some() });
             Some(Pending {
                 nonce: slot.nonce,
                 intent: tries.iter().find_map(|attempt| attempt.intent.clone()),
-                tx: slot.standing.map_or(newest.tx, |standing| standing.tx),
+                stage: if slot.standing.is_some() { Stage::Confirmed } else { way },
+                tx: place.map_or(newest.tx, |place| place.tx),
                 attempts: tries.len(),
                 signed_at: newest.signed_at,
                 confirmed: slot.standing.is_some(),

@@ -163,6 +163,12 @@ pub struct Counters {
     pub final_below: u64,
     /// The number of the next withdrawal.
     pub withdrawals: u64,
+    /// The account's nonce when this store first saw it.
+    #[serde(default)]
+    pub floor: Option<u64>,
+    /// Nonces from there on that were used by transactions which this store does not know.
+    #[serde(default)]
+    pub foreign: u64,
 }
 
 impl Counters {

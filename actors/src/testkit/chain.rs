@@ -94,6 +94,7 @@ pub struct FakeChain {
     hook: RefCell<Box<Hook>>,
     watcher: RefCell<Box<Watcher>>,
     base_fee: Cell<u128>,
+    legacy: Cell<bool>,
     tip: Cell<u128>,
     final_lag: Cell<Option<u64>>,
     broke: Cell<bool>,
@@ -142,6 +143,7 @@ impl FakeChain {
             hook: RefCell::new(Box::new(|_| None)),
             watcher: RefCell::new(Box::new(|_| {})),
             base_fee: Cell::new(1_000_000_000),
+            legacy: Cell::new(false),
             tip: Cell::new(100_000_000),
             final_lag: Cell::new(Some(10)),
             broke: Cell::new(false),
@@ -204,6 +206,10 @@ impl FakeChain {
     pub fn set_base_fee(&self, wei: u128) {
         self.base_fee.set(wei);
     }
+    /// Makes it a chain without EIP-1559: it names one price, and takes no transaction with a tip.
+    pub fn set_legacy(&self) {
+        self.legacy.set(true);
+    }
     /// Makes the last `blocks` not final; `None`: the chain does not tell what is final.
     pub fn set_final_lag(&self, blocks: Option<u64>) {
         self.final_lag.set(blocks);
@@ -241,6 +247,9 @@ impl FakeChain {
         let hash = hash_of(&tx);
         (self.watcher.borrow())(hash);
         self.handed_over.borrow_mut().push(hash);
+        if self.legacy.get() && tx.fees.max_tip.is_some() {
+            return Err("transaction type not supported".into());
+        }
         let next = self.next_nonce(tx.from, self.height());
         let balance = self.balance_of(tx.from);
         self.pool.borrow_mut().take(tx, self.id, next, balance)
@@ -259,7 +268,8 @@ impl FakeChain {
     /// A block in which, of what can be mined, only that is mined which `wanted` says.
     pub fn append(&self, wanted: impl Fn(&Tx) -> bool) {
         let base_fee = Wei::from(self.base_fee.get());
-        let header = self.blocks.borrow().next_header(self.skip.take(), base_fee);
+        let next = self.blocks.borrow().next_header(self.skip.take(), base_fee);
+        let header = Header { base_fee: next.base_fee.filter(|_| !self.legacy.get()), ..next };
         let mut state = Rc::clone(&self.blocks.borrow().head().state);
         let mut mined = Vec::new();
         for tx in self.pool() {

@@ -130,6 +130,13 @@ impl Memory {
     pub(super) fn calm(&mut self, about: &'static str) {
         self.alerts.remove(about);
     }
+    /// A confirmed nonce's block has just been seen to be canonical.
+    pub(super) fn anchor(&mut self, nonce: u64, seen: Inclusion) {
+        if self.anchor.is_none_or(|anchor| anchor.block < seen.block) {
+            self.anchor = Some(seen);
+        }
+        self.anchored.insert(nonce);
+    }
     /// A nonce is the lowest that waits to be mined.
     pub(super) fn at_front(&mut self, nonce: u64, now: u64) {
         if self.front.is_none_or(|(front, _)| front != nonce) {

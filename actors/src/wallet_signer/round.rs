@@ -85,6 +85,7 @@ impl Round {
         self.book.borrow_mut().refresh(self.ports.clock.wall())?;
         self.belong().await?;
         let world = self.look().await?;
+        self.notice_strangers(&world)?;
         self.tend(&world).await?;
         self.fill_gaps(&world).await?;
         self.treasury(&world).await?;
@@ -143,5 +144,22 @@ impl Round {
             latest,
             behind: known.is_some_and(|block| head.number < block.number),
         })
+    }
+
+    /// The chain has used nonces that nobody here gave out: another program has the key, or this store is an old copy.
+    /// What was used before the store's first look is nobody's business.
+    fn notice_strangers(&mut self, world: &World) -> Result<(), Error> {
+        let mut draft = self.book.borrow().draft();
+        let (known, counters) = (self.book.borrow().lane.next_nonce(0), &mut draft.counters);
+        let (latest, first) = (world.latest, counters.floor.is_none());
+        if first {
+            counters.floor = Some(latest);
+        } else if latest > known {
+            counters.foreign += latest - known;
+            let words = format!("nonces {known} to {} went to transactions of somebody else", latest - 1);
+            self.memory.alert("foreign", words);
+        }
+        counters.next = counters.next.max(latest);
+        Ok(self.commit(draft)?)
     }
 }

@@ -14,7 +14,9 @@ mod chaos;
 mod kills;
 mod money;
 mod orders;
+mod prices;
 mod sending;
+mod strangers;
 
 const CHAIN: u64 = 1337;
 const MARKET: Market = Market { chain: CHAIN, address: Address([0x3a; 20]) };

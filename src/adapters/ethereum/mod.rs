@@ -14,12 +14,12 @@ use scatter_actors::domain::units::{
     Address, BidId, BlockHash, BlockHeight, ChainTime, FileHash, TxHash, Wei,
 };
 use scatter_actors::ports::chain::{At, Chain, Error, Events, FeeMarket, Header, Receipt, Span};
-use scatter_actors::ports::Answer;
+use scatter_actors::ports::{Answer, Answers};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use self::events::Topics;
-use self::wire::{hex_of, Bytes, Number, Quantity, RawHeader, RawReceipt, RawTransaction};
+use self::wire::{Bytes, Number, Quantity, RawHeader, RawReceipt, RawTransaction};
 use super::json_rpc::{is_about_rate, Client, Raw, Request};
 
 mod abi;
@@ -29,6 +29,7 @@ mod events;
 mod fees;
 mod limits;
 mod logs;
+mod many;
 mod revert;
 pub mod signing;
 mod views;
@@ -193,35 +194,16 @@ impl Ethereum {
         }
     }
 
-    async fn run(&self, from: Address, call: &MarketCall) -> Result<u64, Error> {
-        let contracts = self.contracts().await?;
-        let call = calls::encode(call, from, contracts.market, contracts.register)
-            .map_err(|e| Error::Reverts { reason: e.to_string() })?;
-        let tx = json!({ "from": from, "to": call.to, "value": wire::quantity_of(call.value.0), "data": hex_of(&call.data) });
-        let requests =
-            [Request::new("eth_call", json!([tx, "latest"])), Request::new("eth_estimateGas", json!([tx]))];
-        let [answer, gas] = self.rpc.ask(requests).await?;
-        let answer: Bytes = self.read("eth_call", &answer.map_err(revert::of_a_call)?)?;
-        // Ours says no without reverting: the transaction would be mined, paid for, and change nothing.
-        if contracts.version == Version::V2 && abi::word(&answer.0).is_some_and(|word| word.is_zero()) {
-            return Err(Error::Reverts { reason: "the market would refuse it".to_owned() });
-        }
-        Ok(self.read::<Number>("eth_estimateGas", &gas.map_err(revert::of_a_call)?)?.0)
-    }
-
-    async fn send(&self, raw: &[u8]) -> Result<TxHash, Error> {
+    /// The hash under which a provider took a transaction, if that is its hash.
+    fn sent_as(&self, raw: &[u8], hash: TxHash) -> Result<TxHash, Error> {
         let expected = TxHash(keccak256(raw));
-        let sent = self.rpc.call::<TxHash>("eth_sendRawTransaction", json!([hex_of(raw)])).await;
-        match sent.map_err(Error::from) {
-            Ok(hash) if hash == expected => Ok(hash),
-            Ok(hash) => Err(self.distrust(format!("transaction {expected} was called {hash}"))),
-            Err(error) => Err(error),
+        match hash == expected {
+            true => Ok(hash),
+            false => Err(self.distrust(format!("transaction {expected} was called {hash}"))),
         }
     }
 
-    async fn read_receipt(&self, tx: TxHash) -> Result<Option<Receipt>, Error> {
-        let raw = self.rpc.find::<RawReceipt>("eth_getTransactionReceipt", json!([tx])).await?;
-        let Some(raw) = raw else { return Ok(None) };
+    async fn receipt_of(&self, tx: TxHash, raw: RawReceipt) -> Result<Option<Receipt>, Error> {
         if raw.transaction_hash != tx {
             return Err(self.distrust(format!("the receipt of {} for {tx}", raw.transaction_hash)));
         }
@@ -339,14 +321,30 @@ impl Chain for Ethereum {
     }
 
     fn simulate<'a>(&'a self, from: Address, call: &'a MarketCall) -> Answer<'a, u64, Error> {
-        self.run(from, call).boxed_local()
+        async move { self.only(self.run_all(from, std::slice::from_ref(call)).await) }.boxed_local()
     }
 
     fn submit<'a>(&'a self, raw: &'a [u8]) -> Answer<'a, TxHash, Error> {
-        self.send(raw).boxed_local()
+        async move { self.only(self.send_all(&[raw]).await) }.boxed_local()
     }
 
     fn receipt(&self, tx: TxHash) -> Answer<'_, Option<Receipt>, Error> {
-        self.read_receipt(tx).boxed_local()
+        async move { self.only(self.read_receipts(&[tx]).await) }.boxed_local()
+    }
+
+    fn headers<'a>(&'a self, numbers: &'a [BlockHeight]) -> Answers<'a, Option<Header>, Error> {
+        self.read_headers(numbers).boxed_local()
+    }
+
+    fn simulate_all<'a>(&'a self, from: Address, calls: &'a [MarketCall]) -> Answers<'a, u64, Error> {
+        self.run_all(from, calls).boxed_local()
+    }
+
+    fn submit_all<'a>(&'a self, raws: &'a [&'a [u8]]) -> Answers<'a, TxHash, Error> {
+        self.send_all(raws).boxed_local()
+    }
+
+    fn receipts<'a>(&'a self, txs: &'a [TxHash]) -> Answers<'a, Option<Receipt>, Error> {
+        self.read_receipts(txs).boxed_local()
     }
 }

@@ -39,15 +39,23 @@ pub fn least_over(old: Fees, ceiling: Wei) -> Option<Fees> {
     (least.max_fee <= ceiling).then_some(least)
 }
 
-/// An offer that replaces `old`: at least a tenth more on both fields, rounded up (geth's `PriceBump`), and
-/// what is going if that is more. `None` if that would pass `ceiling` wei a gas.
-pub fn outbid(old: Fees, going: Going, ceiling: Wei) -> Option<Fees> {
+/// An offer that replaces `old`: at least a tenth more on both fields, rounded up (geth's `PriceBump`), `rise` per
+/// cent more where the ceiling allows that, and what is going if that is still more. `None` if a tenth more would
+/// pass `ceiling` wei a gas.
+pub fn outbid(old: Fees, going: Going, ceiling: Wei, rise: u64) -> Option<Fees> {
     let least = least_over(old, ceiling)?;
-    let now = capped(wanted(going), ceiling);
-    let max_fee = least.max_fee.max(now.max_fee);
+    let (eager, now) = (capped(raised(old, rise), ceiling), capped(wanted(going), ceiling));
+    let max_fee = least.max_fee.max(eager.max_fee).max(now.max_fee);
     // The tip follows the market only as far as it stays within the fee; the rise itself always does.
-    let max_tip = least.max_tip.map(|tip| tip.max(now.max_tip.unwrap_or_default()).min(max_fee));
+    let better = eager.max_tip.max(now.max_tip).unwrap_or_default();
+    let max_tip = least.max_tip.map(|tip| tip.max(better).min(max_fee));
     Some(Fees { max_fee, max_tip })
+}
+
+/// `rise` per cent more on both fields, rounded up.
+fn raised(old: Fees, rise: u64) -> Fees {
+    let more = |wei: Wei| wei.plus(wei.times(rise).plus(Wei::from(99)).divided_by(100));
+    Fees { max_fee: more(old.max_fee), max_tip: old.max_tip.map(more) }
 }
 
 fn wanted(going: Going) -> Fees {
@@ -101,7 +109,10 @@ mod tests {
         let flat = Fees { max_fee: Wei::from(7), max_tip: None };
         assert_eq!(offer(price, Wei::from(9)), Some(flat));
         assert_eq!(offer(price, Wei::from(6)), None);
-        assert_eq!(outbid(flat, price, Wei::from(9)), Some(Fees { max_fee: Wei::from(8), max_tip: None }));
+        assert_eq!(
+            outbid(flat, price, Wei::from(9), 10),
+            Some(Fees { max_fee: Wei::from(8), max_tip: None })
+        );
     }
 
     #[test]
@@ -115,20 +126,36 @@ mod tests {
             (fees(100, 10), going(1, 1), 110, Some(fees(110, 11))),
             (fees(100, 10), going(1, 1), 109, None),
         ] {
-            assert_eq!(outbid(old, going, Wei::from(ceiling)), offered, "{old:?} {going:?} {ceiling}");
+            assert_eq!(outbid(old, going, Wei::from(ceiling), 10), offered, "{old:?} {going:?} {ceiling}");
+        }
+    }
+
+    #[test]
+    fn who_hurries_rises_by_more_but_never_past_the_ceiling() {
+        for (rise, ceiling, offered) in [
+            (25, 1_000, Some(fees(125, 13))),
+            (50, 1_000, Some(fees(150, 15))),
+            (50, 120, Some(fees(120, 15))),
+            (50, 109, None),
+        ] {
+            assert_eq!(
+                outbid(fees(100, 10), going(1, 1), Wei::from(ceiling), rise),
+                offered,
+                "{rise} {ceiling}"
+            );
         }
     }
 
     proptest! {
         #[test]
         fn no_offer_passes_the_ceiling_and_every_replacement_is_one_for_geth(
-            base in 0u128..1 << 100, tip in 0u128..1 << 100, ceiling in 0u128..1 << 101, bumps in 0usize..40,
+            base in 0u128..1 << 100, tip in 0u128..1 << 100, ceiling in 0u128..1 << 101, bumps in 0usize..40, rise in 10u64..60,
         ) {
             let ceiling = Wei::from(ceiling);
             let Some(mut held) = offer(going(base, tip), ceiling) else { return Ok(()) };
             for _ in 0..=bumps {
                 prop_assert!(held.max_fee <= ceiling && held.max_tip.unwrap() <= held.max_fee);
-                let Some(next) = outbid(held, going(base, tip), ceiling) else { break };
+                let Some(next) = outbid(held, going(base, tip), ceiling, rise) else { break };
                 prop_assert!(next.max_fee.times(100) >= held.max_fee.times(110));
                 prop_assert!(next.max_tip.unwrap().times(100) >= held.max_tip.unwrap().times(110));
                 prop_assert!(next.max_fee > held.max_fee && next.max_tip > held.max_tip);

@@ -5,6 +5,7 @@
 //! transfer of nothing take the nonce.
 
 use super::fees::Fees;
+use super::pace::{pace, Pace, LEAST_RISE};
 use crate::domain::market::Abandonment;
 use crate::domain::units::{BlockHash, BlockHeight, ChainTime, TxHash, WallTime, Wei};
 
@@ -121,7 +122,7 @@ impl Moment {
 pub struct Rules {
     /// Blocks on top of an outcome before it is journaled.
     pub confirmations: u64,
-    /// Milliseconds until an unmined transaction is outbid.
+    /// Milliseconds until an unmined transaction is outbid where no deadline is near.
     pub bump_after_ms: u64,
 }
 
@@ -143,8 +144,8 @@ pub enum Move {
     Wait,
     /// Hand over the newest attempt's bytes.
     Send,
-    /// Sign the newest attempt's call again at a higher price; where the ceiling forbids that, send.
-    Outbid,
+    /// Sign the newest attempt's call again for so many per cent more; where the ceiling forbids that, send.
+    Outbid(u64),
     /// Let a transfer of nothing take the nonce; where the ceiling forbids that, send.
     GiveUp(Abandonment),
     /// Journal the outcome: it is mined and deep.
@@ -164,6 +165,18 @@ impl Slot {
     /// The most that the slot can cost.
     pub fn worst(&self) -> Wei {
         self.tries.iter().map(|t| t.worst).max().unwrap_or_default()
+    }
+
+    /// How soon and by how much it is outbid.
+    pub fn pace(&self, now: &Moment, rules: Rules) -> Pace {
+        match self.tries.last() {
+            // What only takes the nonce has no deadline.
+            Some(newest) if !newest.gives_up => {
+                let left = self.deadline.map(|deadline| deadline.0.saturating_sub(now.chain.0));
+                pace(rules.bump_after_ms, left.map(|seconds| seconds.saturating_mul(1_000)))
+            }
+            _ => Pace { after_ms: rules.bump_after_ms, rise: LEAST_RISE },
+        }
     }
 
     /// What to do next.
@@ -192,21 +205,22 @@ impl Slot {
     fn push(&self, now: &Moment, rules: Rules, recall: &Recall) -> Move {
         let Some(newest) = self.tries.last() else { return Move::Wait };
         let late = self.deadline.is_some_and(|deadline| now.chain > deadline);
+        let pace = self.pace(now, rules);
         match &recall.urge {
             _ if self.wish.cancel && !newest.gives_up => return Move::GiveUp(Abandonment::Cancelled),
             _ if late && !newest.gives_up => return Move::GiveUp(Abandonment::TooLate),
             Urge::GiveUp(reason) if !newest.gives_up => return Move::GiveUp(reason.clone()),
-            Urge::Outbid => return Move::Outbid,
-            _ if self.wish.bump => return Move::Outbid,
+            Urge::Outbid => return Move::Outbid(pace.rise),
+            _ if self.wish.bump => return Move::Outbid(pace.rise),
             Urge::None | Urge::GiveUp(_) => {}
         }
         // Behind others a transaction is not stuck for its price.
-        let at_front = recall.front_for_ms.is_some_and(|ms| ms >= rules.bump_after_ms);
+        let at_front = recall.front_for_ms.is_some_and(|ms| ms >= pace.after_ms);
         // After the clock was set back, a signature from the future counts as old, else it would wait for it.
-        let old = now.wall < newest.signed_at || now.wall.since(newest.signed_at) >= rules.bump_after_ms;
+        let old = now.wall < newest.signed_at || now.wall.since(newest.signed_at) >= pace.after_ms;
         let stuck = newest.accepted && at_front && old;
         match (stuck, recall.send_due) {
-            (true, _) => Move::Outbid,
+            (true, _) => Move::Outbid(pace.rise),
             (false, true) => Move::Send,
             (false, false) => Move::Wait,
         }
@@ -315,12 +329,12 @@ mod tests {
             ("nothing is due", slot(), at(10), &waiting, Move::Wait),
             ("the timer", slot(), at(10), &due, Move::Send),
             ("young", slot(), later(10_999), &front, Move::Send),
-            ("stuck at the front", slot(), later(11_000), &front, Move::Outbid),
+            ("stuck at the front", slot(), later(11_000), &front, Move::Outbid(10)),
             ("stuck behind others", slot(), later(99_000), &due, Move::Send),
             ("new at the front", slot(), later(11_000), &fresh_front, Move::Send),
-            ("the clock was set back", slot(), later(9_999), &front, Move::Outbid),
+            ("the clock was set back", slot(), later(9_999), &front, Move::Outbid(10)),
             ("never accepted", unaccepted, later(99_000), &front, Move::Send),
-            ("underpriced", slot(), at(10), &outbid, Move::Outbid),
+            ("underpriced", slot(), at(10), &outbid, Move::Outbid(10)),
             ("never to be taken", slot(), at(10), &refused, Move::GiveUp(reverts)),
             ("already given up", no_op.clone(), at(10), &refused, Move::Send),
             ("its last second", slot(), last_moment, &waiting, Move::Wait),

@@ -198,7 +198,11 @@ impl Chain for FakeChain {
     }
     fn fees(&self) -> Answer<'_, FeeMarket, Error> {
         self.answer("fees", |_| {
-            Ok(FeeMarket { base_fee: Some(Wei::from(self.base_fee.get())), tip: Wei::from(self.tip.get()) })
+            let (base_fee, tip) = (Wei::from(self.base_fee.get()), Wei::from(self.tip.get()));
+            Ok(match self.legacy.get() {
+                true => FeeMarket { base_fee: None, tip: base_fee.plus(tip) },
+                false => FeeMarket { base_fee: Some(base_fee), tip },
+            })
         })
     }
     fn simulate<'a>(&'a self, from: Address, call: &'a MarketCall) -> Answer<'a, u64, Error> {

@@ -27,7 +27,7 @@ pub(super) enum Edit {
 pub(in crate::wallet_signer) struct Draft {
     pub(super) batch: Batch,
     pub(super) edits: Vec<Edit>,
-    pub(super) counters: Counters,
+    pub(in crate::wallet_signer) counters: Counters,
     /// The journal's next place, once it is known.
     seq: Option<u64>,
 }

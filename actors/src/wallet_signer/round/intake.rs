@@ -9,7 +9,7 @@ use crate::domain::units::{WallTime, Wei};
 use crate::domain::wallet::fees;
 use crate::domain::wallet::spend::{self, Verdict};
 use crate::planted::{planted, Bug};
-use crate::ports::chain;
+use crate::ports::chain::{self, At};
 use crate::ports::store::{self, Order};
 use crate::records::intent::{Intent, IntentKey, IntentState};
 use crate::records::wallet::Attempt;
@@ -43,6 +43,16 @@ impl Round {
         self.memory.balance = Some(chain.balance(self.me).await?);
         let credit = chain.credit(self.me).await?;
         self.memory.credit = Some(credit);
+        // Somebody else's may wait in the mempool before they are mined.
+        let (waiting, ours) =
+            (chain.nonce(self.me, At::Pending).await?, self.book.borrow().lane.next_nonce(0));
+        match waiting > ours.max(world.latest) {
+            true => self.memory.alert(
+                "mempool",
+                format!("nonce {} waits in the mempool, and this node did not sign it", waiting - 1),
+            ),
+            false => self.memory.calm("mempool"),
+        }
         let wanted = match self.asked {
             Asked::Withdraw => credit > Wei::ZERO,
             _ => self.config.auto_withdraw && credit >= self.config.min_withdraw && credit > Wei::ZERO,

@@ -7,6 +7,7 @@ use crate::domain::market::{Abandonment, MarketCall};
 use crate::domain::units::{TxHash, Wei};
 use crate::domain::wallet::fault::Fault;
 use crate::domain::wallet::fees::{self, Fees, Going};
+use crate::domain::wallet::pace::LEAST_RISE;
 use crate::domain::wallet::slot::{Slot, Urge};
 use crate::domain::wallet::spend::{self, Verdict};
 use crate::planted::{planted, Bug};
@@ -18,22 +19,25 @@ use crate::records::wallet::Attempt;
 /// Gas of a transfer of nothing, where the chain does not tell.
 const NO_OP_GAS: u64 = 21_000;
 
+/// Why a transaction is replaced.
+pub(super) enum Why {
+    /// Nobody mines it: so many per cent more.
+    Outbid(u64),
+    /// It should not happen any more.
+    GivesUp(Abandonment),
+}
+
 impl Round {
     /// Replaces the newest attempt by a dearer one, or with a reason by one that only takes the nonce. Where
     /// a cap forbids that, the old bytes go out again when that is due.
-    pub(super) async fn replace(
-        &mut self,
-        slot: &Slot,
-        gives_up: Option<Abandonment>,
-        due: bool,
-    ) -> Result<(), Error> {
+    pub(super) async fn replace(&mut self, slot: &Slot, why: Why, due: bool) -> Result<(), Error> {
         let Some(old) = self.book.borrow().newest(slot.nonce).cloned() else { return Ok(()) };
         let going = self.going().await?;
-        let (call, gas_limit) = match gives_up {
-            Some(_) => (MarketCall::NoOp, self.no_op_gas().await?),
-            None => (old.call.clone(), old.gas_limit),
+        let (call, gas_limit, rise, gives_up) = match why {
+            Why::GivesUp(reason) => (MarketCall::NoOp, self.no_op_gas().await?, LEAST_RISE, Some(reason)),
+            Why::Outbid(rise) => (old.call.clone(), old.gas_limit, rise, None),
         };
-        let dearer = fees::outbid(old.fees, going, self.config.max_fee_per_gas).filter(|fees| {
+        let dearer = fees::outbid(old.fees, going, self.config.max_fee_per_gas, rise).filter(|fees| {
             let book = self.book.borrow();
             let worst = spend::worst(gas_limit, fees.max_fee, call.value()).max(slot.worst());
             let others = book.lane.at_risk().minus(slot.worst());

@@ -85,10 +85,7 @@ impl Round {
         for (nonce, standing) in doubtful {
             match asked.headers.get(&standing.block) {
                 Some(Ok(Some(header))) if header.hash == standing.hash => {
-                    if self.memory.anchor.is_none_or(|anchor| anchor.block < standing.block) {
-                        self.memory.anchor = Some(standing);
-                    }
-                    self.memory.anchored.insert(nonce);
+                    self.memory.anchor(nonce, standing);
                     sights.insert(nonce, Ok((Sight::Mined(standing), None)));
                 }
                 // Another block stands there: its receipt tells more.

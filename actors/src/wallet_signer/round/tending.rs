@@ -1,5 +1,6 @@
 //! Moves on every nonce that is not final: what became of them is one batch, what goes out goes out together.
 
+use super::sending::Why;
 use super::sight::Found;
 use super::{Error, Round, World};
 use crate::domain::market::Abandonment;
@@ -8,13 +9,21 @@ use crate::planted::{planted, Bug};
 use crate::ports::chain;
 use crate::wallet_signer::book::Draft;
 
+/// A transaction to be replaced.
+struct Replacement {
+    slot: Slot,
+    why: Why,
+    /// Whether the old bytes are due, where a replacement is not allowed.
+    due: bool,
+}
+
 /// What has to be done about nonces outside of the book.
 #[derive(Default)]
 struct Deeds {
     /// Bytes that go out again.
     sends: Vec<u64>,
-    /// Transactions to be replaced: why they are given up, if they are, and whether the old bytes are due.
-    replaced: Vec<(Slot, Option<Abandonment>, bool)>,
+    /// Transactions to be replaced.
+    replaced: Vec<Replacement>,
 }
 
 impl Round {
@@ -24,7 +33,7 @@ impl Round {
         let slots: Vec<Slot> = self.book.borrow().lane.slots.values().cloned().collect();
         let sights = self.sights(&slots, world).await?;
         let mut deeds = Deeds::default();
-        let (mut front, mut failed) = (None, None);
+        let (mut front, mut failed, mut strange) = (None, None, false);
         let mut draft = self.book.borrow().draft();
         for (slot, seen) in slots.into_iter().zip(sights) {
             let (sight, found) = match seen {
@@ -42,12 +51,21 @@ impl Round {
                 front = Some(slot.nonce);
                 self.memory.at_front(slot.nonce, self.now());
             }
+            if matches!(sight, Sight::Passed(since) if world.moment.is_deep(since, self.config.confirmations))
+            {
+                let words = format!("nonce {} is used, by none of its transactions", slot.nonce);
+                self.memory.alert("nonce", words);
+                strange = true;
+            }
             let recall = self.memory.recall(slot.nonce, self.now());
             let next = slot.next(sight, &world.moment, self.rules(), &recall);
             self.decide(&mut draft, slot, next, found, recall.send_due, &mut deeds)?;
         }
         self.commit(draft)?;
         self.perform(deeds, front).await?;
+        if !strange {
+            self.memory.calm("nonce");
+        }
         if front.is_none() {
             self.memory.calm("send");
             self.memory.calm("ceiling");
@@ -69,16 +87,18 @@ impl Round {
         let book = self.book.borrow();
         match next {
             Move::Wait => {}
-            Move::Send | Move::Outbid
+            Move::Send | Move::Outbid(_)
                 if planted(Bug::ForgetEvicted) && slot.tries.iter().any(|it| it.accepted) => {}
             Move::Send => deeds.sends.push(nonce),
-            Move::Outbid => deeds.replaced.push((slot, None, due)),
-            Move::GiveUp(reason) => deeds.replaced.push((slot, Some(reason), due)),
-            Move::Confirm(_) => {
+            Move::Outbid(rise) => deeds.replaced.push(Replacement { slot, why: Why::Outbid(rise), due }),
+            Move::GiveUp(reason) => {
+                deeds.replaced.push(Replacement { slot, why: Why::GivesUp(reason), due });
+            }
+            Move::Confirm(seen) => {
                 let Some((receipt, time)) = found else { return Ok(()) };
                 book.confirm(draft, nonce, (&receipt, time), self.ports.clock.wall())?;
                 self.memory.counts.confirmed += 1;
-                self.memory.anchored.remove(&nonce);
+                self.memory.anchor(nonce, seen);
                 tracing::info!(nonce, tx = %receipt.tx, block = receipt.block.0, "a transaction is confirmed");
             }
             Move::TakeBack => {
@@ -92,16 +112,16 @@ impl Round {
                 self.memory.forget(nonce);
             }
             Move::Requeue => {
+                self.memory.alert("foreign", format!("nonce {nonce} went to a transaction of somebody else"));
+                draft.counters.foreign += 1;
                 if let Some(intent) = book.requeue(draft, nonce) {
                     self.memory.queue.add(intent.key, intent.created);
                 }
                 self.memory.forget(nonce);
             }
             Move::Lose => {
-                tracing::error!(
-                    nonce,
-                    "a transaction that is not ours took a nonce: is the key used elsewhere?"
-                );
+                self.memory.alert("foreign", format!("nonce {nonce} went to a transaction of somebody else"));
+                draft.counters.foreign += 1;
                 book.lose(draft, nonce)?;
                 self.memory.forget(nonce);
             }
@@ -119,11 +139,11 @@ impl Round {
         let newest = sends.iter().filter_map(|nonce| self.book.borrow().newest(*nonce).cloned()).collect();
         self.hand_over(newest).await?;
         if let Some((slot, reason)) = doomed.clone() {
-            self.replace(&slot, Some(reason), true).await?;
+            self.replace(&slot, Why::GivesUp(reason), true).await?;
         }
-        for (slot, gives_up, due) in replaced {
+        for Replacement { slot, why, due } in replaced {
             if doomed.as_ref().is_none_or(|(doomed, _)| doomed.nonce != slot.nonce) {
-                self.replace(&slot, gives_up, due).await?;
+                self.replace(&slot, why, due).await?;
             }
         }
         Ok(())
@@ -135,9 +155,9 @@ impl Round {
         &mut self,
         front: u64,
         sends: &[u64],
-        replaced: &[(Slot, Option<Abandonment>, bool)],
+        replaced: &[Replacement],
     ) -> Result<Option<(Slot, Abandonment)>, Error> {
-        let dearer = replaced.iter().any(|(slot, gives_up, _)| slot.nonce == front && gives_up.is_none());
+        let dearer = replaced.iter().any(|it| it.slot.nonce == front && matches!(it.why, Why::Outbid(_)));
         if !dearer && !sends.contains(&front) {
             return Ok(None);
         }

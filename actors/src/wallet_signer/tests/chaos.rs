@@ -22,6 +22,8 @@ enum Happening {
     Restart,
     BaseFee(u128),
     Time(u64),
+    Cancel(u64),
+    Bump(u64),
     Trouble(&'static str, Trouble, u32),
 }
 
@@ -48,6 +50,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => Just(Restart),
         1 => (1u128..6_000_000_000).prop_map(BaseFee),
         3 => (1u64..90).prop_map(Time),
+        1 => (1u64..12).prop_map(Cancel),
+        1 => (1u64..12).prop_map(Bump),
         3 => (method, trouble, 1u32..4).prop_map(|(method, trouble, times)| Trouble(method, trouble, times)),
     ]
 }
@@ -63,8 +67,11 @@ fn watch(rig: &Rig) -> Rc<Cell<bool>> {
     all_durable
 }
 
-async fn live(happenings: Vec<Happening>, day_cap: u128) -> Result<(), TestCaseError> {
+async fn live(happenings: Vec<Happening>, day_cap: u128, legacy: bool) -> Result<(), TestCaseError> {
     let mut rig = Rig::another();
+    if legacy {
+        rig.chain.set_legacy();
+    }
     rig.config.max_spend_per_day = Wei::from(day_cap);
     rig.config.poll_ms = 12_000;
     let all_durable = watch(&rig);
@@ -89,6 +96,12 @@ async fn live(happenings: Vec<Happening>, day_cap: u128) -> Result<(), TestCaseE
             Happening::Restart => rig.restart().await,
             Happening::BaseFee(wei) => rig.chain.set_base_fee(wei),
             Happening::Time(seconds) => rig.pass(seconds).await,
+            Happening::Cancel(bid) => {
+                let _whatever_it_says = rig.cancel(&format!("accept:{bid}")).await;
+            }
+            Happening::Bump(bid) => {
+                let _whatever_it_says = rig.bump(&format!("accept:{bid}"), None).await;
+            }
             Happening::Trouble(method, trouble, times) => {
                 let left = Cell::new(times);
                 rig.chain.trouble(move |asked| {
@@ -137,13 +150,13 @@ async fn live(happenings: Vec<Happening>, day_cap: u128) -> Result<(), TestCaseE
     Ok(())
 }
 
-fn run(cases: u32, day_cap: u128) {
+fn run(cases: u32, day_cap: u128, legacy: bool) {
     let cases = Cases { cases, failure_persistence: None, ..Cases::default() };
     let lives = prop::collection::vec(happening(), 1..40);
     let outcome = TestRunner::new(cases).run(&lives, |happenings| {
         actix_rt::System::new().block_on(async {
             tokio::time::pause();
-            live(happenings, day_cap).await
+            live(happenings, day_cap, legacy).await
         })
     });
     if let Err(failure) = outcome {
@@ -153,10 +166,15 @@ fn run(cases: u32, day_cap: u128) {
 
 #[test]
 fn whatever_happens_each_wish_is_mined_at_most_once_and_told_truly() {
-    run(40, u128::MAX >> 1);
+    run(40, u128::MAX >> 1, false);
 }
 
 #[test]
 fn whatever_happens_a_days_spending_stays_below_its_cap() {
-    run(20, 900_000_000_000_000);
+    run(20, 900_000_000_000_000, false);
+}
+
+#[test]
+fn whatever_happens_on_a_chain_without_eip_1559_the_same_holds() {
+    run(15, u128::MAX >> 1, true);
 }

@@ -163,3 +163,62 @@ async fn killed_at_any_step_it_executes_exactly_once() {
         assert_eq!(rig.status().await.spent_today, rig.spent(), "{step} {after}");
     }
 }
+
+/// The five points of the one transaction of a wallet: the n-th step of each kind.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Point {
+    /// The nonce is chosen within the turn that signs: what comes before is the simulation's answer.
+    Nonce,
+    Sign,
+    Persist,
+    Send,
+    Response,
+}
+
+/// Counts what comes before a point: it is found by its kind, and so it stays exact when other steps come and go.
+async fn step_of(point: Point) -> (u64, bool) {
+    let kinds = Rc::new(std::cell::RefCell::new(Vec::new()));
+    let mut rig = Rig::another();
+    rig.config.poll_ms = 12_000;
+    rig.write(rig.intent("accept:1", accept(1), None));
+    let death = Death::at(u64::MAX, false);
+    let (seen, counted) = (kinds.clone(), death.clone());
+    rig.start_mortal(&death);
+    let steps = move || u64::MAX - counted.left.get().unwrap();
+    let (at, mortal) = (steps.clone(), death.clone());
+    rig.chain.trouble(move |method| {
+        if matches!(method, "simulate" | "fees" | "submit") {
+            seen.borrow_mut().push((method, at()));
+            mortal.step();
+        }
+        None
+    });
+    rig.pass(5).await;
+    let first = |wanted: &str| {
+        let found = kinds.borrow().iter().find(|(method, _)| *method == wanted).map(|(_, step)| *step);
+        found.unwrap()
+    };
+    match point {
+        Point::Nonce => (first("simulate"), true),
+        // Between the market's prices and the handing over stand the signature and the commit, in this order.
+        Point::Sign => (first("submit") - 2, false),
+        Point::Persist => (first("submit") - 1, false),
+        Point::Send => (first("submit"), false),
+        Point::Response => (first("submit"), true),
+    }
+}
+
+#[actix_rt::test]
+async fn killed_before_and_after_nonce_sign_persist_send_and_response_it_executes_exactly_once() {
+    tokio::time::pause();
+    for point in [Point::Nonce, Point::Sign, Point::Persist, Point::Send, Point::Response] {
+        let (step, after) = step_of(point).await;
+        for after in [after, !after] {
+            let death = Death::at(step, after);
+            let rig = two_lives(&death).await;
+            assert!(death.has_come(), "{point:?} {after}");
+            assert_eq!(rig.mined(), [(0, accept(1)), (1, accept(2))], "{point:?} {after}");
+            assert_eq!(rig.results("accept:1"), ["mined"], "{point:?} {after}");
+        }
+    }
+}

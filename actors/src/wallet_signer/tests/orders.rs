@@ -4,10 +4,10 @@ use super::*;
 use crate::records::wallet::instructions;
 
 impl Rig {
-    async fn cancel(&self, key: &str) -> Result<Cancelled, Refusal> {
+    pub(super) async fn cancel(&self, key: &str) -> Result<Cancelled, Refusal> {
         self.wallet.as_ref().unwrap().send(CancelIntent { key: IntentKey(key.into()) }).await.unwrap()
     }
-    async fn bump(&self, key: &str, attempt: Option<u32>) -> Result<Bumped, Refusal> {
+    pub(super) async fn bump(&self, key: &str, attempt: Option<u32>) -> Result<Bumped, Refusal> {
         self.wallet.as_ref().unwrap().send(BumpIntent { key: IntentKey(key.into()), attempt }).await.unwrap()
     }
 }

@@ -7,7 +7,7 @@ use super::*;
 use crate::ports::keys::{Keys, Unsigned};
 use crate::records::journal::Block;
 use crate::records::wallet::{attempts, Attempt, Counters};
-use crate::testkit::chain::{Trouble, Tx};
+use crate::testkit::chain::Trouble;
 
 const GWEI: u128 = 1_000_000_000;
 
@@ -97,74 +97,6 @@ async fn a_lost_answer_leaves_one_transaction() {
         assert_eq!(distinct.len(), 1, "the same bytes each time: {trouble:?}");
         assert_eq!(rig.results("accept:1"), ["mined"], "{trouble:?}");
     }
-}
-
-#[actix_rt::test]
-async fn a_stuck_transaction_is_outbid_at_the_same_nonce() {
-    let rig = Rig::started();
-    rig.accept(1);
-    rig.pass(5).await;
-    let offered = rig.chain.pool()[0].fees;
-    // The base fee doubles and more: the offer is too low.
-    rig.chain.set_base_fee(3 * GWEI);
-    rig.blocks(4).await;
-    assert_eq!(rig.mined(), []);
-    rig.blocks(2).await;
-    assert_eq!(rig.mined(), [(0, accept(1))]);
-    let paid = rig.chain.mined()[0].tx.fees;
-    assert!(paid.max_fee.times(100) >= offered.max_fee.times(110));
-    rig.blocks(4).await;
-    assert_eq!(rig.results("accept:1"), ["mined"]);
-}
-
-#[actix_rt::test]
-async fn the_old_hash_may_be_mined_after_a_replacement() {
-    let rig = Rig::started();
-    rig.accept(1);
-    rig.pass(5).await;
-    let old = rig.chain.pool().remove(0);
-    rig.pass(70).await;
-    assert_ne!(rig.chain.pool()[0], old, "it was replaced");
-    rig.chain.inject(old.clone());
-    rig.blocks(5).await;
-    assert_eq!(rig.chain.mined()[0].tx, old);
-    assert_eq!(rig.results("accept:1"), ["mined"]);
-}
-
-#[actix_rt::test]
-async fn at_the_ceiling_the_same_bytes_go_out_again_and_again() {
-    let mut rig = Rig::with(|config| config.max_fee_per_gas = Wei::from(3 * GWEI));
-    rig.start();
-    rig.accept(1);
-    rig.pass(5).await;
-    rig.chain.set_base_fee(20 * GWEI);
-    for _ in 0..100 {
-        rig.blocks(1).await;
-        if rig.chain.pool().is_empty() {
-            break;
-        }
-    }
-    let handed_over = rig.chain.handed_over();
-    let distinct: BTreeSet<_> = handed_over.iter().collect();
-    assert!(rig.chain.pool()[0].fees.max_fee <= Wei::from(3 * GWEI));
-    assert!(distinct.len() <= 5 && handed_over.len() > 20, "{} of {}", distinct.len(), handed_over.len());
-    assert!(rig.alerts().await.contains(&"ceiling"));
-    rig.chain.set_base_fee(GWEI);
-    rig.blocks(5).await;
-    assert_eq!(rig.mined(), [(0, accept(1))]);
-}
-
-#[actix_rt::test]
-async fn a_provider_that_wants_a_tenth_more_gets_it() {
-    let rig = Rig::started();
-    // A forgotten transaction of ours holds nonce 0 in the mempool.
-    let fees = crate::ports::keys::Fees { max_fee: Wei::from(3 * GWEI), max_tip: Some(Wei::from(GWEI)) };
-    let forgotten = Tx { from: ME, chain: CHAIN, nonce: 0, gas_limit: 21_000, fees, call: MarketCall::NoOp };
-    rig.chain.inject(forgotten);
-    rig.accept(1);
-    rig.pass(120).await;
-    rig.blocks(5).await;
-    assert_eq!(rig.mined(), [(0, accept(1))]);
 }
 
 #[actix_rt::test]
@@ -413,21 +345,4 @@ async fn what_a_mempool_forgets_is_handed_over_again() {
     rig.chain.evict();
     rig.pass(120).await;
     assert_eq!(rig.chain.pool().len(), 1);
-}
-
-#[actix_rt::test]
-async fn a_nonce_that_a_stranger_took_is_given_up_only_when_that_is_final() {
-    let rig = Rig::started();
-    rig.accept(1);
-    rig.pass(5).await;
-    let mut foreign = rig.chain.pool().remove(0);
-    foreign.call = MarketCall::NoOp;
-    rig.chain.inject(foreign);
-    rig.blocks(5).await;
-    assert_eq!(rig.state("accept:1"), IntentState::InFlight { nonce: 0 });
-    rig.blocks(10).await;
-    assert_eq!(rig.results("accept:1"), [Abandonment::NonceTaken.to_string()]);
-    rig.accept(2);
-    rig.blocks(2).await;
-    assert_eq!(rig.mined().last(), Some(&(1, accept(2))));
 }
