@@ -14,6 +14,7 @@ use scatter_actors::records::consortium::kept;
 use scatter_actors::records::hosting::{references, root_key, roots_for, Owner, Pin};
 use scatter_actors::records::journal::Fact;
 use scatter_actors::records::meta::newest_block;
+use scatter_actors::records::room::Room;
 use scatter_actors::testkit::chain::{cost, Mined};
 use sha3::{Digest, Keccak256};
 
@@ -171,6 +172,8 @@ fn i6(world: &World) -> Verdict {
         })
         .map(|bid| byte_cap(bid.terms.size).0)
         .sum();
+    let (written, counted) = (Room::read(store).unwrap(), Room::count(store).unwrap());
+    holds(written == counted, || format!("I6: the room is written as {written:?} and is {counted:?}"))?;
     let taken = pinned + promised;
     holds(taken <= QUOTA.0, || format!("I6: {taken} of {} bytes are pinned or promised", QUOTA.0))
 }

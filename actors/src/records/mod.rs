@@ -7,4 +7,5 @@ pub mod hosting;
 pub mod intent;
 pub mod journal;
 pub mod meta;
+pub mod room;
 pub mod wallet;
