@@ -6,5 +6,6 @@ pub mod decision;
 pub mod hosting;
 pub mod intent;
 pub mod journal;
+pub mod listening;
 pub mod meta;
 pub mod wallet;
