@@ -10,6 +10,7 @@
 //! One round at a time looks at the chain, moves each nonce on, fills gaps, gives nonces to queued intents and
 //! sees to the treasury: `round`. What it decides is `domain::wallet`; what it makes durable is `book`.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
@@ -206,6 +207,7 @@ const LONGEST_ROUND: Duration = Duration::from_secs(300);
 pub struct WalletSigner {
     config: Rc<Config>,
     ports: Ports,
+    book: Rc<RefCell<Book>>,
     memory: Memory,
     /// Keys told since the last round began.
     submitted: BTreeSet<IntentKey>,
@@ -219,9 +221,11 @@ pub struct WalletSigner {
 impl WalletSigner {
     /// A wallet for the market that the store is about; its account is the key's.
     pub fn new(config: Config, ports: Ports, guard: Guard) -> Self {
+        let book = Rc::new(RefCell::new(Book::new(Rc::clone(&ports.store))));
         Self {
             config: Rc::new(config),
             ports,
+            book,
             memory: Memory::default(),
             submitted: BTreeSet::new(),
             asked: Asked::Nothing,
@@ -241,20 +245,24 @@ impl WalletSigner {
         let Ok(Some(ChainStatus { market, .. })) = ChainStatus::read(&*self.ports.store) else { return };
         self.busy = true;
         let mut memory = self.memory.clone();
-        std::mem::take(&mut self.submitted).into_iter().for_each(|key| memory.enqueue(key));
+        memory.told.append(&mut self.submitted);
         let round = Round {
             config: Rc::clone(&self.config),
             market,
             me: self.ports.keys.address(),
             ports: self.ports.clone(),
             asked: std::mem::take(&mut self.asked),
+            book: Rc::clone(&self.book),
             memory,
         };
         let bounded = tokio::time::timeout(LONGEST_ROUND, round.run());
-        ctx.spawn(bounded.into_actor(self).map(|memory, this, ctx| {
+        ctx.spawn(bounded.into_actor(self).map(|passed, this, ctx| {
             this.busy = false;
-            match memory {
-                Ok(memory) => this.memory = memory,
+            match passed {
+                Ok(passed) => {
+                    this.memory = passed.memory;
+                    this.again |= passed.more;
+                }
                 Err(_) => this.memory.alert("round", "the chain's provider did not answer".into()),
             }
             if std::mem::take(&mut this.again) {
@@ -264,32 +272,24 @@ impl WalletSigner {
     }
 
     fn status(&self) -> WalletStatus {
-        let book = Book::load(&self.ports.store, self.ports.clock.wall());
-        let mut alerts: Vec<Alert> =
-            self.memory.alerts.iter().map(|(about, what)| Alert { about, what: what.clone() }).collect();
-        let mut status = WalletStatus {
+        let now = self.ports.clock.wall();
+        let read = self.book.borrow_mut().refresh(now);
+        let book = self.book.borrow();
+        let alerts = self.memory.alerts.iter().map(|(about, what)| Alert { about, what: what.clone() });
+        let failed = read.err().map(|error| Alert { about: "store", what: error.to_string() });
+        WalletStatus {
             address: self.ports.keys.address(),
             balance: self.memory.balance,
             credit: self.memory.credit,
-            nonce: 0,
-            queued: self.memory.queue.len() + self.submitted.len(),
-            pending: vec![],
-            spent_today: Wei::ZERO,
-            counted_today: Wei::ZERO,
+            nonce: book.lane.next_nonce(self.memory.latest.unwrap_or_default()),
+            queued: self.memory.queue.len() + self.memory.told.len() + self.submitted.len(),
+            pending: pending(&book),
+            spent_today: book.spent_by_all(now),
+            counted_today: book.spent(now).plus(book.lane.at_risk()),
             spend_cap: self.config.max_spend_per_day,
             counts: self.memory.counts,
-            alerts: vec![],
-        };
-        match book {
-            Ok(book) => {
-                status.nonce = book.lane.next_nonce(self.memory.latest.unwrap_or_default());
-                status.pending = pending(&book);
-                status.spent_today = book.spent_by_all;
-                status.counted_today = book.spent.plus(book.lane.at_risk());
-            }
-            Err(error) => alerts.push(Alert { about: "store", what: error.to_string() }),
+            alerts: alerts.chain(failed).collect(),
         }
-        WalletStatus { alerts, ..status }
     }
 }
 

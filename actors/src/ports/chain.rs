@@ -1,6 +1,9 @@
 //! The chain: blocks, the market's events and views, and raw transactions.
 
-use super::Answer;
+use futures::future::join_all;
+use futures::FutureExt;
+
+use super::{Answer, Answers};
 pub use crate::domain::listening::{Event, Events, Header, Said, Span};
 use crate::domain::market::{BidState, BidTerms, MarketCall, MarketEvent, MarketRules};
 use crate::domain::units::{Address, BidId, BlockHash, BlockHeight, ChainTime, FileHash, TxHash, Wei};
@@ -158,4 +161,21 @@ pub trait Chain {
     fn submit<'a>(&'a self, raw: &'a [u8]) -> Answer<'a, TxHash, Error>;
     /// The receipt of a transaction, if it is mined.
     fn receipt(&self, tx: TxHash) -> Answer<'_, Option<Receipt>, Error>;
+
+    /// [`Chain::header`] of several blocks; the answers are in the order of the questions.
+    fn headers<'a>(&'a self, numbers: &'a [BlockHeight]) -> Answers<'a, Option<Header>, Error> {
+        join_all(numbers.iter().map(|number| self.header(*number))).boxed_local()
+    }
+    /// [`Chain::simulate`] of several calls, each by itself at the head.
+    fn simulate_all<'a>(&'a self, from: Address, calls: &'a [MarketCall]) -> Answers<'a, u64, Error> {
+        join_all(calls.iter().map(move |call| self.simulate(from, call))).boxed_local()
+    }
+    /// [`Chain::submit`] of several transactions.
+    fn submit_all<'a>(&'a self, raws: &'a [&'a [u8]]) -> Answers<'a, TxHash, Error> {
+        join_all(raws.iter().map(|raw| self.submit(raw))).boxed_local()
+    }
+    /// [`Chain::receipt`] of several transactions.
+    fn receipts<'a>(&'a self, txs: &'a [TxHash]) -> Answers<'a, Option<Receipt>, Error> {
+        join_all(txs.iter().map(|tx| self.receipt(*tx))).boxed_local()
+    }
 }

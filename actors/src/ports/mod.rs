@@ -12,3 +12,6 @@ pub mod store;
 
 /// The answer of a port that waits for the world. Dropping it cancels the question.
 pub type Answer<'a, T, E> = futures::future::LocalBoxFuture<'a, Result<T, E>>;
+
+/// The answers to several questions, in their order: each may fail by itself.
+pub type Answers<'a, T, E> = futures::future::LocalBoxFuture<'a, Vec<Result<T, E>>>;

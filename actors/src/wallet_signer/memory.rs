@@ -1,12 +1,12 @@
 //! What the wallet remembers between two rounds. All of it can be lost: a restart begins with none of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Counts;
 use crate::domain::backoff::Backoff;
-use crate::domain::units::{BlockHeight, Wei};
-use crate::domain::wallet::slot::{Recall, Urge};
+use crate::domain::units::{BlockHeight, WallTime, Wei};
+use crate::domain::wallet::slot::{Inclusion, Recall, Urge};
 use crate::records::intent::IntentKey;
 
 /// A transaction that a provider took is handed over again after so long: mempools forget. Milliseconds.
@@ -16,14 +16,14 @@ const RETRY: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::
 
 /// When to try again.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Patience {
+struct Patience {
     failures: u32,
     /// Monotonic milliseconds.
     not_before: u64,
 }
 
 impl Patience {
-    pub(super) fn is_over(&self, now: u64) -> bool {
+    fn is_over(&self, now: u64) -> bool {
         now >= self.not_before
     }
     fn failed(&mut self, now: u64) {
@@ -43,6 +43,43 @@ pub(super) struct Push {
     pub(super) urge: Urge,
     /// The head at which the nonce was first seen used without a receipt of ours.
     pub(super) passed_since: Option<BlockHeight>,
+    /// Where it was last seen mined, before that is deep.
+    pub(super) seen: Option<Inclusion>,
+}
+
+/// Intents that wait for a nonce, oldest first.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Queue {
+    by_age: BTreeMap<(WallTime, IntentKey), Patience>,
+    ages: BTreeMap<IntentKey, WallTime>,
+}
+
+impl Queue {
+    pub(super) fn len(&self) -> usize {
+        self.by_age.len()
+    }
+    pub(super) fn add(&mut self, key: IntentKey, created: WallTime) {
+        if !self.ages.contains_key(&key) {
+            self.ages.insert(key.clone(), created);
+            self.by_age.insert((created, key), Patience::default());
+        }
+    }
+    pub(super) fn remove(&mut self, key: &IntentKey) {
+        if let Some(created) = self.ages.remove(key) {
+            self.by_age.remove(&(created, key.clone()));
+        }
+    }
+    /// An intent has to wait.
+    pub(super) fn postpone(&mut self, key: &IntentKey, now: u64) {
+        let Some(created) = self.ages.get(key) else { return };
+        if let Some(patience) = self.by_age.get_mut(&(*created, key.clone())) {
+            patience.failed(now);
+        }
+    }
+    /// Those that may be tried now.
+    pub(super) fn ready(&self, now: u64) -> impl Iterator<Item = &IntentKey> {
+        self.by_age.iter().filter(move |(_, patience)| patience.is_over(now)).map(|((_, key), _)| key)
+    }
 }
 
 /// The memory.
@@ -50,8 +87,10 @@ pub(super) struct Push {
 pub(super) struct Memory {
     /// Whether this store, this chain and this key have been found to belong together.
     pub(super) belongs: bool,
+    /// Intents told of that nobody has looked at.
+    pub(super) told: BTreeSet<IntentKey>,
     /// Intents known to be queued.
-    pub(super) queue: BTreeMap<IntentKey, Patience>,
+    pub(super) queue: Queue,
     /// From which key the walk over all intents goes on.
     pub(super) walk_from: Vec<u8>,
     /// Whether it has seen them all once.
@@ -60,6 +99,13 @@ pub(super) struct Memory {
     pub(super) pushes: BTreeMap<u64, Push>,
     /// The lowest nonce that waits to be mined, and since when (monotonic milliseconds).
     front: Option<(u64, u64)>,
+    /// Confirmed nonces of which it is known that they were mined in the past of `anchor`: as long as that block
+    /// stands, so do theirs.
+    pub(super) anchored: BTreeSet<u64>,
+    /// The highest block in which a confirmed nonce was mined.
+    pub(super) anchor: Option<Inclusion>,
+    /// Monotonic milliseconds from which confirmed nonces are looked at again.
+    pub(super) next_anchor: u64,
     /// Monotonic milliseconds of the next look at the credit.
     pub(super) next_credit: u64,
     /// What the provider last told.
@@ -83,16 +129,6 @@ impl Memory {
     /// Takes an alert back.
     pub(super) fn calm(&mut self, about: &'static str) {
         self.alerts.remove(about);
-    }
-    /// An intent waits for a nonce.
-    pub(super) fn enqueue(&mut self, key: IntentKey) {
-        self.queue.entry(key).or_default();
-    }
-    /// An intent has to wait.
-    pub(super) fn postpone(&mut self, key: &IntentKey, now: u64) {
-        if let Some(patience) = self.queue.get_mut(key) {
-            patience.failed(now);
-        }
     }
     /// A nonce is the lowest that waits to be mined.
     pub(super) fn at_front(&mut self, nonce: u64, now: u64) {
@@ -125,6 +161,7 @@ impl Memory {
     /// A nonce begins anew: its bytes go out at once.
     pub(super) fn forget(&mut self, nonce: u64) {
         self.pushes.remove(&nonce);
+        self.anchored.remove(&nonce);
         self.front = self.front.filter(|(front, _)| *front != nonce);
     }
 }

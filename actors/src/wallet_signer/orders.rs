@@ -6,7 +6,9 @@
 use actix::prelude::*;
 use serde::Serialize;
 
-use super::book::{keep, Book};
+use std::cell::Ref;
+
+use super::book::Book;
 use super::WalletSigner;
 use crate::domain::market::{Abandonment, Execution};
 use crate::domain::wallet::fees;
@@ -151,7 +153,13 @@ impl WalletSigner {
         let intent = self.wanted(&key)?;
         match intent.state {
             IntentState::Queued => {
-                self.book()?.abandon(&intent, Abandonment::Cancelled)?;
+                let book = self.read()?;
+                let mut draft = book.draft();
+                book.abandon(&mut draft, &intent, Abandonment::Cancelled)?;
+                drop(book);
+                self.book.borrow_mut().commit(draft, self.ports.clock.wall())?;
+                self.memory.queue.remove(&key);
+                self.submitted.remove(&key);
                 tracing::info!(intent = %key, "a person cancelled an intent");
                 Ok(Cancelled::Done)
             }
@@ -174,21 +182,21 @@ impl WalletSigner {
             IntentState::Confirmed { nonce } => return Err(Refusal::Mined { key, nonce }),
             IntentState::Done => return Err(Refusal::Over { key }),
         };
-        let book = self.book()?;
-        let Some(newest) = book.tries(nonce).last() else { return Err(Refusal::Queued { key }) };
-        let attempt = newest.number;
+        let newest = self.read()?.newest(nonce).map(|newest| (newest.number, newest.fees));
+        let Some((attempt, paid)) = newest else { return Err(Refusal::Queued { key }) };
         if wanted.is_some_and(|wanted| wanted < attempt) {
             return Ok(Bumped::Done { nonce, attempt });
         }
-        if fees::least_over(newest.fees, self.config.max_fee_per_gas).is_none() {
+        if fees::least_over(paid, self.config.max_fee_per_gas).is_none() {
             return Err(Refusal::AtCeiling { key, nonce });
         }
         self.instruct(key, Act::Bump { attempt })?;
         Ok(Bumped::UnderWay { nonce, attempt })
     }
 
-    fn book(&self) -> Result<Book, store::Error> {
-        Book::load(&self.ports.store, self.ports.clock.wall())
+    fn read(&self) -> Result<Ref<'_, Book>, store::Error> {
+        self.book.borrow_mut().refresh(self.ports.clock.wall())?;
+        Ok(self.book.borrow())
     }
 
     fn wanted(&self, key: &IntentKey) -> Result<Intent, Refusal> {
@@ -198,7 +206,10 @@ impl WalletSigner {
 
     fn instruct(&self, intent: IntentKey, act: Act) -> Result<(), store::Error> {
         tracing::info!(%intent, ?act, "a person gave an order");
-        keep(self.ports.store.as_ref(), &Instruction { intent, act, at: self.ports.clock.wall() })
+        let at = self.ports.clock.wall();
+        let mut draft = self.read()?.draft();
+        draft.instruct(Instruction { intent, act, at });
+        self.book.borrow_mut().commit(draft, at)
     }
 
     /// The newest outcome of an intent.

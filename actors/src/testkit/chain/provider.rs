@@ -10,7 +10,7 @@ use crate::domain::market::{BidState, BidTerms, MarketCall, MarketEvent, MarketR
 use crate::domain::units::{Address, BidId, BlockHash, BlockHeight, ChainTime, FileHash, TxHash, Wei};
 use crate::ports::chain::{At, Chain, Error, Event, Events, FeeMarket, Header, Receipt, Said, Span};
 use crate::ports::Answer;
-use crate::testkit::market::{self, Market};
+use crate::testkit::market::Market;
 
 /// Where the market is.
 const MARKET: Address = Address([0x3a; 20]);
@@ -122,12 +122,7 @@ impl Chain for FakeChain {
         self.answer("chain_id", |_| Ok(self.id))
     }
     fn market(&self) -> Answer<'_, Option<(Address, MarketRules)>, Error> {
-        let rules = MarketRules {
-            version: Version::V2,
-            accept_hold: market::ACCEPT_HOLD,
-            vote_duration: market::VOTE,
-        };
-        self.answer("market", move |_| Ok(Some((MARKET, rules))))
+        self.answer("market", |head| Ok(Some((MARKET, self.market_at(head).rules()))))
     }
     fn head(&self) -> Answer<'_, Header, Error> {
         self.answer("head", |head| Ok(self.header_at(head, head).unwrap()))
@@ -170,7 +165,10 @@ impl Chain for FakeChain {
     }
     fn registered_count(&self) -> Answer<'_, Option<u64>, Error> {
         self.answer("registered_count", |head| {
-            Ok(self.has_market().then(|| self.market_at(head).registered.len() as u64))
+            let market = self.market_at(head);
+            // Version 1 keeps no list of voters.
+            let tells = self.has_market() && market.version == Version::V2;
+            Ok(tells.then_some(market.registered.len() as u64))
         })
     }
     fn credit(&self, who: Address) -> Answer<'_, Wei, Error> {
@@ -208,6 +206,9 @@ impl Chain for FakeChain {
             let time = self.header_at(head, head).unwrap().time;
             let mut state = (*self.state_at(head)).clone();
             match self.call(&mut state, &[], from, call, time) {
+                Ok(events) if state.market.says_no(&events) => {
+                    Err(Error::Reverts { reason: "the market would refuse it".into() })
+                }
                 Ok(_) => Ok(gas(call)),
                 Err(reason) => Err(Error::Reverts { reason }),
             }

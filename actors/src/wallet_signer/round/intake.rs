@@ -5,14 +5,15 @@ use std::rc::Rc;
 use super::sending::with_margin;
 use super::{Error, Round, World};
 use crate::domain::market::{Abandonment, MarketCall};
-use crate::domain::units::Wei;
+use crate::domain::units::{WallTime, Wei};
 use crate::domain::wallet::fees;
 use crate::domain::wallet::spend::{self, Verdict};
 use crate::planted::{planted, Bug};
 use crate::ports::chain;
 use crate::ports::store::{self, Order};
 use crate::records::intent::{Intent, IntentKey, IntentState};
-use crate::wallet_signer::book::Book;
+use crate::records::wallet::Attempt;
+use crate::wallet_signer::book::{Book, Draft};
 use crate::wallet_signer::Asked;
 
 /// Milliseconds between looks at balance and credit.
@@ -20,10 +21,14 @@ const TREASURY_MS: u64 = 60_000;
 /// Intents that the slow walk reads in a round.
 const WALK: usize = 500;
 
+/// Intents that get their nonces in one batch at most.
+const GROUP: usize = 128;
+
 /// As much of an intent as the walk reads.
 #[derive(serde::Deserialize)]
 struct Glance {
     state: IntentState,
+    created: WallTime,
 }
 
 impl Round {
@@ -45,10 +50,9 @@ impl Round {
         if !wanted || world.behind {
             return Ok(());
         }
-        let book = self.book()?;
         let key = |number| IntentKey::of_account("withdraw", self.market, self.me, number);
         let read = |number| store::read::<Intent>(self.ports.store.as_ref(), key(number).0.as_bytes());
-        let number = book.counters.withdrawals;
+        let number = self.book.borrow().counters.withdrawals;
         let last = number.checked_sub(1).map(read).transpose()?.flatten();
         let open =
             |intent: &Intent| matches!(intent.state, IntentState::Queued | IntentState::InFlight { .. });
@@ -69,24 +73,32 @@ impl Round {
             created: self.ports.clock.wall(),
             state: IntentState::Queued,
         };
-        book.want_withdrawal(&intent, number)?;
-        self.memory.enqueue(intent.key);
-        Ok(())
+        self.memory.queue.add(intent.key.clone(), intent.created);
+        let mut draft = self.book.borrow().draft();
+        self.book.borrow().want_withdrawal(&mut draft, intent, number);
+        Ok(self.commit(draft)?)
     }
 
-    /// Finds queued intents of which no [`crate::wallet_signer::Submit`] told: among all at first, then among some each round.
+    /// Finds queued intents: those told of, and others among all at first, then among some each round.
     pub(super) fn walk(&mut self) -> Result<(), Error> {
+        let store = Rc::clone(&self.ports.store);
+        for key in std::mem::take(&mut self.memory.told) {
+            let intent = store::read::<Intent>(store.as_ref(), key.0.as_bytes())?;
+            if let Some(intent) = intent.filter(|intent| intent.state == IntentState::Queued) {
+                self.memory.queue.add(key, intent.created);
+            }
+        }
         loop {
-            let (store, from) = (&self.ports.store, &self.memory.walk_from);
-            let page = store.scan(store::Table::Intents, from, None, Order::Ascending, WALK)?;
+            let page =
+                store.scan(store::Table::Intents, &self.memory.walk_from, None, Order::Ascending, WALK)?;
             for (key, intent) in &page {
-                let Ok(Glance { state }) = serde_json::from_slice(intent) else {
-                    let key = String::from_utf8_lossy(key);
-                    self.memory.alert("intent", format!("{key} is unreadable"));
-                    continue;
-                };
-                if state == IntentState::Queued {
-                    self.memory.enqueue(IntentKey(String::from_utf8_lossy(key).into_owned()));
+                let key = String::from_utf8_lossy(key);
+                match serde_json::from_slice(intent) {
+                    Ok(Glance { state: IntentState::Queued, created }) => {
+                        self.memory.queue.add(IntentKey(key.into_owned()), created);
+                    }
+                    Ok(_) => {}
+                    Err(_) => self.memory.alert("intent", format!("{key} is unreadable")),
                 }
             }
             let at_the_end = page.len() < WALK;
@@ -101,119 +113,194 @@ impl Round {
         }
     }
 
-    /// Gives nonces to queued intents while there is room.
-    pub(super) async fn start(&mut self, world: &World) -> Result<(), Error> {
+    /// Gives nonces to queued intents while there is room, and tells whether more may go at once.
+    pub(super) async fn start(&mut self, world: &World) -> Result<bool, Error> {
         if world.behind {
             self.memory.alert("behind", "the provider lags behind the facts: nothing new is sent".into());
-            return Ok(());
+            return Ok(false);
         }
         self.memory.calm("behind");
-        let (latest, most) = (world.latest, self.config.in_flight);
-        let room = |book: &Book| book.lane.in_flight(latest) < most;
-        let mut book = self.book()?;
-        if self.memory.queue.is_empty() || !room(&book) {
-            return Ok(());
+        let room = self.config.in_flight.saturating_sub(self.book.borrow().lane.in_flight(world.latest));
+        let wishes = self.next_in_line(room.min(GROUP), world)?;
+        if wishes.is_empty() {
+            return Ok(false);
         }
-        let now = self.now();
-        let mut ready = vec![];
-        for (key, patience) in &self.memory.queue {
-            if patience.is_over(now) {
-                ready
-                    .push((store::read::<Intent>(self.ports.store.as_ref(), key.0.as_bytes())?, key.clone()));
-            }
-        }
-        // Oldest first, whatever its name.
-        ready.sort_by_key(|(intent, _)| intent.as_ref().map(|intent| intent.created));
-        for (intent, key) in ready {
-            if !room(&book) {
-                break;
-            }
-            match intent {
-                Some(intent) if intent.state == IntentState::Queued && intent.market == self.market => {
-                    match self.begin(&book, &intent, world).await {
-                        Ok(true) => {
-                            self.memory.queue.remove(&key);
-                            book = self.book()?;
-                        }
-                        Ok(false) => self.memory.postpone(&key, now),
-                        Err(error) => {
-                            self.memory.postpone(&key, now);
-                            return Err(error);
-                        }
-                    }
-                }
-                _ => {
-                    self.memory.queue.remove(&key);
-                }
-            }
-        }
-        Ok(())
+        let started = self.begin(wishes, world).await?;
+        Ok(started && self.memory.queue.ready(self.now()).next().is_some())
     }
 
-    /// Gives a nonce to an intent, or gives the intent up. False: not now.
-    async fn begin(&mut self, book: &Book, intent: &Intent, world: &World) -> Result<bool, Error> {
-        if intent.deadline.is_some_and(|deadline| world.moment.chain > deadline) {
-            return self.abandon(book, intent, Abandonment::TooLate);
+    /// The oldest intents that may be tried now. What is too late is given up on the way.
+    fn next_in_line(&mut self, most: usize, world: &World) -> Result<Vec<Intent>, Error> {
+        if most == 0 {
+            return Ok(vec![]);
         }
-        let chain = Rc::clone(&self.ports.chain);
-        let gas = match chain.simulate(self.me, &intent.call).await {
-            Ok(gas) => gas,
-            Err(chain::Error::Reverts { reason }) => {
-                return self.abandon(book, intent, Abandonment::WouldRevert(reason));
+        let mut draft = self.book.borrow().draft();
+        let (mut wishes, mut gone) = (Vec::new(), Vec::new());
+        for key in self.memory.queue.ready(self.now()) {
+            if wishes.len() == most {
+                break;
             }
-            Err(error) => return Err(error.into()),
+            let intent = store::read::<Intent>(self.ports.store.as_ref(), key.0.as_bytes())?;
+            let ours = |intent: &Intent| intent.state == IntentState::Queued && intent.market == self.market;
+            match intent.filter(ours) {
+                Some(intent) if intent.deadline.is_some_and(|deadline| world.moment.chain > deadline) => {
+                    self.abandon(&mut draft, &intent, Abandonment::TooLate)?;
+                    gone.push(intent.key);
+                }
+                Some(intent) => wishes.push(intent),
+                None => gone.push(key.clone()),
+            }
+        }
+        self.commit(draft)?;
+        gone.iter().for_each(|key| self.memory.queue.remove(key));
+        Ok(wishes)
+    }
+
+    /// Gives nonces to intents that fit the caps: all of them are signed and durable before any is sent. Tells
+    /// whether any was.
+    async fn begin(&mut self, wishes: Vec<Intent>, world: &World) -> Result<bool, Error> {
+        let chain = Rc::clone(&self.ports.chain);
+        let calls: Vec<MarketCall> = wishes.iter().map(|intent| intent.call.clone()).collect();
+        let gas = chain.simulate_all(self.me, &calls).await;
+        let mut failed = None;
+        let mut able = Vec::new();
+        let mut draft = self.book.borrow().draft();
+        for (intent, gas) in wishes.into_iter().zip(gas) {
+            match gas {
+                Ok(gas) => able.push((intent, with_margin(gas))),
+                Err(chain::Error::Reverts { reason }) => {
+                    self.abandon(&mut draft, &intent, Abandonment::WouldRevert(reason))?;
+                    self.memory.queue.remove(&intent.key);
+                }
+                Err(error) => {
+                    self.memory.queue.postpone(&intent.key, self.now());
+                    failed = Some(error);
+                }
+            }
+        }
+        self.commit(draft)?;
+        let began = if able.is_empty() { Ok(false) } else { self.give_nonces(able, world).await };
+        match failed {
+            None => began,
+            Some(error) => began.and(Err(error.into())),
+        }
+    }
+
+    async fn give_nonces(&mut self, able: Vec<(Intent, u64)>, world: &World) -> Result<bool, Error> {
+        let chain = Rc::clone(&self.ports.chain);
+        let (going, balance) = match futures::try_join!(self.going(), chain.balance(self.me)) {
+            Ok(told) => told,
+            Err(error) => {
+                able.iter().for_each(|(intent, _)| self.memory.queue.postpone(&intent.key, self.now()));
+                return Err(error.into());
+            }
         };
-        let going = self.going().await?;
+        self.memory.balance = Some(balance);
         let Some(fees) = fees::offer(going, self.config.max_fee_per_gas) else {
             self.memory.alert("fees", "gas costs more than max_fee_per_gas: nothing new is sent".into());
+            able.iter().for_each(|(intent, _)| self.memory.queue.postpone(&intent.key, self.now()));
             return Ok(false);
         };
         self.memory.calm("fees");
-        let gas_limit = with_margin(gas);
-        let worst = spend::worst(gas_limit, fees.max_fee, intent.call.value());
-        match spend::judge(self.config.caps(), book.spent, book.lane.at_risk(), worst) {
+        // From here to the commit nothing is awaited: nobody cancels an intent in between.
+        let book = Rc::clone(&self.book);
+        let mut draft = book.borrow().draft();
+        let mut signed: Vec<Attempt> = Vec::new();
+        let mut budget = Budget::of(&book.borrow(), balance, self.ports.clock.wall());
+        for (intent, gas_limit) in able {
+            if !book.borrow().is_queued(&intent.key)? {
+                self.memory.queue.remove(&intent.key);
+                continue;
+            }
+            let worst = spend::worst(gas_limit, fees.max_fee, intent.call.value());
+            if !self.affords(&mut draft, &intent, &budget, worst)? {
+                continue;
+            }
+            budget.reserve(worst);
+            let nonce = book.borrow().lane.next_nonce(world.latest) + signed.len() as u64;
+            let attempt = self.sign(nonce, Some(intent.key.clone()), intent.call.clone(), gas_limit, fees)?;
+            book.borrow().take_nonce(&mut draft, &attempt, Some(&intent));
+            tracing::info!(intent = %intent.key, nonce, tx = %attempt.tx, "a transaction is signed");
+            signed.push(attempt);
+        }
+        if planted(Bug::SendBeforePersist) {
+            self.hand_over(signed.clone()).await?;
+        }
+        self.commit(draft)?;
+        for attempt in &signed {
+            self.memory.forget(attempt.nonce);
+            attempt.intent.iter().for_each(|key| self.memory.queue.remove(key));
+        }
+        let any = !signed.is_empty();
+        self.hand_over(signed).await?;
+        Ok(any)
+    }
+
+    /// Whether caps and balance allow it. What they never will is given up, the rest waits.
+    fn affords(
+        &mut self,
+        draft: &mut Draft,
+        intent: &Intent,
+        budget: &Budget,
+        worst: Wei,
+    ) -> Result<bool, Error> {
+        match spend::judge(self.config.caps(), budget.spent, budget.at_risk, worst) {
             Verdict::Fits => self.memory.calm("spend"),
             Verdict::Later => {
                 self.memory.alert("spend", "the day's spend cap is reached: nothing new is sent".into());
+                self.memory.queue.postpone(&intent.key, self.now());
                 return Ok(false);
             }
             Verdict::Never => {
-                let words = format!("it may cost {worst} wei");
-                return self.abandon(book, intent, Abandonment::OverCap(words));
+                let reason = Abandonment::OverCap(format!("it may cost {worst} wei"));
+                self.abandon(draft, intent, reason)?;
+                self.memory.queue.remove(&intent.key);
+                return Ok(false);
             }
         }
-        let balance = chain.balance(self.me).await?;
-        self.memory.balance = Some(balance);
         // A withdrawal is what lifts an account above its floor.
         let floor = match intent.call {
             MarketCall::Withdraw => Wei::ZERO,
             _ => self.config.balance_floor,
         };
-        if balance < book.lane.outstanding().plus(worst).plus(floor) {
+        if budget.balance < budget.outstanding.plus(worst).plus(floor) {
+            let balance = budget.balance;
             self.memory.alert("balance", format!("{balance} wei are not enough: nothing new is sent"));
+            self.memory.queue.postpone(&intent.key, self.now());
             return Ok(false);
         }
         self.memory.calm("balance");
-        let nonce = book.lane.next_nonce(world.latest);
-        let attempt = self.sign(nonce, Some(intent.key.clone()), intent.call.clone(), gas_limit, fees)?;
-        if planted(Bug::SendBeforePersist) {
-            self.hand_over(&attempt).await?;
-        }
-        if !book.take_nonce(&attempt, Some(intent))? {
-            return Ok(true);
-        }
-        tracing::info!(intent = %intent.key, nonce, tx = %attempt.tx, "a transaction is signed");
-        self.memory.forget(nonce);
-        self.hand_over(&attempt).await?;
         Ok(true)
     }
 
-    fn abandon(&mut self, book: &Book, intent: &Intent, reason: Abandonment) -> Result<bool, Error> {
-        if !book.is_queued(&intent.key)? {
-            return Ok(true);
+    fn abandon(&self, draft: &mut Draft, intent: &Intent, reason: Abandonment) -> Result<(), store::Error> {
+        let book = self.book.borrow();
+        // It may have been cancelled while the chain was asked.
+        if book.is_queued(&intent.key)? {
+            tracing::info!(intent = %intent.key, %reason, "an intent is given up");
+            book.abandon(draft, intent, reason)?;
         }
-        tracing::info!(intent = %intent.key, %reason, "an intent is given up");
-        book.abandon(intent, reason)?;
-        Ok(true)
+        Ok(())
+    }
+}
+
+/// What may still be spent while a group of intents gets its nonces.
+struct Budget {
+    balance: Wei,
+    spent: Wei,
+    at_risk: Wei,
+    outstanding: Wei,
+}
+
+impl Budget {
+    fn of(book: &Book, balance: Wei, now: WallTime) -> Self {
+        let lane = &book.lane;
+        Self { balance, spent: book.spent(now), at_risk: lane.at_risk(), outstanding: lane.outstanding() }
+    }
+    fn reserve(&mut self, worst: Wei) {
+        if !planted(Bug::CountMinedOnly) {
+            self.at_risk = self.at_risk.plus(worst);
+        }
+        self.outstanding = self.outstanding.plus(worst);
     }
 }

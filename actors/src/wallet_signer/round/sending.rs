@@ -1,8 +1,10 @@
 //! Signing, and handing over: each attempt is durable before anybody sees it.
 
+use std::rc::Rc;
+
 use super::{Error, Round, World};
 use crate::domain::market::{Abandonment, MarketCall};
-use crate::domain::units::Wei;
+use crate::domain::units::{TxHash, Wei};
 use crate::domain::wallet::fault::Fault;
 use crate::domain::wallet::fees::{self, Fees, Going};
 use crate::domain::wallet::slot::{Slot, Urge};
@@ -12,7 +14,6 @@ use crate::ports::chain;
 use crate::ports::keys::{self, Unsigned};
 use crate::records::intent::IntentKey;
 use crate::records::wallet::Attempt;
-use crate::wallet_signer::book::{keep, Book};
 
 /// Gas of a transfer of nothing, where the chain does not tell.
 const NO_OP_GAS: u64 = 21_000;
@@ -22,26 +23,29 @@ impl Round {
     /// a cap forbids that, the old bytes go out again when that is due.
     pub(super) async fn replace(
         &mut self,
-        book: &mut Book,
         slot: &Slot,
         gives_up: Option<Abandonment>,
         due: bool,
     ) -> Result<(), Error> {
-        let Some(old) = book.tries(slot.nonce).last() else { return Ok(()) };
+        let Some(old) = self.book.borrow().newest(slot.nonce).cloned() else { return Ok(()) };
         let going = self.going().await?;
         let (call, gas_limit) = match gives_up {
             Some(_) => (MarketCall::NoOp, self.no_op_gas().await?),
             None => (old.call.clone(), old.gas_limit),
         };
         let dearer = fees::outbid(old.fees, going, self.config.max_fee_per_gas).filter(|fees| {
+            let book = self.book.borrow();
             let worst = spend::worst(gas_limit, fees.max_fee, call.value()).max(slot.worst());
             let others = book.lane.at_risk().minus(slot.worst());
-            spend::judge(self.config.caps(), book.spent, others, worst) == Verdict::Fits
+            let spent = book.spent(self.ports.clock.wall());
+            spend::judge(self.config.caps(), spent, others, worst) == Verdict::Fits
         });
         let Some(fees) = dearer else {
             self.memory.alert("ceiling", format!("nonce {} may not pay more", slot.nonce));
-            book.forget_bump(slot.nonce)?;
-            return if due { self.hand_over(old).await } else { Ok(()) };
+            let mut draft = self.book.borrow().draft();
+            self.book.borrow().forget_bump(&mut draft, slot.nonce);
+            self.commit(draft)?;
+            return if due { self.hand_over(vec![old]).await } else { Ok(()) };
         };
         self.memory.calm("ceiling");
         let attempt = Attempt {
@@ -50,27 +54,42 @@ impl Round {
             ..self.sign(slot.nonce, old.intent.clone(), call, gas_limit, fees)?
         };
         if planted(Bug::ReplaceBeforePersist) {
-            self.hand_over(&attempt).await?;
+            self.hand_over(vec![attempt.clone()]).await?;
         }
-        book.replace(&attempt)?;
-        *book = self.book()?;
+        let mut draft = self.book.borrow().draft();
+        self.book.borrow().replace(&mut draft, &attempt);
+        self.commit(draft)?;
         self.memory.counts.replaced += 1;
         tracing::info!(nonce = slot.nonce, tx = %attempt.tx, attempt = attempt.number, "a transaction is replaced");
-        self.hand_over(&attempt).await
+        self.hand_over(vec![attempt]).await
     }
 
-    /// Hands over a nonce's newest attempt.
-    pub(super) async fn send_newest(&mut self, book: &Book, nonce: u64) -> Result<(), Error> {
-        match book.tries(nonce).last() {
-            Some(newest) => self.hand_over(newest).await,
-            None => Ok(()),
+    /// Hands over attempts that are durable. Whatever the answers, their fate is told by receipts alone.
+    pub(super) async fn hand_over(&mut self, attempts: Vec<Attempt>) -> Result<(), Error> {
+        if attempts.is_empty() {
+            return Ok(());
         }
+        let raws: Vec<&[u8]> = attempts.iter().map(|attempt| attempt.raw.as_slice()).collect();
+        let answers = Rc::clone(&self.ports.chain).submit_all(&raws).await;
+        let mut draft = self.book.borrow().draft();
+        let mut taken = 0_usize;
+        for (attempt, answer) in attempts.iter().zip(answers) {
+            if self.heard(attempt, answer) {
+                taken += 1;
+                let at = self.ports.clock.wall();
+                self.book.borrow().accepted(&mut draft, attempt.nonce, attempt.number, at);
+            }
+        }
+        if taken == attempts.len() {
+            self.memory.calm("send");
+        }
+        Ok(self.commit(draft)?)
     }
 
-    /// Hands over an attempt that is durable. Whatever the answer, its fate is told by receipts alone.
-    pub(super) async fn hand_over(&mut self, attempt: &Attempt) -> Result<(), Error> {
+    /// Reads a provider's answer, and tells whether it took the transaction.
+    fn heard(&mut self, attempt: &Attempt, answer: Result<TxHash, chain::Error>) -> bool {
         let nonce = attempt.nonce;
-        let (fault, words) = match self.ports.chain.submit(&attempt.raw).await {
+        let (fault, words) = match answer {
             Ok(_) => (Fault::AlreadyKnown, String::new()),
             Err(chain::Error::Reverts { reason }) => (Fault::Reverts, reason),
             Err(chain::Error::Refused { message, .. }) => (Fault::of(&message), message),
@@ -80,13 +99,8 @@ impl Round {
         self.memory.counts.handed_over += 1;
         match fault {
             Fault::AlreadyKnown => {
-                self.memory.calm("send");
                 self.memory.taken(nonce, now);
-                if attempt.accepted_at.is_none() {
-                    let accepted_at = Some(self.ports.clock.wall());
-                    keep(self.ports.store.as_ref(), &Attempt { accepted_at, ..attempt.clone() })?;
-                }
-                return Ok(());
+                return true;
             }
             Fault::ReplacementUnderpriced | Fault::Underpriced => {
                 self.memory.refused(nonce, Urge::Outbid, now);
@@ -104,29 +118,31 @@ impl Round {
         if fault != Fault::NonceTooLow {
             self.memory.alert("send", format!("nonce {nonce}: {words}"));
         }
-        Ok(())
+        false
     }
 
     /// Lets transfers of nothing take the nonces that nothing takes.
     pub(super) async fn fill_gaps(&mut self, world: &World) -> Result<(), Error> {
-        for nonce in self.book()?.lane.gaps(world.latest) {
-            let book = self.book()?;
+        let gaps = self.book.borrow().lane.gaps(world.latest);
+        for nonce in gaps {
             let gas_limit = self.no_op_gas().await?;
             let going = self.going().await?;
-            let fees = fees::offer(going, self.config.max_fee_per_gas);
-            let fits = |fees: &Fees| {
+            let fees = fees::offer(going, self.config.max_fee_per_gas).filter(|fees| {
+                let book = self.book.borrow();
                 let worst = spend::worst(gas_limit, fees.max_fee, Wei::ZERO);
-                spend::judge(self.config.caps(), book.spent, book.lane.at_risk(), worst) == Verdict::Fits
-            };
-            let Some(fees) = fees.filter(fits) else {
+                let spent = book.spent(self.ports.clock.wall());
+                spend::judge(self.config.caps(), spent, book.lane.at_risk(), worst) == Verdict::Fits
+            });
+            let Some(fees) = fees else {
                 self.memory.alert("gap", format!("nonce {nonce} is missing, and filling it costs too much"));
                 return Ok(());
             };
             tracing::warn!(nonce, "a nonce is missing: a transfer of nothing takes it");
             let attempt = self.sign(nonce, None, MarketCall::NoOp, gas_limit, fees)?;
-            if book.take_nonce(&attempt, None)? {
-                self.hand_over(&attempt).await?;
-            }
+            let mut draft = self.book.borrow().draft();
+            self.book.borrow().take_nonce(&mut draft, &attempt, None);
+            self.commit(draft)?;
+            self.hand_over(vec![attempt]).await?;
         }
         self.memory.calm("gap");
         Ok(())
