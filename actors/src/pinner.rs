@@ -210,6 +210,11 @@ impl Actor for Pinner {
         self.wake(ctx);
         ctx.run_interval(SWEEP, |this, ctx| this.wake(ctx));
     }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        // Otherwise the next one finds them pinned, and measures each.
+        self.write_came_or_tell();
+    }
 }
 
 supervised!(Pinner);
@@ -234,6 +239,8 @@ impl Handler<KeepOwn> for Pinner {
 impl Handler<Mirroring> for Pinner {
     type Result = Vec<Mirrored>;
     fn handle(&mut self, Mirroring { peer }: Mirroring, _: &mut Self::Context) -> Vec<Mirrored> {
+        // What is told to be here is durable.
+        self.write_came_or_tell();
         self.mirrored(peer.as_deref())
     }
 }

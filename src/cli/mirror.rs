@@ -34,16 +34,17 @@ pub(super) fn execute(mirror: &Mirror, context: &Context) -> Result<(), Fault> {
     let round = Round { client, timeout: mirror.timeout, progress: progress.clone() };
     let ended = match round.client.get("/healthz") {
         Ok(_) => round.run(),
-        // What a hoster keeps is bounded by what it hosts: only the whole node knows both.
-        Err(fault) if fault.code == Code::NoNode && !config.roles.hoster => without_a_node(config, round),
+        Err(fault) if fault.code == Code::NoNode => without_a_node(config, round),
         Err(fault) => Err(fault),
     };
     progress.finish_and_clear();
     report(&ended?, context)
 }
 
-/// Runs what a round needs in this process: no chain, no key, no money, whatever else the configuration wants.
+/// Runs what a round needs in this process: no chain, no key, no money, whatever else the configuration wants. What a
+/// hoster keeps and has promised stands in the store, and its bounds hold here too.
 fn without_a_node(mut config: Config, round: Round) -> Result<Ended, Fault> {
+    config.keeps_for.consortium = true;
     config.roles = Roles { consortium: true, ..Roles::default() };
     (config.chain, config.wallet) = (None, None);
     config.consortium.publish = false;

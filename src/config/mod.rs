@@ -38,6 +38,8 @@ pub struct Config {
     pub node: Node,
     /// What the node does.
     pub roles: Roles,
+    /// For whom it keeps content: their bounds and graces hold, also while a role sleeps for one round.
+    pub keeps_for: Roles,
     /// The chain; `None` for a node that has nothing to do with one.
     pub chain: Option<Chain>,
     /// The account; `None` for a node that sends nothing.

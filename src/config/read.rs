@@ -28,6 +28,7 @@ pub(super) fn config(from: &mut Layers) -> Config {
     let config = Config {
         node,
         roles,
+        keeps_for: roles,
         ipfs: ipfs::read(from),
         consortium: consortium::read(from, roles),
         hoster: hoster(from),

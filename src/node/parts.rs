@@ -206,7 +206,8 @@ impl Parts {
             false => None,
         };
         // What either role let go may come back for as long as it was promised to be there.
-        let grace = match (roles.hoster, roles.consortium) {
+        let kept = self.config.keeps_for;
+        let grace = match (kept.hoster, kept.consortium) {
             (true, false) => hoster.grace,
             (false, _) => peers.grace,
             (true, true) => hoster.grace.max(peers.grace),
@@ -219,7 +220,7 @@ impl Parts {
                 idle_ms: milliseconds(peers.idle_timeout),
                 retry: RETRY,
                 min_free_disk: hoster.policy.min_free_disk,
-                max_storage: roles.hoster.then_some(hoster.policy.max_storage),
+                max_storage: kept.hoster.then_some(hoster.policy.max_storage),
             },
             grace_ms: milliseconds(grace),
         })

@@ -270,6 +270,43 @@ fn commands_of_the_consortium_say_that_no_node_is_running() {
     }
     refused(&place, &["peer", "add", "ann", ANN], 3, "no_node", "in the configuration, as consortium.peers");
 }
+
+/// A hoster of a chain that is away, which mirrors with `more` in its configuration.
+fn hoster(more: &str) -> Place {
+    let place = Place::new();
+    place.configure(&[
+        ("validator = true", "hoster = true\nconsortium = true"),
+        (
+            "[status]",
+            &format!("{more}\n[hoster]\nmax_storage = \"1MiB\"\nmin_free_disk = \"1MiB\"\n[status]"),
+        ),
+    ]);
+    place
+}
+
+#[test]
+fn a_round_on_a_hosters_data_needs_no_node_and_keeps_to_its_storage() {
+    let ann = friend("");
+    let _ann = run(&ann);
+    fs::write(ann.path().join("small"), vec![1; 100_000]).unwrap();
+    let large: Vec<u8> = (0..1_u32 << 19).flat_map(u32::to_le_bytes).collect();
+    fs::write(ann.path().join("large"), large).unwrap();
+    let added = answer(&ann, &["manifest", "add", "small", "large"]);
+    answer(&ann, &["manifest", "publish"]);
+    let shown = answer(&ann, &["manifest", "show"]);
+    let peer = format!(
+        "[[consortium.peers]]\nname = \"ann\"\nipns = {}\naddrs = {}\n",
+        shown["name"], shown["addrs"]
+    );
+    let bob = hoster(&peer);
+    let ended = finish(&bob, &["mirror", "--once", "--timeout", "1m"]);
+    assert_eq!((ended.code(), &error(&ended)["code"]), (3, &json!("incomplete")), "{ended:?}");
+    let found = ended.json()["peers"][0].clone();
+    let mirrored = &found["mirrored"];
+    assert_eq!((&mirrored["pinned"], &mirrored["too_large"]), (&json!(1), &json!(1)), "{found}");
+    assert_eq!(found["missing"], json!([added["added"][1]]), "{found}");
+}
+
 #[test]
 fn a_round_without_peers_is_whole_and_leaves_no_process_behind() {
     let place = friend("");

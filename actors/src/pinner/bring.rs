@@ -17,9 +17,9 @@ use crate::ports::store::{self, Batch};
 use crate::records::hosting::{change_pin, Pin};
 use crate::records::room::Room;
 
-/// Roots that came within this time are written down together: a commit costs as much for one as for a hundred, and
-/// waits for the same disk as the backend.
-const GATHER: Duration = Duration::from_millis(100);
+/// Roots that came within this time are written down together, unless somebody asks before: a commit costs as much for
+/// one as for a hundred, rewrites as many pages, and waits for the same disk as the backend.
+const GATHER: Duration = Duration::from_millis(500);
 /// How long the backend may take to say who it is.
 const ANSWER: Duration = Duration::from_secs(10);
 /// Between two questions to a backend that does not answer.
@@ -209,7 +209,7 @@ impl Pinner {
         }
     }
 
-    fn write_came_or_tell(&mut self) {
+    pub(super) fn write_came_or_tell(&mut self) {
         if let Err(error) = self.write_came() {
             tracing::error!(%error, "what came could not be written down; trying again");
         }

@@ -22,14 +22,31 @@ use super::call::{Api, Fault, Wait};
 pub(super) const MAX_BODY: usize = 256 << 20;
 /// Bytes of a list that is worth sharing.
 const MAX_SHARED: usize = 16 << 20;
-/// How long a list is fresh: what other programs pin meanwhile is not in it.
+/// How long a list is fresh at least: what other programs pin meanwhile is not in it. One that takes longer to come is
+/// of no use.
 const FRESH: Duration = Duration::from_secs(2);
+/// How long it is fresh at most.
+const FRESH_AT_MOST: Duration = Duration::from_secs(10);
+/// While Kubo makes a list it makes no pin, so a list is fresh for so many times as long as it took: a burst waits for
+/// lists a hundredth of its time, however many pins there are already, until the bounds above.
+const WORTH: u32 = 100;
 /// How long no list is asked for after one that came too late or not at all.
 const REST: Duration = Duration::from_secs(60);
 /// Pins that make a burst, within the time that a list is fresh.
 const BURST: u32 = 8;
 
-type List = Shared<LocalBoxFuture<'static, Option<Rc<HashSet<Cid>>>>>;
+type List = Shared<LocalBoxFuture<'static, Option<Rc<Pins>>>>;
+
+/// A list that came.
+struct Pins {
+    roots: HashSet<Cid>,
+    took: Duration,
+}
+
+/// How long a list is fresh from the moment it was asked for.
+fn fresh_for(took: Duration) -> Duration {
+    took.saturating_mul(WORTH).clamp(FRESH, FRESH_AT_MOST)
+}
 
 /// The list that a burst of pins shares.
 #[derive(Default)]
@@ -66,7 +83,7 @@ impl Listing {
     pub(super) fn pinned(&self, root: Cid) {
         let mut state = self.0.borrow_mut();
         match &state.list {
-            Some((asked, _)) if asked.elapsed() <= FRESH => drop(state.since.insert(root)),
+            Some((asked, _)) if asked.elapsed() <= FRESH_AT_MOST => drop(state.since.insert(root)),
             // Nobody will look at that list any more.
             _ => {
                 state.list = None;
@@ -83,12 +100,12 @@ impl Listing {
             return false;
         };
         let mut state = self.0.borrow_mut();
-        if asked.elapsed() > FRESH {
+        if pins.took > FRESH {
             // So many pins that the list comes too late to be of use.
             state.rest = Some(Instant::now());
             return false;
         }
-        !pins.contains(root) && !state.since.contains(root)
+        asked.elapsed() <= fresh_for(pins.took) && !pins.roots.contains(root) && !state.since.contains(root)
     }
 
     /// The list to look at, if there are pins enough to make it worth while.
@@ -102,22 +119,38 @@ impl Listing {
             _ => (now, 1),
         };
         state.burst = Some((since, count));
+        // One that is still to come may be waited for as long as it is of use.
+        let fresh = |list: &List| match list.peek() {
+            Some(Some(pins)) => fresh_for(pins.took),
+            Some(None) | None => FRESH,
+        };
         if count < BURST || state.rest.is_some_and(|rest| now - rest < REST) {
             return None;
         }
         match &state.list {
-            Some((asked, list)) if now - *asked < FRESH => Some((*asked, list.clone())),
+            Some((asked, list)) if now - *asked < fresh(list) => Some((*asked, list.clone())),
             _ => {
                 state.since.clear();
                 let api = Rc::clone(api);
                 let list = async move {
-                    let pins = all(&api, MAX_SHARED).await.ok()?;
-                    Some(Rc::new(pins.into_iter().collect()))
+                    let roots = all(&api, MAX_SHARED).await.ok()?.into_iter().collect();
+                    Some(Rc::new(Pins { roots, took: now.elapsed() }))
                 };
                 let list = list.boxed_local().shared();
                 state.list = Some((now, list.clone()));
                 Some((now, list))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_fresh_for_a_hundred_times_as_long_as_it_took_within_bounds() {
+        let fresh = |millis| fresh_for(Duration::from_millis(millis)).as_millis();
+        assert_eq!([1, 20, 50, 100, 2_000].map(fresh), [2_000, 2_000, 5_000, 10_000, 10_000]);
     }
 }

@@ -35,6 +35,27 @@ fn a_restart_goes_on_with_what_is_still_to_be_brought() {
     });
 }
 
+#[test]
+fn what_is_told_to_be_here_is_durable_and_so_is_all_of_it_at_the_end_of_an_orderly_stop() {
+    on_paused_time(|| async {
+        let mut node = Node::new();
+        let roots = node.offer(0..300, 100);
+        node.peer("ann", ROOMY, 1_000);
+        node.lists("ann", &[("a.json", roots.clone())]);
+        let mut told = 0;
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            told = node.mirrored("ann").await.pinned;
+            assert_eq!(Room::read(&*node.store).unwrap().pins, told);
+        }
+        assert!(told > 0 && told < 300, "{told}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        node.stop().await;
+        let written = Room::read(&*node.store).unwrap().pins;
+        assert!(written > told && written < 300, "{told}, then {written}");
+    });
+}
+
 /// A disk that counts how often it is asked for its room.
 struct Counted(MemoryDisk, Cell<u32>);
 
