@@ -16,6 +16,7 @@ use scatter_actors::testkit::MemoryIpfs;
 use crate::dice::Dice;
 use crate::history::History;
 use crate::plan::{Plan, PlannedBid, Voter};
+use crate::truth::Truth;
 use crate::CHAIN;
 
 /// Who offers.
@@ -54,6 +55,7 @@ impl File {
 /// All of them.
 pub struct People {
     chain: Rc<FakeChain>,
+    truth: Rc<Truth>,
     history: History,
     ipfs: MemoryIpfs,
     voters: [Voter; 3],
@@ -65,9 +67,16 @@ pub struct People {
 
 impl People {
     /// People with nothing done yet; `ipfs` is the bidder's node.
-    pub fn new(plan: &Plan, chain: &Rc<FakeChain>, history: &History, ipfs: MemoryIpfs) -> Self {
+    pub fn new(
+        plan: &Plan,
+        chain: &Rc<FakeChain>,
+        truth: &Rc<Truth>,
+        history: &History,
+        ipfs: MemoryIpfs,
+    ) -> Self {
         Self {
             chain: Rc::clone(chain),
+            truth: Rc::clone(truth),
             history: history.clone(),
             ipfs,
             voters: plan.voters,
@@ -122,7 +131,7 @@ impl People {
             }
         }
         let mined: BTreeSet<(Address, u64)> =
-            self.chain.mined().iter().map(|mined| (mined.tx.from, mined.tx.nonce)).collect();
+            self.truth.mined().iter().map(|mined| (mined.tx.from, mined.tx.nonce)).collect();
         let pooled: BTreeSet<(Address, u64)> =
             self.chain.pool().iter().map(|tx| (tx.from, tx.nonce)).collect();
         for (key, tx) in &self.sent {
@@ -134,7 +143,7 @@ impl People {
 
     /// Votes that could be mined now and are not: bid and voter.
     pub fn due_votes(&self) -> Vec<(BidId, usize)> {
-        let (market, now) = (self.chain.market_now(), self.chain.now());
+        let (market, now) = (self.truth.market(), self.chain.now());
         let mut due = Vec::new();
         for (index, bid) in market.bids.iter().enumerate() {
             let Some(end) = bid.pinned_at.map(|at| at.plus(bid.terms.duration)) else { continue };
@@ -154,7 +163,7 @@ impl People {
 
     /// Whether nothing of theirs waits to be mined.
     pub fn are_quiet(&self) -> bool {
-        let mined = self.chain.mined();
+        let mined = self.truth.mined();
         let all = self.sent.keys();
         self.due_votes().is_empty()
             && all.clone().all(|key| mined.iter().any(|mined| (mined.tx.from, mined.tx.nonce) == *key))

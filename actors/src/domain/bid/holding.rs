@@ -3,6 +3,7 @@
 use super::{Case, Effect, Failure, Stage, Step, ACCEPT_AGAIN_AFTER, MAX_ACCEPTS};
 use crate::domain::market::{Abandonment, Execution, MarketEvent, Version};
 use crate::domain::units::ChainTime;
+use crate::planted::{planted, Bug};
 
 /// Until when a mined accept gives us the bid, if it does.
 pub(super) fn held_until(execution: &Execution, case: Case<'_>) -> Option<ChainTime> {
@@ -52,7 +53,7 @@ pub(super) fn accepted(execution: &Execution, attempt: u32, case: Case<'_>, now:
 /// The market took a transaction for nothing, as it does when a reorg puts the answer before the question: accept
 /// anew, as long as that makes sense.
 fn again(why: &str, attempt: u32, now: ChainTime) -> Step {
-    if attempt + 1 >= MAX_ACCEPTS {
+    if attempt + 1 >= MAX_ACCEPTS || planted(Bug::AcceptOnce) {
         return failed(why);
     }
     let not_before = now.plus(ACCEPT_AGAIN_AFTER);

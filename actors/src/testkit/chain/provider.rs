@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use futures::FutureExt;
+use serde::{Deserialize, Serialize};
 
 use super::blocks::State;
 use super::{gas, FakeChain, Law, Mined};
@@ -16,7 +17,7 @@ use crate::testkit::market::Market;
 const MARKET: Address = Address([0x3a; 20]);
 
 /// How a provider fails one question.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Trouble {
     /// No answer, no effect.
     Lost,
