@@ -57,15 +57,15 @@ pub enum Bug {
     ReadyWithOldHead,
     /// I12: a node is ready however full its disk is.
     ReadyWithFullDisk,
-    /// Liveness: a settle that came to nothing is never tried anew.
+    /// Liveness: a settle that came to nothing is never tried anew. One seed in 1,700 shows it: a plan of its own does.
     SettleOnce,
     /// Liveness: an accept that the market did not take ends the bid.
     AcceptOnce,
 }
 
 impl Bug {
-    /// All bugs, in the order of the invariants that they break.
-    pub const ALL: [Self; 27] = [
+    /// The bugs that seeds should catch, in the order of the invariants that they break.
+    pub const ALL: [Self; 26] = [
         Self::WantAgain,
         Self::LeaveQueued,
         Self::SendBeforePersist,
@@ -91,7 +91,6 @@ impl Bug {
         Self::ReadyWithoutIpfs,
         Self::ReadyWithOldHead,
         Self::ReadyWithFullDisk,
-        Self::SettleOnce,
         Self::AcceptOnce,
     ];
 }

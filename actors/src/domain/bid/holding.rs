@@ -1,6 +1,6 @@
 //! From the accept to the announcement: what became of our transactions, and when another try makes sense.
 
-use super::{Case, Effect, Failure, Stage, Step, ACCEPT_AGAIN_AFTER, MAX_ACCEPTS};
+use super::{Case, Effect, Failure, Stage, Step, ACCEPT_AGAIN_AFTER, MAX_ACCEPTS, MAX_UNSENT};
 use crate::domain::market::{Abandonment, Execution, MarketEvent, Version};
 use crate::domain::units::ChainTime;
 use crate::planted::{planted, Bug};
@@ -44,10 +44,20 @@ pub(super) fn accepted(execution: &Execution, attempt: u32, case: Case<'_>, now:
         }
         Execution::Reverted { .. } => again("the accept was reverted", attempt, now),
         Execution::Abandoned { reason: reason @ Abandonment::WouldRevert(_) } => {
-            again(&reason.to_string(), attempt, now)
+            unsent(&reason.to_string(), attempt, now)
         }
         Execution::Abandoned { reason } => failed(&reason.to_string()),
     }
+}
+
+/// The provider foresaw a revert, and nothing was spent: where it lags it knows better soon, so there are more tries,
+/// each of which waits twice as long.
+fn unsent(why: &str, attempt: u32, now: ChainTime) -> Step {
+    if attempt + 1 >= MAX_UNSENT || planted(Bug::AcceptOnce) {
+        return failed(why);
+    }
+    let not_before = now.plus(ACCEPT_AGAIN_AFTER << attempt);
+    Step::to(Stage::Admitted { not_before, attempt: attempt + 1 }, [])
 }
 
 /// The market took a transaction for nothing, as it does when a reorg puts the answer before the question: accept

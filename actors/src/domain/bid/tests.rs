@@ -253,6 +253,22 @@ fn what_the_market_did_not_take_is_accepted_anew_after_a_while_but_not_for_ever(
     assert!(last.effects.contains(&Effect::LetGo), "nobody pays for it");
 }
 
+#[test]
+fn an_accept_that_was_never_sent_costs_nothing_and_is_tried_for_longer() {
+    let refused = Execution::Abandoned { reason: Abandonment::WouldRevert("unknown bid".into()) };
+    let refused = Event::AcceptEnded(refused);
+    let (mut stage, mut now, mut tries) = (Stage::Accepting { attempt: 0 }, 100, 1);
+    while let Stage::Admitted { not_before, .. } = go(&stage, &refused, Version::V2, now).next {
+        assert!(not_before.0 >= now + ACCEPT_AGAIN_AFTER);
+        let waiting = go(&stage, &refused, Version::V2, now).next;
+        now = not_before.0;
+        stage = go(&waiting, &Event::Start, Version::V2, now).next;
+        tries += 1;
+    }
+    assert!(tries > MAX_ACCEPTS && tries <= MAX_UNSENT, "{tries}");
+    assert!(now > 100 + 6 * 3_600 && now < 100 + 24 * 3_600, "an outage of some hours is survived: {now}");
+}
+
 fn too_early() -> Event {
     Event::SettleEnded(Execution::Abandoned { reason: Abandonment::WouldRevert("too early".into()) })
 }
