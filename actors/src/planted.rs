@@ -4,7 +4,7 @@
 //! workspace member alone asks for, that is constant false and the seam is compiled away; with it, a bug is planted
 //! on one thread, for one history.
 
-/// A bug of one line, and the invariant that it breaks.
+/// A bug of one line, and the invariant that it breaks: two for each of I1 to I12, and what liveness alone tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Bug {
     /// I1: an intent that is known is wanted anew.
@@ -55,11 +55,17 @@ pub enum Bug {
     ReadyWithoutIpfs,
     /// I12: a node is ready however old its head is.
     ReadyWithOldHead,
+    /// I12: a node is ready however full its disk is.
+    ReadyWithFullDisk,
+    /// Liveness: a settle that came to nothing is never tried anew. One seed in 1,700 shows it: a plan of its own does.
+    SettleOnce,
+    /// Liveness: an accept that the market did not take ends the bid.
+    AcceptOnce,
 }
 
 impl Bug {
-    /// All bugs, in the order of the invariants that they break.
-    pub const ALL: [Self; 24] = [
+    /// The bugs that seeds should catch, in the order of the invariants that they break.
+    pub const ALL: [Self; 26] = [
         Self::WantAgain,
         Self::LeaveQueued,
         Self::SendBeforePersist,
@@ -84,6 +90,8 @@ impl Bug {
         Self::TakeNeighbour,
         Self::ReadyWithoutIpfs,
         Self::ReadyWithOldHead,
+        Self::ReadyWithFullDisk,
+        Self::AcceptOnce,
     ];
 }
 

@@ -10,10 +10,11 @@ use scatter_actors::ports::clock::Clock;
 use scatter_actors::records::consortium::{Peer, Source};
 use scatter_actors::testkit::names::{key_of, MemoryNames, Said};
 use scatter_actors::testkit::MemoryIpfs;
+use serde::{Deserialize, Serialize};
 
+use crate::clock::RuntimeClock;
 use crate::dice::Dice;
 use crate::history::History;
-use crate::node::RuntimeClock;
 
 /// Their names here.
 pub const FRIENDS: [&str; 3] = ["ann", "ben", "cat"];
@@ -23,7 +24,7 @@ const LIFETIME_MS: u64 = 2 * 86_400_000;
 const RAW: u64 = 0x55;
 
 /// What a friend does, or what happens to its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Deed {
     /// Lists some more.
     Adds,

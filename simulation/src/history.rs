@@ -1,17 +1,44 @@
 //! What happened, line by line in virtual time, for a person to read when a seed fails.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::sync::{Arc, Mutex};
 
+use scatter_actors::ports::store::{Batch, Change};
 use tokio::time::Instant;
 use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
 use tracing::{span, Event, Level, Metadata, Subscriber};
+
+use crate::telling::{notable, words};
 
 /// A history in the making. Clones write to the same one.
 #[derive(Clone)]
 pub struct History {
-    lines: Arc<Mutex<Vec<String>>>,
+    lines: Arc<Mutex<Vec<Line>>>,
     began: Instant,
+}
+
+/// What happened at a millisecond.
+struct Line {
+    at: u64,
+    who: String,
+    what: What,
+}
+
+/// Most histories are read by nobody: documents become words only when somebody asks.
+enum What {
+    Said(String),
+    Changed(Change),
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>7}.{:03}  {:<9} ", self.at / 1_000, self.at % 1_000, self.who)?;
+        match &self.what {
+            What::Said(words) => f.write_str(words),
+            What::Changed(change) => f.write_str(&words(change).unwrap_or_else(|| format!("{change:?}"))),
+        }
+    }
 }
 
 impl History {
@@ -25,22 +52,36 @@ impl History {
     }
     /// Writes that `who` did or met something.
     pub fn tell(&self, who: &str, what: impl fmt::Display) {
-        let now = self.now();
-        let line = format!("{:>7}.{:03}  {who:<9} {what}", now / 1_000, now % 1_000);
-        self.lines.lock().unwrap().push(line);
+        self.push(who, What::Said(what.to_string()));
     }
-    /// How many lines there are. Never none: a history begins with its plan.
-    #[allow(clippy::len_without_is_empty)]
+    /// Writes what a commit of `who` changes, as far as a person wants to read about it.
+    pub fn tell_changes(&self, who: &str, batch: &Batch) {
+        notable(batch).for_each(|change| self.push(who, What::Changed(change.clone())));
+    }
+    fn push(&self, who: &str, what: What) {
+        let (at, who) = (self.now(), who.to_owned());
+        self.lines.lock().unwrap().push(Line { at, who, what });
+    }
+    /// How many lines there are: what was done, met or logged.
     pub fn len(&self) -> usize {
         self.lines.lock().unwrap().len()
     }
-    /// How many lines are of a kind.
+    /// Whether nothing happened yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// How many lines that somebody said are of a kind.
     pub fn count(&self, is: impl Fn(&str) -> bool) -> u64 {
-        self.lines.lock().unwrap().iter().filter(|line| is(line)).count() as u64
+        let said = |line: &&Line| matches!(&line.what, What::Said(words) if is(words));
+        self.lines.lock().unwrap().iter().filter(said).count() as u64
     }
     /// All lines.
     pub fn text(&self) -> String {
-        self.lines.lock().unwrap().join("\n")
+        let mut text = String::new();
+        for line in self.lines.lock().unwrap().iter() {
+            let _infallible = writeln!(text, "{line}");
+        }
+        text
     }
 }
 
@@ -56,6 +97,9 @@ pub struct Scribe(pub History);
 impl Subscriber for Scribe {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         *metadata.level() <= Level::WARN && metadata.target().starts_with("scatter")
+    }
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::WARN)
     }
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
         span::Id::from_u64(1)

@@ -1,13 +1,14 @@
 //! What always holds: each a function over the truth behind the ports, asked after every step.
 //!
 
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use scatter_actors::domain::admission::byte_cap;
 use scatter_actors::domain::bid::Stage;
 use scatter_actors::domain::evidence::verify::verify;
 use scatter_actors::domain::market::{MarketCall, MarketEvent, Position, Settlement};
-use scatter_actors::domain::units::{Address, BidId, ChainTime, Wei};
+use scatter_actors::domain::units::{Address, BidId, BlockHash, ChainTime, Wei};
 use scatter_actors::ports::disk::Disk;
 use scatter_actors::ports::store::{self, Order};
 use scatter_actors::records::consortium::kept;
@@ -37,22 +38,49 @@ fn holds(condition: bool, otherwise: impl FnOnce() -> String) -> Verdict {
     }
 }
 
+/// What each invariant looked at when it was asked last: it is asked anew whenever any of that differs.
+#[derive(Default)]
+pub struct Checked {
+    chain: Cell<BlockHash>,
+    sent: Cell<usize>,
+    kept: RefCell<(BlockHash, u64, Vec<cid::Cid>)>,
+    journals: RefCell<(BlockHash, Vec<u64>)>,
+    listed: Cell<(u64, usize)>,
+}
+
 /// All that holds at every moment.
 ///
 /// # Errors
 /// Which one does not, and how.
 pub fn all(world: &World) -> Verdict {
-    i1(world)?;
-    i2(world)?;
-    i4(world)?;
-    i5(world)?;
-    i6(world)?;
-    i7(world)?;
-    i8(world)?;
-    i9(world)?;
+    let (seen, tip) = (&world.checked, world.truth.tip());
+    if seen.chain.replace(tip) != tip {
+        i1(world)?;
+        i4(world)?;
+        i7(world)?;
+        money_is_conserved(world)?;
+    }
+    let sent = world.sent.borrow().len();
+    if seen.sent.replace(sent) != sent {
+        i2(world)?;
+    }
+    let kept = (tip, world.hoster.commits.get(), world.hoster.ipfs.pinned());
+    if *seen.kept.borrow() != kept {
+        i5(world)?;
+        i6(world)?;
+        seen.kept.replace(kept);
+    }
+    let journals = (tip, world.nodes().map(|node| node.commits.get()).collect());
+    if *seen.journals.borrow() != journals {
+        i8(world)?;
+        seen.journals.replace(journals);
+    }
+    let listed = (world.hoster.commits.get(), world.friends.all.iter().map(|friend| friend.ever.len()).sum());
+    if seen.listed.replace(listed) != listed {
+        i9(world)?;
+    }
     i10(world)?;
-    i11(world)?;
-    money_is_conserved(world)
+    i11(world)
 }
 
 /// What holds besides once all trouble is over and everything is done.
@@ -65,18 +93,18 @@ pub fn at_the_end(world: &World) -> Verdict {
 }
 
 /// What of a node's is mined.
-fn of<'a>(world: &World, node: &'a Node) -> impl Iterator<Item = Mined> + use<'a> {
+fn of<'a>(mined: &'a [Mined], node: &Node) -> impl Iterator<Item = &'a Mined> + use<'a> {
     let who = node.account;
-    world.chain.mined().into_iter().filter(move |mined| mined.tx.from == who)
+    mined.iter().filter(move |mined| mined.tx.from == who)
 }
 
 /// No effect with money happens twice: an intent is mined at most once, a bid announced at most once.
 fn i1(world: &World) -> Verdict {
-    let sent = world.sent.borrow();
+    let (sent, mined) = (world.sent.borrow(), world.truth.mined());
     for node in world.nodes() {
         let mut mined_for = BTreeMap::new();
         let mut announced = BTreeSet::new();
-        for mined in of(world, node) {
+        for mined in of(&mined, node) {
             let Mined { receipt, .. } = mined;
             if let Some(intent) = sent.get(&receipt.tx).and_then(|sent| sent.intent.as_ref()) {
                 if let Some(before) = mined_for.insert(intent.clone(), receipt.tx) {
@@ -112,8 +140,9 @@ fn i3(world: &World) -> Verdict {
 
 /// What is spent stays below its cap. A history takes less than the window of a day.
 fn i4(world: &World) -> Verdict {
+    let mined = world.truth.mined();
     for node in world.nodes() {
-        let spent = of(world, node).fold(Wei::ZERO, |sum, mined| sum.plus(cost(&mined)));
+        let spent = of(&mined, node).fold(Wei::ZERO, |sum, mined| sum.plus(cost(mined)));
         let within = spent <= Wei::from(node.cap);
         holds(within, || format!("I4: {} spent {spent} of {} wei", node.name, node.cap))?;
     }
@@ -133,7 +162,7 @@ fn i5(world: &World) -> Verdict {
         holds(!missing, || format!("I5: {} is needed and not pinned", pin.cid))?;
     }
     // What is promised on chain is kept, whatever the store says of it.
-    for bid in world.hosted() {
+    for bid in world.hosted().iter() {
         let kept = match bid.stage {
             Stage::Announcing { .. } | Stage::Hosting { .. } => true,
             // A settlement that a reorg took back comes again; the content may have gone after it.
@@ -181,9 +210,10 @@ fn i6(world: &World) -> Verdict {
 /// One vote a bid, never without evidence on the disk that verifies and whose digest stands behind the vote;
 /// and what it says is the truth about the hoster.
 fn i7(world: &World) -> Verdict {
+    let all = world.truth.mined();
     for validator in &world.validators {
         let mut voted = BTreeSet::new();
-        for mined in of(world, validator).filter(|mined| mined.receipt.succeeded) {
+        for mined in of(&all, validator).filter(|mined| mined.receipt.succeeded) {
             let MarketCall::Vote { bid, valid, evidence } = mined.tx.call else { continue };
             let who = validator.name;
             holds(voted.insert(bid), || format!("I7: {who} voted twice on bid {bid}"))?;
@@ -234,14 +264,13 @@ fn journal_is_true(world: &World, node: &Node) -> Verdict {
     }
     live.sort_by_key(|(at, _)| *at);
     let told: Vec<(u64, MarketEvent)> = live.iter().map(|(at, event)| (at.block.0, event.clone())).collect();
-    let truth: Vec<(u64, MarketEvent)> = world
-        .chain
-        .mined()
-        .into_iter()
+    let mined = world.truth.mined();
+    let truth: Vec<(u64, MarketEvent)> = mined
+        .iter()
         .filter(|mined| mined.receipt.block <= newest.number)
         .flat_map(|mined| {
             let block = mined.receipt.block.0;
-            mined.receipt.events.into_iter().map(move |event| (block, event))
+            mined.receipt.events.iter().map(move |event| (block, event.clone()))
         })
         .collect();
     holds(told == truth, || {
@@ -324,7 +353,7 @@ pub fn i12(world: &World) -> Verdict {
 
 /// What the market owes is what it holds, and it pays each bid out once. Version 1 holds what it refused, too.
 fn money_is_conserved(world: &World) -> Verdict {
-    let market = world.chain.market_now();
+    let market = world.truth.market();
     let (owes, held) = (market.owes(), market.held);
     let paid_again = market.bids.iter().position(|bid| bid.payouts > 1);
     holds(paid_again.is_none(), || format!("bid {paid_again:?} was paid out more than once"))?;
@@ -336,8 +365,8 @@ fn money_is_conserved(world: &World) -> Verdict {
 /// A bid at the floor or above is settled as paid, unless there was no room for it when it came or the hoster
 /// cheated.
 fn every_bid_that_was_worth_it_is_paid(world: &World) -> Verdict {
-    let market = world.chain.market_now();
-    for bid in world.hosted() {
+    let market = world.truth.market();
+    for bid in world.hosted().iter() {
         let BidId(id) = bid.bid.id;
         let fate = &market.bids[id as usize];
         let outcome = fate.outcome;

@@ -13,6 +13,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod bomb;
+pub mod case;
+pub mod clock;
 pub mod dice;
 pub mod friends;
 pub mod history;
@@ -21,8 +23,10 @@ pub mod mortal;
 pub mod node;
 pub mod people;
 pub mod plan;
+pub mod shrink;
 pub mod street;
 pub mod telling;
+pub mod truth;
 pub mod world;
 
 /// The simulated chain's id.

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Mutex;
@@ -12,7 +12,9 @@ use std::time::Instant;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use scatter_actors::planted::{plant, Bug};
+use scatter_simulation::case::{name_of, Case};
 use scatter_simulation::plan::Plan;
+use scatter_simulation::shrink::{shrink, Shrunk};
 use scatter_simulation::world::{live, Ended};
 use serde_json::{json, Value};
 
@@ -28,9 +30,15 @@ struct Arguments {
     /// Plant one bug after the other and tell which invariant catches each, and at which seed.
     #[arg(long)]
     planted: bool,
-    /// Plant this one alone.
+    /// Plant this one alone, and shrink what it breaks.
     #[arg(long, value_name = "BUG", requires = "planted")]
     only: Option<String>,
+    /// Replay this plan alone, as a failing seed or a regression left it.
+    #[arg(long, value_name = "FILE", conflicts_with = "planted")]
+    plan: Option<PathBuf>,
+    /// How many histories may be lived to make a failing one smaller; 0: leave it.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    shrink: usize,
     /// Where histories that broke an invariant are written.
     #[arg(long, value_name = "DIR", default_value = "target/simulation")]
     out: PathBuf,
@@ -38,7 +46,11 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let (summary, is_right) = if arguments.planted { planted(&arguments) } else { clean(&arguments) };
+    let (summary, is_right) = match &arguments.plan {
+        Some(file) => replayed(file),
+        None if arguments.planted => planted(&arguments),
+        None => clean(&arguments),
+    };
     println!("{summary}");
     ExitCode::from(u8::from(!is_right))
 }
@@ -55,13 +67,11 @@ fn clean(arguments: &Arguments) -> (Value, bool) {
             return;
         }
         let ended = live(Plan::of(seed));
-        if let Err(broken) = &ended.verdict {
-            let file = arguments.out.join(format!("seed-{seed}.txt"));
-            std::fs::create_dir_all(&arguments.out).unwrap();
-            std::fs::write(&file, &ended.history).unwrap();
-            bar.suspend(|| eprintln!("seed {seed}: {broken}\n  its history: {}", file.display()));
-        }
         total.lock().unwrap().add(seed, &ended);
+        if ended.verdict.is_err() {
+            let told = told(seed, ended, arguments);
+            bar.suspend(|| eprintln!("{told}"));
+        }
         bar.inc(1);
     });
     bar.finish_and_clear();
@@ -69,6 +79,41 @@ fn clean(arguments: &Arguments) -> (Value, bool) {
     let seconds = began.elapsed().as_secs_f64();
     let is_right = total.violations.is_empty();
     (total.document(arguments, seconds), is_right)
+}
+
+/// Writes a failed history down, and the smallest plan that breaks the same. Tells where.
+fn told(seed: u64, ended: Ended, arguments: &Arguments) -> String {
+    std::fs::create_dir_all(&arguments.out).unwrap();
+    let write = |ended: &Ended, name: String| {
+        let file = arguments.out.join(name);
+        std::fs::write(&file, ended.history()).unwrap();
+        file.display().to_string()
+    };
+    let broken = ended.verdict.clone().unwrap_err();
+    let (faults, whole) = (ended.plan.faults.len(), write(&ended, format!("seed-{seed}.txt")));
+    let Shrunk { ended, lived } = shrink(ended, arguments.shrink);
+    let case = Case::of(&ended.plan, &ended.verdict.clone().unwrap_err());
+    let file = arguments.out.join(format!("seed-{seed}.json"));
+    std::fs::write(&file, case.text()).unwrap();
+    let small = write(&ended, format!("seed-{seed}-shrunk.txt"));
+    let Plan { bids, faults: left, .. } = &ended.plan;
+    let faulty: String = left.iter().map(|(at, fault)| format!("\n    {at:>7} ms  {fault:?}")).collect();
+    format!(
+        "seed {seed}: {broken}\n  its history: {whole}\n  shrunk in {lived} histories from {faults} to {} faults, {} \
+         bids: {}, history {small}{faulty}",
+        left.len(),
+        bids.len(),
+        file.display(),
+    )
+}
+
+/// One plan, which may break nothing. Its history goes to stderr.
+fn replayed(file: &Path) -> (Value, bool) {
+    let case = Case::read(file).unwrap_or_else(|wrong| panic!("{wrong}"));
+    let ended = live(case.plan);
+    eprintln!("{}", ended.history());
+    let broken = ended.verdict.err();
+    (json!({"name": "simulate", "plan": file, "events": ended.events, "violation": broken}), broken.is_none())
 }
 
 #[derive(Default)]
@@ -133,9 +178,7 @@ fn planted(arguments: &Arguments) -> (Value, bool) {
         bar.suspend(|| println!("{told}"));
         caught.lock().unwrap().insert(
             format!("{bug:?}"),
-            found.map(
-                |(seed, broken)| json!({ "seed": seed, "by": broken.split(':').next().unwrap_or_default() }),
-            ),
+            found.map(|(seed, broken)| json!({ "seed": seed, "by": name_of(&broken) })),
         );
         bar.inc(1);
     });
@@ -154,8 +197,12 @@ fn seek(bug: Bug, arguments: &Arguments) -> Option<(u64, String)> {
     seeds.find_map(|seed| {
         plant(Some(bug));
         let ended = live(Plan::of(seed));
+        let broken = ended.verdict.clone().err();
+        if broken.is_some() && arguments.only.is_some() {
+            eprintln!("{}", told(seed, ended, arguments));
+        }
         plant(None);
-        ended.verdict.err().map(|broken| (seed, broken))
+        broken.map(|broken| (seed, broken))
     })
 }
 

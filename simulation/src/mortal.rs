@@ -3,6 +3,7 @@
 //! What is asked after the death, or answered after it, stays unanswered for ever, as it does for a dead
 //! process; actors that still hold these ports until they are dropped can do no harm.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -25,7 +26,6 @@ use scatter_actors::testkit::names::MemoryNames;
 use scatter_actors::testkit::{Fuse, MemoryDisk, MemoryIpfs};
 
 use crate::history::History;
-use crate::telling::changes;
 
 /// A port that dies with its process.
 #[derive(Clone)]
@@ -216,12 +216,13 @@ impl Disk for Mortal<MemoryDisk> {
 pub struct FusedStore {
     store: Mortal<Sqlite>,
     history: History,
+    commits: Rc<Cell<u64>>,
 }
 
 impl FusedStore {
     /// The store as this life sees it. The next life opens it as the last commit left it.
-    pub fn new(store: Mortal<Sqlite>, history: History) -> Self {
-        Self { store, history }
+    pub fn new(store: Mortal<Sqlite>, history: History, commits: &Rc<Cell<u64>>) -> Self {
+        Self { store, history, commits: Rc::clone(commits) }
     }
 }
 
@@ -243,9 +244,8 @@ impl Store for FusedStore {
     }
     fn commit(&self, batch: Batch) -> Result<(), store::Error> {
         self.store.fuse.check()?;
-        for line in changes(&batch) {
-            self.history.tell(self.store.node, line);
-        }
+        self.history.tell_changes(self.store.node, &batch);
+        self.commits.set(self.commits.get() + 1);
         self.store.inner.commit(batch)?;
         self.store.fuse.count();
         if self.store.fuse.is_blown() {

@@ -17,6 +17,7 @@ use scatter_actors::testkit::MemoryIpfs;
 use crate::dice::Dice;
 use crate::history::History;
 use crate::plan::{Plan, PlannedBid, Voter};
+use crate::truth::Truth;
 use crate::CHAIN;
 
 pub mod rivals;
@@ -65,6 +66,7 @@ impl File {
 /// All of them.
 pub struct People {
     chain: Rc<FakeChain>,
+    truth: Rc<Truth>,
     history: History,
     ipfs: MemoryIpfs,
     voters: [Voter; 3],
@@ -78,9 +80,16 @@ pub struct People {
 
 impl People {
     /// People with nothing done yet; `ipfs` is the bidder's node.
-    pub fn new(plan: &Plan, chain: &Rc<FakeChain>, history: &History, ipfs: MemoryIpfs) -> Self {
+    pub fn new(
+        plan: &Plan,
+        chain: &Rc<FakeChain>,
+        truth: &Rc<Truth>,
+        history: &History,
+        ipfs: MemoryIpfs,
+    ) -> Self {
         Self {
             chain: Rc::clone(chain),
+            truth: Rc::clone(truth),
             history: history.clone(),
             ipfs,
             voters: plan.voters,
@@ -140,7 +149,7 @@ impl People {
             }
         }
         let mined: BTreeSet<(Address, u64)> =
-            self.chain.mined().iter().map(|mined| (mined.tx.from, mined.tx.nonce)).collect();
+            self.truth.mined().iter().map(|mined| (mined.tx.from, mined.tx.nonce)).collect();
         for (bid, voter) in self.due_votes() {
             let valid = self.voters[voter] == Voter::Honest;
             let vote = MarketCall::Vote { bid, valid, evidence: Digest::default() };
@@ -164,7 +173,7 @@ impl People {
 
     /// Votes that could be mined now and are not: bid and voter.
     pub fn due_votes(&self) -> Vec<(BidId, usize)> {
-        let (market, now) = (self.chain.market_now(), self.chain.now());
+        let (market, now) = (self.truth.market(), self.chain.now());
         let mut due = Vec::new();
         for (index, bid) in market.bids.iter().enumerate() {
             let Some(end) = bid.pinned_at.map(|at| at.plus(bid.terms.duration)) else { continue };
@@ -190,7 +199,7 @@ impl People {
 
     /// Whether nothing of theirs waits to be mined.
     pub fn are_quiet(&self) -> bool {
-        let mined = self.chain.mined();
+        let mined = self.truth.mined();
         let all = self.sent.keys();
         self.due_votes().is_empty()
             && all.clone().all(|key| mined.iter().any(|mined| (mined.tx.from, mined.tx.nonce) == *key))

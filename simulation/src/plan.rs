@@ -2,6 +2,7 @@
 
 use scatter_actors::domain::units::Wei;
 use scatter_actors::testkit::chain::{Logs, Trouble};
+use serde::{Deserialize, Serialize};
 
 use crate::dice::Dice;
 use crate::friends::Deed;
@@ -13,6 +14,8 @@ use crate::street::Cheat;
 pub const WEATHER_MS: u64 = 900_000;
 /// Wei that two or three transactions cost.
 const TIGHT: u128 = 400_000_000_000_000;
+/// The most that a wall clock jumps at once, in milliseconds: what is spent stays within the window of a day.
+const CLOCK_JUMP_MS: u64 = 6 * 3_600_000;
 /// Seconds of a day.
 const DAY: u64 = 86_400;
 /// The actors that a bomb can reach at the hoster.
@@ -22,8 +25,9 @@ pub const AUDITORS: [&str; 3] = ["listener", "validator", "wallet"];
 /// The validators' nodes. What breaks, breaks the first: the other's vote is enough.
 pub const VALIDATORS: [&str; 2] = ["val-1", "val-2"];
 
-/// A whole history before it happens.
-#[derive(Debug, Clone)]
+/// A whole history before it happens. It can be written down: names in it are borrowed from the text that is read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(bound(deserialize = "'de: 'static"))]
 pub struct Plan {
     /// Whence it comes.
     pub seed: u64,
@@ -48,7 +52,7 @@ pub struct Plan {
 }
 
 /// How a voter votes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Voter {
     /// Says valid.
     Honest,
@@ -59,7 +63,7 @@ pub enum Voter {
 }
 
 /// A bid to be placed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PlannedBid {
     /// At which millisecond.
     pub at: u64,
@@ -84,11 +88,12 @@ pub struct PlannedBid {
 }
 
 /// Something that breaks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fault {
     /// The chain's provider fails so many questions in a hundred, for a while.
     Rpc {
         /// Of this kind; of all kinds if `None`.
+        #[serde(borrow)]
         method: Option<&'static str>,
         /// How.
         trouble: Trouble,
@@ -144,6 +149,8 @@ pub enum Fault {
     Rotten,
     /// Somebody else is after the next bid.
     Rival(Rivalry),
+    /// The wall clock is set so many milliseconds forward, or back if negative. Chain time goes on.
+    Clock(i64),
     /// A friend does something, or something happens to its name.
     Friend {
         /// Which.
@@ -183,6 +190,7 @@ impl Fault {
             Self::Stranger => "stranger",
             Self::Stall(_) => "stall",
             Self::DiskFull(_) => "disk_full",
+            Self::Clock(_) => "clock",
             Self::Friend { .. } => "friend",
         }
     }
@@ -249,6 +257,12 @@ impl Plan {
         }
         for bid in bids.iter_mut().filter(|_| dice.chance(20)) {
             bid.torn_for = dice.between(1_000, 60_000);
+        }
+        let dice = Dice::new(seed, "clock");
+        for _ in 0..dice.between(0, 6).saturating_sub(4) {
+            let by = dice.between(1, CLOCK_JUMP_MS);
+            let by = if dice.chance(50) { by as i64 } else { -(by as i64) };
+            faults.push((dice.between(0, WEATHER_MS), Fault::Clock(by)));
         }
         faults.sort_by_key(|(at, _)| *at);
         Self { seed, bids, faults, pace, voters, validators, cheat, friends, legacy, cap }

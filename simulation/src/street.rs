@@ -11,6 +11,7 @@ use scatter_actors::firewall::{self, Content};
 use scatter_actors::line::Line;
 use scatter_actors::ports::hoster_probe::{Ask, Error, HosterProbe, Reply};
 use scatter_actors::ports::Answer;
+use serde::{Deserialize, Serialize};
 
 use crate::mortal::Mortal;
 
@@ -20,7 +21,7 @@ pub const ENDPOINT: &str = "https://hoster.example";
 const WAY_MS: u64 = 5;
 
 /// What the hoster does with questions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cheat {
     /// Lets its firewall answer.
     None,

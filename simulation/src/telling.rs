@@ -8,12 +8,21 @@ use scatter_actors::records::journal::{Fact, Outcome};
 use scatter_actors::records::wallet::Attempt;
 use serde::de::DeserializeOwned;
 
-/// A line for each change worth one.
-pub fn changes(batch: &Batch) -> Vec<String> {
-    batch.changes.iter().filter_map(change).collect()
+/// The changes worth a line each.
+pub fn notable(batch: &Batch) -> impl Iterator<Item = &Change> {
+    batch.changes.iter().filter(|change| match change {
+        Change::Put(Table::Refs, key, _) | Change::Delete(Table::Refs, key) => key.first() == Some(&b'r'),
+        Change::Put(table, ..) => NOTABLE.contains(table),
+        Change::Delete(table, _) => *table == Table::Pins,
+    })
 }
 
-fn change(change: &Change) -> Option<String> {
+/// Tables whose rows are told.
+const NOTABLE: [Table; 6] =
+    [Table::Facts, Table::Decisions, Table::Intents, Table::Attempts, Table::Outcomes, Table::Pins];
+
+/// A change in words, if it says anything.
+pub fn words(change: &Change) -> Option<String> {
     let (table, doc) = match change {
         Change::Put(table, _, doc) => (*table, doc),
         // A reference stands twice; it is told where it stands by root.
@@ -53,7 +62,6 @@ fn change(change: &Change) -> Option<String> {
         Table::Outcomes => read::<Outcome>(doc)
             .map(|outcome| format!("outcome of {}: {:?}", short(&outcome.intent.0), outcome.result)),
         Table::Refs => read::<Reference>(doc)
-            .filter(|reference| !reference.by_owner)
             .map(|reference| format!("keeps {} for {:?}", reference.cid, reference.owner)),
         Table::Pins => read::<Pin>(doc).map(|pin| {
             let state = match (pin.pinned_at, pin.unneeded_since) {

@@ -1,8 +1,11 @@
 //! Single histories; the command `simulate` plays them by the hundred.
 
+use scatter_actors::planted::{plant, Bug};
 use scatter_actors::testkit::chain::Trouble;
 
-use crate::plan::{Fault, Plan};
+use crate::case::{name_of, Case};
+use crate::plan::{Fault, Plan, WEATHER_MS};
+use crate::shrink::{shrink, Shrunk};
 use crate::street::Cheat;
 use crate::world::{live, Ended, Summary};
 
@@ -11,9 +14,9 @@ mod worlds;
 /// Fails with the whole history where an invariant was broken.
 fn told(seed: u64, ended: Ended) -> Summary {
     match ended.verdict {
-        Ok(summary) => summary,
-        Err(broken) => {
-            println!("{}", ended.history);
+        Ok(ref summary) => summary.clone(),
+        Err(ref broken) => {
+            println!("{}", ended.history());
             panic!("seed {seed}: {broken}");
         }
     }
@@ -81,14 +84,12 @@ fn a_hoster_that_cheats_is_not_paid() {
 
 #[test]
 fn a_bid_that_a_lagging_provider_does_not_know_yet_is_judged_later() {
-    for method in ["bid", "simulate"] {
-        let trouble = Trouble::Lags(6);
-        let lag = Fault::Rpc { method: Some(method), trouble, percent: 100, for_ms: 120_000 };
-        let mut plan = Plan::single(1, 10_000, lag);
-        plan.bids[0].at = 10_000;
-        let summary = told(1, live(plan));
-        assert_eq!((summary.paid, summary.failed), (1, 0), "{method}: {summary:?}");
-    }
+    let trouble = Trouble::Lags(6);
+    let lag = Fault::Rpc { method: Some("bid"), trouble, percent: 100, for_ms: 120_000 };
+    let mut plan = Plan::single(1, 10_000, lag);
+    plan.bids[0].at = 10_000;
+    let summary = told(1, live(plan));
+    assert_eq!((summary.paid, summary.failed), (1, 0), "{summary:?}");
 }
 
 /// Seeds that once broke something, and what.
@@ -115,10 +116,69 @@ fn what_once_broke_does_not_break_again() {
     }
 }
 
+/// Plans that once broke something, as they were shrunk and written down.
+#[test]
+fn plans_that_once_broke_something_break_nothing() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/regressions");
+    let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty());
+    for file in files {
+        let case = Case::read(&file).unwrap();
+        if let Err(broken) = live(case.plan).verdict {
+            panic!("{} ({}): {broken}", file.display(), case.what);
+        }
+    }
+}
+
+#[test]
+fn a_plan_that_was_written_down_still_breaks_where_its_defect_is_there() {
+    let _planted = Planted::the(Bug::SettleOnce);
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/regressions/settle-taken-for-too-early.json");
+    let case = Case::read(file.as_ref()).unwrap();
+    let broken = live(case.plan).verdict.unwrap_err();
+    assert_eq!(name_of(&broken), case.broke, "{broken}");
+}
+
+#[test]
+fn a_failing_plan_is_shrunk_to_what_its_failure_needs_and_can_be_written_down() {
+    let _planted = Planted::the(Bug::ReadyWithFullDisk);
+    let mut plan = Plan::of(2);
+    plan.faults.push((WEATHER_MS / 2, Fault::DiskFull(120_000)));
+    plan.faults.sort_by_key(|(at, _)| *at);
+    let ended = live(plan);
+    let (faults, broken) = (ended.plan.faults.len(), ended.verdict.clone().unwrap_err());
+    let Shrunk { ended, lived } = shrink(ended, 40);
+    assert!(lived <= 40);
+    let smaller = ended.verdict.as_ref().unwrap_err();
+    assert_eq!(name_of(smaller), name_of(&broken));
+    assert!(ended.plan.faults.len() < faults, "{:?}", ended.plan.faults);
+    let text = Case::of(&ended.plan, smaller).text();
+    let case: Case = serde_json::from_str(text.leak()).unwrap();
+    let again = live(case.plan);
+    assert_eq!(again.history(), ended.history(), "what is read is what was written");
+}
+
+/// A bug on this thread until this is dropped.
+struct Planted;
+
+impl Planted {
+    fn the(bug: Bug) -> Self {
+        plant(Some(bug));
+        Self
+    }
+}
+
+impl Drop for Planted {
+    fn drop(&mut self) {
+        plant(None);
+    }
+}
+
 #[test]
 fn the_same_seed_has_the_same_history_to_the_byte() {
     for seed in 0..20 {
         let (first, second) = (live(Plan::of(seed)), live(Plan::of(seed)));
-        assert_eq!(first.history, second.history, "seed {seed}");
+        assert_eq!(first.history(), second.history(), "seed {seed}");
     }
 }

@@ -7,30 +7,28 @@ use std::time::Duration;
 
 use scatter::adapters::sqlite::Sqlite;
 use scatter::http::status::{Answer, Query};
-use scatter_actors::domain::bid::Stage;
-use scatter_actors::domain::units::{Address, BidId, TxHash, Wei};
-use scatter_actors::ports::store::{self, Order};
-use scatter_actors::records::audit;
+use scatter_actors::domain::units::{Address, TxHash};
 use scatter_actors::records::hosting::HostedBid;
 use scatter_actors::records::intent::IntentKey;
-use scatter_actors::records::meta::newest_block;
 use scatter_actors::records::wallet::attempts;
-use scatter_actors::testkit::chain::{FakeChain, Tx};
+use scatter_actors::testkit::chain::FakeChain;
 use scatter_actors::testkit::ipfs::MemoryNet;
 use scatter_actors::testkit::MemoryIpfs;
-use scatter_actors::wallet_signer::Wallet;
-use tokio::time::Instant;
 
+use crate::clock::RuntimeClock;
 use crate::dice::Dice;
 use crate::friends::Friends;
 use crate::history::{History, Scribe};
 use crate::invariants;
-use crate::node::{Node, Role, RuntimeClock, Surroundings};
+use crate::node::{Node, Role, Surroundings};
 use crate::people::{People, VOTERS};
 use crate::plan::{Plan, VALIDATORS, WEATHER_MS};
 use crate::street::Street;
+use crate::truth::Truth;
 use crate::CHAIN;
 
+mod blocks;
+mod ending;
 mod forks;
 mod registrations;
 mod weather;
@@ -56,14 +54,22 @@ pub struct Sent {
 
 /// How a history ended.
 pub struct Ended {
-    /// Every line of it.
-    pub history: String,
+    /// What was planned.
+    pub plan: Plan,
+    history: History,
     /// What went against an invariant, if anything did.
     pub verdict: Result<Summary, String>,
     /// Lines of the history: what was done, met or logged.
     pub events: u64,
     /// Milliseconds of virtual time, and seconds of chain time.
     pub lasted: (u64, u64),
+}
+
+impl Ended {
+    /// The plan and every line of what came of it.
+    pub fn history(&self) -> String {
+        format!("{:#?}\n\n{}", self.plan, self.history.text())
+    }
 }
 
 /// What a history was about, to see that histories differ and do something.
@@ -93,6 +99,10 @@ pub struct World {
     pub history: History,
     /// The chain that all share.
     pub chain: Rc<FakeChain>,
+    /// What stands on it.
+    pub truth: Rc<Truth>,
+    /// The machines' clock.
+    pub clock: Rc<RuntimeClock>,
     /// The others.
     pub people: People,
     /// Those whom the hoster mirrors.
@@ -120,10 +130,13 @@ pub struct World {
     /// No reorg goes below: chain time has leapt there.
     floor: u64,
     outages: weather::Outages,
+    strangers: Dice,
     aside: Option<forks::Aside>,
     /// An IPFS node that offers what it does not have.
     hostile: MemoryIpfs,
-    checked: (usize, u64, u64),
+    /// What the invariants have seen.
+    pub checked: invariants::Checked,
+    judged: RefCell<(u64, Rc<[HostedBid]>)>,
 }
 
 /// Lives one history, alone on its own paused runtime.
@@ -133,10 +146,7 @@ pub fn live(plan: Plan) -> Ended {
         let history = History::new();
         let scribe = tracing::Dispatch::new(Scribe(history.clone()));
         let _listening = tracing::dispatcher::set_default(&scribe);
-        for line in format!("{plan:#?}").lines() {
-            history.tell("plan", line);
-        }
-        let mut world = World::new(plan, &history);
+        let mut world = World::new(plan.clone(), &history);
         let begin = world.chain.now();
         let verdict = world.run().await;
         if let Err(broken) = &verdict {
@@ -146,7 +156,7 @@ pub fn live(plan: Plan) -> Ended {
             node.kill().await;
         }
         let (events, lasted) = (history.len() as u64, (history.now(), world.chain.now().since(begin)));
-        Ended { history: history.text(), verdict, events, lasted }
+        Ended { plan, history, verdict, events, lasted }
     })
 }
 
@@ -157,7 +167,8 @@ impl World {
             false => FakeChain::with_market(CHAIN),
         });
         let net = MemoryNet::default();
-        let clock = Rc::new(RuntimeClock(Instant::now()));
+        let truth = Rc::new(Truth::of(&chain));
+        let clock = Rc::new(RuntimeClock::new());
         let street = Rc::new(Street { door: RefCell::default(), cheat: plan.cheat });
         let hostile = MemoryIpfs::on("hostile", &net);
         let node = MemoryIpfs::on("friends", &net);
@@ -167,10 +178,10 @@ impl World {
             chain: Rc::clone(&chain),
             net: net.clone(),
             street,
-            clock,
+            clock: Rc::clone(&clock),
             history: history.clone(),
         };
-        let mut people = People::new(&plan, &chain, history, MemoryIpfs::on("bidder", &net));
+        let mut people = People::new(&plan, &chain, &truth, history, MemoryIpfs::on("bidder", &net));
         let mut hoster = Node::new(Role::Hoster, "hoster", HOSTER, &around);
         hoster.cap = plan.cap;
         hoster.peers = friends.peers();
@@ -197,12 +208,14 @@ impl World {
                 .entry(tx)
                 .or_insert(Sent { durable, intent: intent.and_then(|attempt| attempt.intent) });
         });
-        let dice = Dice::new(plan.seed, "world");
+        let (dice, strangers) = (Dice::new(plan.seed, "world"), Dice::new(plan.seed, "strangers"));
         let outages = weather::Outages::new(plan.seed);
         Self {
             plan,
             history: history.clone(),
             chain,
+            truth,
+            clock,
             people,
             friends,
             hoster,
@@ -219,9 +232,11 @@ impl World {
             next_block: 0,
             floor: 0,
             outages,
+            strangers,
             aside: None,
             hostile,
-            checked: (0, 0, 0),
+            checked: invariants::Checked::default(),
+            judged: RefCell::new((0, Rc::default())),
         }
     }
 
@@ -249,10 +264,7 @@ impl World {
             }
             self.ask_who_is_ready().await;
             invariants::i12(self)?;
-            let seen = self.moment();
-            if std::mem::replace(&mut self.checked, seen) != seen {
-                invariants::all(self)?;
-            }
+            invariants::all(self)?;
             if !self.plan.is_generous() && now > WEATHER_MS + AFTERMATH_MS {
                 return Ok(self.summary());
             }
@@ -265,12 +277,6 @@ impl World {
         }
         invariants::at_the_end(self)?;
         Ok(self.summary())
-    }
-
-    /// What changes whenever anything does: lines of the history, blocks, and how far the listeners have read.
-    fn moment(&self) -> (usize, u64, u64) {
-        let read = |node: &Node| newest_block(&*node.store).unwrap().map_or(0, |block| block.number.0);
-        (self.history.len(), self.chain.height(), self.nodes().map(read).sum())
     }
 
     /// All nodes.
@@ -323,150 +329,5 @@ impl World {
     /// Milliseconds for which the hoster's IPFS node has been down.
     pub fn ipfs_silent_for(&self) -> u64 {
         self.outages.ipfs_since.map_or(0, |since| self.history.now() - since)
-    }
-
-    fn mine(&mut self) {
-        // One block in ten is full of other people's business.
-        let full = self.dice.chance(10);
-        self.mine_what(|_| !full);
-    }
-
-    /// A block without anything of an account.
-    fn mine_without(&mut self, account: Address) {
-        self.mine_what(|tx| tx.from != account);
-    }
-
-    fn mine_what(&mut self, wanted: impl Fn(&Tx) -> bool) {
-        self.last_block = self.history.now();
-        let before = self.chain.mined().len();
-        self.chain.append(wanted);
-        for mined in &self.chain.mined()[before..] {
-            let events = &mined.receipt.events;
-            let call = &mined.tx.call;
-            let how = if mined.receipt.succeeded { format!("{events:?}") } else { "reverted".to_owned() };
-            let (from, block) = (mined.tx.from.to_string(), mined.receipt.block);
-            self.history.tell("chain", format_args!("block {block}: {from:.6} {call:?}: {how}"));
-        }
-    }
-
-    /// Lets the days pass in which nothing happens: to the next end or close of a hosted bid, when nobody has
-    /// anything to do before it.
-    fn leap_if_nothing_waits(&mut self) {
-        let up = self.nodes().all(Node::is_up);
-        if !up
-            || self.outages.are_on(self.history.now())
-            || !self.people.are_quiet()
-            || !self.chain.pool().is_empty()
-        {
-            return;
-        }
-        let (market, now) = (self.chain.market_now(), self.chain.now());
-        let hosted = self.hosted();
-        if hosted.len() < market.bids.len() || self.placed > market.bids.len() {
-            return;
-        }
-        // What a reorg took and brought again is judged again before its offer is over.
-        if hosted.iter().any(|bid| bid.may_be_had_anew() && market.is_open(bid.bid.id, now)) {
-            return;
-        }
-        let mut moments = Vec::new();
-        for bid in hosted.iter().filter(|bid| !bid.stage.is_over()) {
-            let Stage::Hosting { end, close, .. } = bid.stage else { return };
-            moments.push(if now < end { end } else { close });
-            for validator in &self.validators {
-                let Some(audit) = audit::of(&*validator.store, bid.bid).unwrap() else { return };
-                match audit.stage.wakes_at() {
-                    Some(at) => moments.push(at),
-                    None if audit.stage.is_over() => {}
-                    None => return,
-                }
-            }
-        }
-        if moments.iter().any(|at| *at <= now) {
-            return;
-        }
-        // The last slot of an audit may lie a few seconds before the end: nobody oversleeps it for hours.
-        let oversleep = if self.validators.is_empty() { 600 } else { 3 };
-        if let Some(next) = moments.iter().min() {
-            let seconds = next.since(now) + self.dice.between(0, oversleep);
-            self.history.tell("chain", format_args!("nothing happens for {seconds} s"));
-            self.chain.skip(seconds);
-            self.floor = self.chain.height() + 1;
-        }
-    }
-
-    /// All that the hoster has judged.
-    pub fn hosted(&self) -> Vec<HostedBid> {
-        store::list(&*self.hoster.store, &[], Order::Ascending, usize::MAX).unwrap()
-    }
-
-    /// Whether nothing is left to do.
-    async fn is_over(&self) -> bool {
-        self.unfinished().await.is_empty()
-    }
-
-    /// What is left to do, in words.
-    async fn unfinished(&self) -> String {
-        let market = self.chain.market_now();
-        let mut left = Vec::new();
-        if self.placed < self.plan.bids.len() || market.bids.len() < self.placed {
-            left.push("not every bid is placed".to_owned());
-        }
-        let hosted = self.hosted();
-        for id in 0..market.bids.len() as u64 {
-            match hosted.iter().find(|bid| bid.bid.id == BidId(id)) {
-                None => left.push(format!("bid {id} was not judged")),
-                Some(bid) if !bid.stage.is_over() => left.push(format!("bid {id} is {}", bid.stage.name())),
-                Some(_) => {}
-            }
-        }
-        let credit = market.credits.get(&HOSTER).copied().unwrap_or_default();
-        if credit > Wei::ZERO {
-            left.push(format!("the hoster has a credit of {credit} wei"));
-        }
-        left.extend(invariants::every_friend_is_mirrored(self).err());
-        for root in self.hoster.ipfs.pinned() {
-            if !self.foreign.contains(&root) && !self.friends.sizes.contains_key(&root) {
-                left.push(format!("{root} is still pinned"));
-            }
-        }
-        for node in self.nodes() {
-            let Some(life) = node.life.as_ref() else {
-                left.push(format!("{} is down", node.name));
-                continue;
-            };
-            match life.wallet.ask(Wallet).await {
-                Ok(status) if status.pending.is_empty() && status.queued == 0 => {}
-                Ok(status) => left.push(format!("I3: the wallet of {} waits: {status:?}", node.name)),
-                Err(_) => left.push(format!("the wallet of {} does not answer", node.name)),
-            }
-        }
-        for validator in &self.validators {
-            for audit in audit::all(&*validator.store, 100).unwrap() {
-                let hosted = hosted.iter().find(|bid| bid.bid == audit.bid);
-                if hosted.is_some_and(|bid| bid.stage.name() == "released") && !audit.stage.is_over() {
-                    left.push(format!("{} audits bid {}: {:?}", validator.name, audit.bid.id, audit.stage));
-                }
-            }
-        }
-        left.join("; ")
-    }
-
-    fn summary(&self) -> Summary {
-        let hosted = self.hosted();
-        let count = |name: &str| hosted.iter().filter(|bid| bid.stage.name() == name).count();
-        Summary {
-            paid: count("released"),
-            declined: count("declined"),
-            failed: count("failed") + count("lost"),
-            votes: self.verified.borrow().len(),
-            blocks: self.chain.height(),
-            faults: self.struck.clone(),
-            restarts: self.history.count(|line| line.ends_with(" is started again"))
-                + self
-                    .history
-                    .count(|line| line.ends_with(" starts"))
-                    .saturating_sub(self.nodes().count() as u64),
-        }
     }
 }

@@ -21,6 +21,8 @@ pub use settling::{Settle, LEGACY_PATIENCE, SETTLE_AGAIN_AFTER, SETTLE_AGAIN_WIT
 
 /// How often a bid is accepted anew after a hold lapsed: each accept costs gas.
 pub const MAX_ACCEPTS: u32 = 3;
+/// How often a bid is accepted anew where no accept was sent: the last try comes within nine hours.
+pub const MAX_UNSENT: u32 = 10;
 /// Seconds of chain time before an accept that the market did not take is tried anew: a reorg may have put it before
 /// the bid itself.
 pub const ACCEPT_AGAIN_AFTER: u64 = 60;

@@ -12,8 +12,8 @@ use crate::planted::{planted, Bug};
 use crate::ports::ipfs;
 use crate::ports::store::{self, Batch, Order, Record};
 use crate::records::hosting::{
-    change_pin, forget_leaf, forget_pin, leaves_of, pin_of, references, set_unneeded, unneeded, Owner, Pin,
-    Reference, Unneeded,
+    change_pin, forget_leaf, forget_pin, leaves_of, pin_of, references, set_unneeded, unneeded,
+    unneeded_after, Owner, Pin, Reference, Unneeded,
 };
 
 /// Leaves forgotten in one batch.
@@ -69,6 +69,7 @@ impl Pinner {
     /// the store says that they are not here: whoever comes to need one pins it again, whatever becomes of us.
     fn begin_release(&mut self) -> Result<Vec<Pin>, store::Error> {
         self.write_came()?;
+        self.mend_graces()?;
         let store = &*self.ports.store;
         let until = WallTime(self.ports.clock.wall().0.saturating_sub(self.config.grace_ms));
         let (mut batch, mut pins) = (Batch::new(), Vec::new());
@@ -92,6 +93,23 @@ impl Pinner {
         }
         self.mirror.open = None;
         Ok(pins)
+    }
+
+    /// A grace that began in the future would last until a clock that was set back is there again: it begins now.
+    fn mend_graces(&self) -> Result<(), store::Error> {
+        let (store, now) = (&*self.ports.store, self.ports.clock.wall());
+        let latest = WallTime(now.0.saturating_add(AGAIN_MS));
+        let mut batch = Batch::new();
+        for late in unneeded_after(store, latest, RELEASES)? {
+            match pin_of(store, &late.cid)?.filter(|pin| pin.unneeded_since == Some(late.since)) {
+                Some(pin) => set_unneeded(&mut batch, pin, Some(now)),
+                None => batch.delete::<Unneeded>(&late.key()),
+            }
+        }
+        match batch.is_empty() {
+            true => Ok(()),
+            false => store.commit(batch),
+        }
     }
 
     fn end_release(&mut self, unpinned: Vec<Unpinned>) -> Result<(), store::Error> {

@@ -309,6 +309,20 @@ pub fn unneeded(store: &dyn Store, until: WallTime, limit: usize) -> Result<Vec<
     Ok(found)
 }
 
+/// The pins that nobody needs since a moment later than that, the latest first, at most `limit`.
+///
+/// # Errors
+/// If the store fails.
+pub fn unneeded_after(
+    store: &dyn Store,
+    moment: WallTime,
+    limit: usize,
+) -> Result<Vec<Unneeded>, store::Error> {
+    let mut found = store::list::<Unneeded>(store, b"u", Order::Descending, limit)?;
+    found.retain(|unneeded| unneeded.since > moment);
+    Ok(found)
+}
+
 /// A block below a pinned root: what the firewall may serve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leaf {

@@ -12,7 +12,6 @@ use scatter_actors::testkit::chain::{FakeChain, Trouble};
 use super::{World, HOSTER};
 use crate::dice::Dice;
 use crate::history::History;
-use crate::people::BIDDER;
 use crate::plan::Fault;
 
 /// Bytes free on the hoster's disk on a good day.
@@ -132,6 +131,7 @@ impl World {
         self.mend_disk();
         self.mend_finality();
         self.hoster.ipfs.set_hop(GOOD_HOP_MS);
+        self.clock.heal();
         self.friends.heal();
         self.next_block = self.next_block.min(self.history.now() + self.plan.pace.1);
         self.outages.rpc.borrow_mut().clear();
@@ -163,6 +163,7 @@ impl World {
                 node.life.iter().for_each(|life| life.fuse.burn_after(commits));
             }
             Fault::Stranger => self.ask_as_a_stranger(now),
+            Fault::Clock(by_ms) => self.clock.jump(by_ms),
             Fault::Stall(ms) => self.next_block = self.next_block.max(now + ms),
             Fault::Fork { depth, for_ms } => self.fork(depth, now + for_ms),
             Fault::Unfinal(ms) => {
@@ -176,30 +177,6 @@ impl World {
                 self.outages.disk_until = now + ms;
                 self.hoster.disk.set_free(ByteSize(0));
                 self.hoster.ipfs.set_full(true);
-            }
-        }
-    }
-
-    /// Replaces the newest blocks, never those below a leap of days, by one more than they were. The new ones
-    /// are mined in another order of business, and chain time does not go back.
-    fn reorg(&mut self, depth: u64) {
-        let depth = depth.min(self.chain.height().saturating_sub(self.floor + 1));
-        if depth == 0 {
-            return;
-        }
-        let before = self.chain.now();
-        self.chain.reorg(depth);
-        let lost = before.since(self.chain.now());
-        self.history.tell("chain", format_args!("loses {depth} blocks"));
-        for n in 0..=depth {
-            if n == 0 {
-                self.chain.skip(lost.saturating_sub(depth * 12));
-            }
-            match self.dice.between(0, 9) {
-                0..=3 => self.mine(),
-                // The answer before the question: it comes to nothing.
-                4 => self.mine_without(BIDDER),
-                _ => self.mine_what(|_| false),
             }
         }
     }
@@ -235,7 +212,11 @@ impl World {
                 false => *self.dice.pick(&listed),
             }
         };
-        let request = Request { question: Question::Raw(cid), hoster: Some(HOSTER), bid: None };
+        // Half of them name a bid, and mean its own content: of what is over, nothing may be served.
+        let hosted = self.hosted();
+        let named = (!hosted.is_empty() && self.strangers.chance(50)).then(|| self.strangers.pick(&hosted));
+        let (cid, bid) = named.map_or((cid, None), |hosted| (hosted.cid, Some(hosted.bid)));
+        let request = Request { question: Question::Raw(cid), hoster: Some(HOSTER), bid };
         let from = IpAddr::V4(Ipv4Addr::new(203, 0, 113, self.dice.between(1, 200) as u8));
         let (line, history) = (life.firewall.clone(), self.history.clone());
         actix_rt::spawn(async move {

@@ -1,8 +1,9 @@
 //! From the accept to the announcement: what became of our transactions, and when another try makes sense.
 
-use super::{Case, Effect, Failure, Stage, Step, ACCEPT_AGAIN_AFTER, MAX_ACCEPTS};
+use super::{Case, Effect, Failure, Stage, Step, ACCEPT_AGAIN_AFTER, MAX_ACCEPTS, MAX_UNSENT};
 use crate::domain::market::{Abandonment, Execution, MarketEvent, Version};
 use crate::domain::units::ChainTime;
+use crate::planted::{planted, Bug};
 
 /// Until when a mined accept gives us the bid, if it does.
 pub(super) fn held_until(execution: &Execution, case: Case<'_>) -> Option<ChainTime> {
@@ -43,30 +44,30 @@ pub(super) fn accepted(execution: &Execution, attempt: u32, case: Case<'_>, now:
         }
         Execution::Reverted { .. } => again("the accept was reverted", attempt, now),
         Execution::Abandoned { reason: reason @ Abandonment::WouldRevert(_) } => {
-            refused(&reason.to_string(), attempt, case, now)
+            unsent(&reason.to_string(), attempt, now)
         }
         Execution::Abandoned { reason } => failed(&reason.to_string()),
     }
 }
 
+/// The provider foresaw a revert, not why, and nothing was spent: where it lags it knows better soon, and where a hold is
+/// in the way that is over after its time. So there are more tries, each of which waits twice as long.
+fn unsent(why: &str, attempt: u32, now: ChainTime) -> Step {
+    if attempt + 1 >= MAX_UNSENT || planted(Bug::AcceptOnce) {
+        return failed(why);
+    }
+    let not_before = now.plus(ACCEPT_AGAIN_AFTER << attempt);
+    Step::to(Stage::Admitted { not_before, attempt: attempt + 1 }, [Effect::StopFetch])
+}
+
 /// The market took a transaction for nothing, as it does when a reorg puts the answer before the question: accept
 /// anew, as long as that makes sense.
 fn again(why: &str, attempt: u32, now: ChainTime) -> Step {
-    if attempt + 1 >= MAX_ACCEPTS {
+    if attempt + 1 >= MAX_ACCEPTS || planted(Bug::AcceptOnce) {
         return failed(why);
     }
     let not_before = now.plus(ACCEPT_AGAIN_AFTER);
     Step::to(Stage::Admitted { not_before, attempt: attempt + 1 }, [Effect::StopFetch])
-}
-
-/// The provider says that the market would take it for nothing, and not why: its head may lag, which is over soon, or
-/// a hold is in the way, somebody else's or our own, which is over after its time.
-fn refused(why: &str, attempt: u32, case: Case<'_>, now: ChainTime) -> Step {
-    match attempt {
-        0 => again(why, attempt, now),
-        _ if attempt + 1 >= MAX_ACCEPTS => failed(why),
-        _ => wait_for_the_hold(now.plus(case.rules.accept_hold), attempt),
-    }
 }
 
 fn wait_for_the_hold(not_before: ChainTime, attempt: u32) -> Step {
@@ -109,7 +110,7 @@ pub(super) fn announced(
         Execution::Reverted { .. } => again("the announcement was reverted", attempt, now),
         Execution::Abandoned { .. } if now >= hold_until => lapsed(attempt),
         Execution::Abandoned { reason: reason @ Abandonment::WouldRevert(_) } => {
-            refused(&reason.to_string(), attempt, case, now)
+            unsent(&reason.to_string(), attempt, now)
         }
         Execution::Abandoned { reason } => failed(&reason.to_string()),
     }

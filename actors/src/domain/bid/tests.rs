@@ -254,18 +254,23 @@ fn what_the_market_did_not_take_is_accepted_anew_after_a_while_but_not_for_ever(
 }
 
 #[test]
-fn a_refusal_that_does_not_tell_why_is_met_by_a_short_wait_and_then_by_one_that_outlasts_any_hold() {
-    let reason = Abandonment::WouldRevert("the market would refuse it".into());
-    let refused = Event::AcceptEnded(Execution::Abandoned { reason: reason.clone() });
-    let announcing = |attempt| Stage::Announcing { hold_until: ChainTime(900), attempt };
-    for (attempt, wait) in [(0, ACCEPT_AGAIN_AFTER), (1, 900)] {
-        let waiting = Stage::Admitted { not_before: ChainTime(100 + wait), attempt: attempt + 1 };
-        assert_eq!(go(&Stage::Accepting { attempt }, &refused, Version::V2, 100).next, waiting);
-        let unheard = Event::AnnounceEnded(Execution::Abandoned { reason: reason.clone() });
-        assert_eq!(go(&announcing(attempt), &unheard, Version::V2, 100).next, waiting);
+fn an_accept_that_was_never_sent_costs_nothing_and_is_tried_for_longer() {
+    let refused = Execution::Abandoned { reason: Abandonment::WouldRevert("unknown bid".into()) };
+    let announcing = Stage::Announcing { hold_until: ChainTime(900), attempt: 0 };
+    let unheard = Event::AnnounceEnded(refused.clone());
+    let waiting = Stage::Admitted { not_before: ChainTime(100 + ACCEPT_AGAIN_AFTER), attempt: 1 };
+    assert_eq!(go(&announcing, &unheard, Version::V2, 100).next, waiting);
+    let refused = Event::AcceptEnded(refused);
+    let (mut stage, mut now, mut tries) = (Stage::Accepting { attempt: 0 }, 100, 1);
+    while let Stage::Admitted { not_before, .. } = go(&stage, &refused, Version::V2, now).next {
+        assert!(not_before.0 >= now + ACCEPT_AGAIN_AFTER);
+        let waiting = go(&stage, &refused, Version::V2, now).next;
+        now = not_before.0;
+        stage = go(&waiting, &Event::Start, Version::V2, now).next;
+        tries += 1;
     }
-    let last = Stage::Accepting { attempt: MAX_ACCEPTS - 1 };
-    assert_eq!(go(&last, &refused, Version::V2, 100).next.name(), "failed");
+    assert!(tries > MAX_ACCEPTS && tries <= MAX_UNSENT, "{tries}");
+    assert!(now > 100 + 6 * 3_600 && now < 100 + 24 * 3_600, "an outage of some hours is survived: {now}");
 }
 
 fn too_early() -> Event {
