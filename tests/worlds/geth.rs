@@ -10,8 +10,10 @@ use scatter_actors::domain::units::{Address, Wei};
 use scatter_actors::ports::chain::{Chain, Error};
 use scatter_actors::ports::keys::{Fees, Keys, Unsigned};
 use scatter_actors::testkit::chain::{FakeChain, FakeKeys, WEALTH};
+use serde_json::json;
 
 use crate::support::geth::{Geth, CHAIN_ID};
+use crate::support::{eventually, PATIENCE};
 
 const GWEI: u128 = 1_000_000_000;
 
@@ -55,9 +57,21 @@ async fn told(chain: &dyn Chain, keys: &dyn Keys, mine: impl Fn()) -> Vec<Result
 async fn the_mempool_in_memory_takes_and_refuses_as_geth_does_and_in_its_words() {
     let Some(geth) = Geth::start() else { return };
     let key = Signer::from_key(&[0x42; 32]).unwrap();
-    geth.fund(&key.address().to_string(), WEALTH);
+    // By balances and nonces alone: a geth that is young has no receipts yet.
+    let who = key.address().to_string();
+    let gift = json!({ "from": geth.call("eth_accounts", json!([]))[0], "to": who, "value": format!("{WEALTH:#x}") });
+    geth.call("eth_sendTransaction", json!([gift]));
+    let reaches = |method: &str, least: u128| {
+        eventually(method, PATIENCE, || {
+            let told = geth.call(method, json!([who, "latest"]));
+            let told = u128::from_str_radix(told.as_str()?.trim_start_matches("0x"), 16).ok()?;
+            (told >= least).then_some(())
+        });
+    };
+    reaches("eth_getBalance", WEALTH);
     let rpc = Rc::new(Client::new(&geth.url(), json_rpc::Config::default()).unwrap());
-    let real = told(&Ethereum::new(rpc, Config::default()), &key, || geth.mine(1)).await;
+    let real =
+        told(&Ethereum::new(rpc, Config::default()), &key, || reaches("eth_getTransactionCount", 1)).await;
 
     let chain = FakeChain::with_market(CHAIN_ID);
     let modelled = told(&chain, &FakeKeys(Address([0x11; 20])), || chain.mine()).await;
