@@ -6,6 +6,8 @@
 // A panic is how a test fails, and files are read where they lie.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
+#[path = "worlds/geth.rs"]
+mod geth;
 #[path = "worlds/ground.rs"]
 mod ground;
 #[path = "worlds/market.rs"]

@@ -254,6 +254,9 @@ impl Plan {
         if !validators && dice.chance(10) {
             bids.push(understated(&dice));
             bids.sort_by_key(|bid| bid.at);
+            // Nobody else offers as much content as that.
+            let after = bids.iter().position(|bid| bid.understated).map_or(0, |at| at + 1);
+            bids.iter_mut().skip(after).take(1).for_each(|bid| bid.repeats = false);
         }
         for bid in bids.iter_mut().filter(|_| dice.chance(20)) {
             bid.torn_for = dice.between(1_000, 60_000);
