@@ -77,6 +77,7 @@ fn words(status: &Value) -> String {
         ("balance", output::money(&status["balance"])),
         ("owed by the market", output::money(&status["credit"])),
         ("next nonce", output::cell(&status["nonce"])),
+        ("nonces that others used", output::cell(&status["foreign_nonces"])),
         ("waiting for a nonce", output::cell(&status["queued"])),
         ("spent in 24 h", spent),
         ("at most, with what is under way", format!("{counted} of {}", output::money(&status["spend_cap"]))),
@@ -90,7 +91,7 @@ fn words(status: &Value) -> String {
 }
 
 fn pending(pending: &Value) -> Vec<String> {
-    let state = if pending["confirmed"] == true { "mined" } else { "sent" };
+    let state = output::cell(&pending["stage"]);
     let key = match &pending["intent"] {
         Value::Null => "fills a gap".into(),
         key => output::cell(key),
@@ -100,7 +101,7 @@ fn pending(pending: &Value) -> Vec<String> {
         output::cell(&pending["tx"]),
         output::cell(&pending["attempts"]),
         output::moment(pending["signed_at"].as_u64().unwrap_or_default()),
-        state.into(),
+        state,
         key,
     ]
 }
@@ -114,8 +115,8 @@ mod tests {
         let status = json!({
             "address": "0xaa", "balance": "1000000000000000000", "credit": null, "nonce": 8, "queued": 2,
             "pending": [
-                {"nonce": 6, "intent": "bid:1", "tx": "0x66", "attempts": 2, "signed_at": 0, "confirmed": false},
-                {"nonce": 7, "intent": null, "tx": "0x77", "attempts": 1, "signed_at": 0, "confirmed": true},
+                {"nonce": 6, "intent": "bid:1", "tx": "0x66", "attempts": 2, "signed_at": 0, "stage": "sent"},
+                {"nonce": 7, "intent": null, "tx": "0x77", "attempts": 1, "signed_at": 0, "stage": "mined"},
             ],
             "spent_today": "5", "counted_today": "7", "spend_cap": "10",
             "alerts": [{"about": "balance", "what": "too low"}],

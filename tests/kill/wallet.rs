@@ -206,7 +206,7 @@ fn a_wallet_killed_at_fifty_random_instants_sends_each_transaction_once() {
     }
     purse.kill_at(|_, _, _| false);
     let node = purse.start();
-    assert!(purse.want(&node, 0..bids));
+    assert!(purse.want(&node, 0..bids), "{}", node.output());
     eventually("all bids", 2 * PATIENCE, || (purse.nonce("latest") >= bids).then_some(()));
     node.kill();
     let sends = purse.proxy.count(SEND);
