@@ -11,7 +11,7 @@
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo test test-rust test-contracts test-kubo simulate simulate-planted bench-manifests bench-pins tools lint docs deny image ci clean
+.PHONY: help demo test test-rust test-contracts test-kubo simulate simulate-planted bench-manifests bench-pins bench-wallet tools lint docs deny image ci clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,11 @@ test-kubo: ## Run the tests that face a real Kubo (ipfs on PATH); fails where th
 
 bench-manifests: ## Measure a manifest of 10,000 roots, first and again, beside a script of ipfs commands (needs ipfs on PATH)
 	cargo bench --locked --bench manifests
+
+bench-wallet: ## Measure 2,000 transactions through the wallet beside bare calls and beside ethers.js, and a restart with 10,000
+	@tools/need cargo cc node npm
+	@tools/install anvil ethers
+	cargo bench --locked --bench wallet
 
 bench-pins: ## Measure 10,000 local pins through the node beside a bare client of pin/add (needs ipfs on PATH)
 	cargo bench --locked --bench pins

@@ -145,18 +145,20 @@ pub struct ChainListener {
     config: Config,
     ports: Ports,
     outbox: Outbox,
+    reader: Rc<Reader>,
     _guard: Guard,
 }
 
 impl ChainListener {
     /// A listener that begins to poll when it is started.
     pub fn new(config: Config, ports: Ports, outbox: Outbox, guard: Guard) -> Self {
-        Self { config, ports, outbox, _guard: guard }
+        let reader = Rc::new(Reader::new(config.clone(), ports.clone()));
+        Self { config, ports, outbox, reader, _guard: guard }
     }
 
     /// One poll, then the next after a pause; the next begins only when this one is over.
     fn poll(&mut self, ctx: &mut Context<Self>) {
-        let reader = Reader { config: self.config.clone(), ports: self.ports.clone() };
+        let reader = Rc::clone(&self.reader);
         let poll = async move { reader.read().await }.into_actor(self);
         ctx.spawn(poll.map(|(facts, moved, outcome), this, ctx| {
             this.announce(&facts, moved);

@@ -1,10 +1,14 @@
 //! Bitswap 1.2, both sides. [`engine`] decides and is pure; [`service`] carries its effects out, with a writing task per
 //! peer ([`writer`]) and a reading task per inbound stream ([`reader`]).
+//!
+//! Whatever a peer does, it costs bounded memory: so many streams are read at a time, so many bytes of it are held that
+//! were not dealt with, every channel is bounded, and the engine bounds what it remembers.
 
 pub(crate) mod engine;
 pub(crate) mod message;
 mod reader;
 pub(crate) mod service;
+mod skim;
 pub(crate) mod streams;
 pub(crate) mod wire;
 mod writer;
@@ -20,6 +24,10 @@ use crate::Error;
 use engine::{Event, WantId};
 pub(crate) use reader::read_all;
 use service::Input;
+
+/// Most streams of one peer that are read at a time. Kubo opens one for each message that it sends, so for every block that
+/// is hoped for of it at worst; the engine hopes for half as many.
+pub(crate) const READERS: usize = 256;
 
 /// A handle to the running service; clones share it.
 #[derive(Clone)]

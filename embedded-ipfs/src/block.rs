@@ -1,6 +1,7 @@
 //! Blocks by hash: keys, CIDs, and what a prefix on the wire says.
 
 use bytes::Bytes;
+use cid::multihash::Multihash;
 use cid::{Cid, Version};
 use multihash_codetable::{Code, MultihashDigest};
 
@@ -99,25 +100,35 @@ pub(crate) fn prefix_of(cid: &Cid) -> Vec<u8> {
 
 /// The CID that a received block has by its own bytes; `None` if the prefix makes no sense or its hash is unknown.
 pub(crate) fn cid_from_prefix(prefix: &[u8], bytes: &[u8]) -> Option<Cid> {
-    let mut rest = prefix;
-    let mut next = || {
-        let (n, left) = unsigned_varint::decode::u64(rest).ok()?;
-        rest = left;
-        Some(n)
-    };
-    let (version, codec, code, size) = (next()?, next()?, next()?, next()?);
-    if code == IDENTITY || !rest.is_empty() {
+    let code = Code::try_from(hash_of_prefix(prefix)?).ok()?;
+    cid_from_digest(prefix, code.digest(bytes).digest())
+}
+
+/// The code of the hash function that a prefix names; that of identity is none.
+pub(crate) fn hash_of_prefix(prefix: &[u8]) -> Option<u64> {
+    read_prefix(prefix).map(|[_, _, code, _]| code)
+}
+
+/// The CID of what has this digest.
+pub(crate) fn cid_from_digest(prefix: &[u8], digest: &[u8]) -> Option<Cid> {
+    let [version, codec, code, size] = read_prefix(prefix)?;
+    if digest.len() as u64 != size {
         return None;
     }
-    let hash = Code::try_from(code).ok()?.digest(bytes);
-    if u64::from(hash.size()) != size {
-        return None;
-    }
+    let hash = Multihash::wrap(code, digest).ok()?;
     match version {
         0 if codec == DAG_PB => Cid::new_v0(hash).ok(),
         1 => Some(Cid::new_v1(codec, hash)),
         _ => None,
     }
+}
+
+fn read_prefix(prefix: &[u8]) -> Option<[u64; 4]> {
+    let (mut rest, mut numbers) = (prefix, [0; 4]);
+    for number in &mut numbers {
+        (*number, rest) = unsigned_varint::decode::u64(rest).ok()?;
+    }
+    (numbers[2] != IDENTITY && rest.is_empty()).then_some(numbers)
 }
 
 #[cfg(test)]

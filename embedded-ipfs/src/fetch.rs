@@ -18,7 +18,7 @@ use crate::bitswap::engine::Event;
 use crate::bitswap::message::{Entry, Kind, Message, RECEIVE_MAX};
 use crate::bitswap::service::Input;
 use crate::bitswap::streams::{Inbound, NoStream};
-use crate::bitswap::{read_all, wire, Bitswap};
+use crate::bitswap::{read_all, wire, Bitswap, READERS};
 use crate::block::{check_known_hash, inline, Key};
 use crate::swarm::{self, Behaviour, BehaviourEvent};
 use crate::{Answer, Dht, Error, Fetched};
@@ -146,6 +146,7 @@ impl Session {
     ) -> Result<(), Error> {
         let (bitswap, mut inbox): (Bitswap, mpsc::Receiver<Input>) = Bitswap::new();
         let budget = Arc::new(Semaphore::new(RECEIVE_MAX));
+        let readers = Arc::new(Semaphore::new(READERS));
         let mut first = true;
         while self.open > 0 || !self.queue.is_empty() {
             if self.open <= WINDOW / 2 && !self.queue.is_empty() {
@@ -158,12 +159,13 @@ impl Session {
             tokio::select! {
                 event = swarm.select_next_some() => match event {
                     SwarmEvent::Behaviour(BehaviourEvent::Streams(Inbound { peer, stream })) => {
-                        let reading = read_all(peer, stream, budget.clone(), bitswap.clone());
-                        tokio::spawn(async move {
-                            if let Err(error) = reading.await {
-                                tracing::debug!(%peer, %error, "bitswap stream given up");
-                            }
-                        });
+                        if let Ok(reader) = readers.clone().try_acquire_owned() {
+                            let reading = read_all(peer, stream, budget.clone(), bitswap.clone());
+                            tokio::spawn(async move {
+                                reading.await;
+                                drop(reader);
+                            });
+                        }
                     }
                     SwarmEvent::ConnectionClosed { num_established: 0, .. } => {
                         tracing::debug!(%peer, "the peer broke off");
@@ -171,10 +173,10 @@ impl Session {
                     }
                     _ => {}
                 },
-                Some(input) = inbox.recv() => {
-                    if let Input::Event(Event::Received(_, message), _share) = input {
-                        self.take(message)?;
-                    }
+                Some(input) = inbox.recv() => match input {
+                    Input::Event(Event::Received(_, message), _share) => self.take(message)?,
+                    Input::Event(Event::Oversize(_, cid, _), _) => self.give_up(&cid),
+                    _ => {}
                 }
             }
         }
@@ -224,6 +226,16 @@ impl Session {
             None => Answer::DontHave,
         });
         Ok(())
+    }
+
+    /// No message can carry it: there will be no answer.
+    fn give_up(&mut self, cid: &Cid) {
+        if let Some(want) = self.wants.get_mut(&Key::of(cid)) {
+            if want.asked.is_some() && want.answer.is_none() {
+                self.open -= 1;
+                want.answer = Some(Answer::Silence);
+            }
+        }
     }
 
     fn answers(self) -> Vec<Fetched> {

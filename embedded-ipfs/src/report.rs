@@ -100,6 +100,8 @@ pub struct Stats {
     pub received_bytes: u64,
     /// Blocks received that nobody waited for (any more); dropped.
     pub unwanted_blocks: u64,
+    /// Peers that were disconnected because they kept breaking the rules of bitswap; the log says which.
+    pub left_peers: u64,
     /// Blocks sent to peers.
     pub sent_blocks: u64,
     /// Their bytes.

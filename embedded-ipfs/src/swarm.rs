@@ -4,6 +4,7 @@
 //! events.  Says: connected and disconnected to bitswap, and starts a reading task for every inbound stream.
 
 mod behaviour;
+mod left;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -18,14 +19,16 @@ use libp2p::{identify, ping, Multiaddr, PeerId, Swarm};
 use tokio::sync::{mpsc, oneshot, Semaphore};
 use tokio::time::Instant;
 
+use crate::bitswap::engine::limits::Breach;
 use crate::bitswap::engine::Event;
 use crate::bitswap::streams::{Inbound, NoStream};
-use crate::bitswap::{read_all, Bitswap};
+use crate::bitswap::{read_all, Bitswap, READERS};
 use crate::dht::{Ask, Counts, Dht, Scope};
 use crate::redial::Redial;
 use crate::store::lock;
 use crate::{Error, Limits, Peer};
 pub(crate) use behaviour::{build, Behaviour, BehaviourEvent};
+use left::Left;
 
 /// Connections that only the public hash table made, most: they are the first to go.
 const PASSING: usize = 64;
@@ -44,6 +47,8 @@ pub(crate) enum Command {
     Hold { keys: Vec<RecordKey>, held: bool },
     /// Open a bitswap stream. The reply is dropped if the peer is not connected.
     Open { peer: PeerId, reply: oneshot::Sender<Result<Stream, NoStream>> },
+    /// Disconnect a peer and have nothing to do with it for a while.
+    Leave { peer: PeerId },
 }
 
 /// What others may see of the network.
@@ -88,11 +93,15 @@ pub(crate) struct SwarmTask {
     announce: Vec<Multiaddr>,
     bootstrap: Vec<(PeerId, Multiaddr)>,
     bootstrap_due: Instant,
+    left: Left,
 }
 
 struct Connected {
     address: Multiaddr,
+    /// Bytes of it that may be read and not yet be dealt with.
     budget: Arc<Semaphore>,
+    /// Streams of it that may be read at a time.
+    readers: Arc<Semaphore>,
 }
 
 impl SwarmTask {
@@ -141,6 +150,7 @@ impl SwarmTask {
             announce,
             bootstrap,
             bootstrap_due: Instant::now(),
+            left: Left::default(),
         };
         task.publish();
         Ok(task)
@@ -150,6 +160,7 @@ impl SwarmTask {
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         loop {
             self.dial_due();
+            self.left.forgive(&mut self.swarm.behaviour_mut().left);
             self.dht.settle(&mut self.swarm.behaviour_mut().tables);
             let next = self.next();
             tokio::select! {
@@ -167,7 +178,7 @@ impl SwarmTask {
     fn next(&self) -> Option<Instant> {
         let redial = self.redial.next().map(|at| self.started + at);
         let bootstrap = (!self.bootstrap.is_empty()).then_some(self.bootstrap_due);
-        [redial, bootstrap, self.dht.next()].into_iter().flatten().min()
+        [redial, bootstrap, self.dht.next(), self.left.next()].into_iter().flatten().min()
     }
 
     fn now(&self) -> Duration {
@@ -214,6 +225,7 @@ impl SwarmTask {
                 self.redial.keep(peer, address, connected, now);
                 self.publish();
             }
+            Command::Leave { peer } => self.left.leave(peer, &mut self.swarm.behaviour_mut().left),
             Command::Open { peer, reply } => self.swarm.behaviour_mut().streams.open(peer, reply),
             Command::Dial { peer, reply, .. } if self.connections.contains_key(&peer) => {
                 self.promote(peer).await;
@@ -235,7 +247,7 @@ impl SwarmTask {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Streams(Inbound { peer, stream })) => {
                 self.promote(peer).await;
-                self.read(peer, stream)
+                self.read(peer, stream).await
             }
             SwarmEvent::Behaviour(BehaviourEvent::Ping(ping)) => self.pinged(ping),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.identified(event),
@@ -305,7 +317,8 @@ impl SwarmTask {
         }
         tracing::debug!(%peer, %address, passing, "peer connected");
         let budget = Arc::new(Semaphore::new(self.budget));
-        self.connections.insert(peer, Connected { address, budget });
+        let readers = Arc::new(Semaphore::new(READERS));
+        self.connections.insert(peer, Connected { address, budget, readers });
         let now = self.now();
         self.redial.connected(&peer, now);
         if passing {
@@ -339,15 +352,20 @@ impl SwarmTask {
         self.publish();
     }
 
-    fn read(&mut self, peer: PeerId, stream: Stream) {
+    async fn read(&mut self, peer: PeerId, stream: Stream) {
         let Some(connected) = self.connections.get(&peer) else {
+            return;
+        };
+        let Ok(reader) = connected.readers.clone().try_acquire_owned() else {
+            drop(stream);
+            // Fails only when the node stops.
+            let _ = self.bitswap.tell(Event::Breached(peer, Breach::Streams)).await;
             return;
         };
         let reading = read_all(peer, stream, connected.budget.clone(), self.bitswap.clone());
         tokio::spawn(async move {
-            if let Err(error) = reading.await {
-                tracing::debug!(%peer, %error, "bitswap stream given up");
-            }
+            reading.await;
+            drop(reader);
         });
     }
 

@@ -12,7 +12,7 @@ use ipns_record::Name;
 use scatter::adapters::sqlite::Sqlite;
 use scatter_actors::domain::market::{BidState, BidTerms, MarketCall, MarketRules};
 use scatter_actors::domain::units::{
-    Address, BidId, BlockHeight, ByteSize, ChainTime, FileHash, TxHash, Wei,
+    Address, BidId, BlockHash, BlockHeight, ByteSize, ChainTime, FileHash, TxHash, Wei,
 };
 use scatter_actors::ports::chain::{self, At, Chain, Events, FeeMarket, Header, Receipt, Span};
 use scatter_actors::ports::disk::{self, Disk};
@@ -80,6 +80,12 @@ impl Chain for Mortal<FakeChain> {
     }
     fn events(&self, span: Span) -> Answer<'_, Events, chain::Error> {
         self.alive(self.inner.events(span))
+    }
+    fn others_fill_the_filter(&self, block: BlockHash) -> Answer<'_, bool, chain::Error> {
+        self.alive(self.inner.others_fill_the_filter(block))
+    }
+    fn distrust(&self, what: &str) -> chain::Error {
+        self.inner.distrust(what)
     }
     fn terms(&self, bid: BidId) -> Answer<'_, Option<BidTerms>, chain::Error> {
         self.alive(self.inner.terms(bid))

@@ -1,16 +1,15 @@
-//! Logs: all of them, once, and only those that can be right.
+//! Logs: all of them, once, and only those that can be right; and what a provider that gives less says.
 
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
-use std::sync::Arc;
 use std::time::Duration;
 
 use ethers::abi::ethereum_types::{Bloom, BloomInput};
 use scatter::adapters::ethereum::deploy::Deployer;
 use scatter::adapters::ethereum::Ethereum;
 use scatter::adapters::json_rpc::{self, Client};
+use scatter_actors::domain::listening::{examine, Doubt};
 use scatter_actors::domain::units::{Address, BidId, BlockHeight, Wei};
-use scatter_actors::ports::chain::{Chain, Error, Event, Events, Span};
+use scatter_actors::ports::chain::{Chain, Error, Event, Said, Span};
 use serde_json::{json, Value};
 
 use crate::liar::Liar;
@@ -27,18 +26,17 @@ async fn a_range_and_its_blocks_one_by_one_tell_the_same() {
     }
     let head = world.chain.head().await.unwrap();
     let range = world.chain.events(Span::Range(BlockHeight(0), head.number)).await.unwrap();
-    assert_eq!((range.events.len(), range.poison), (3, 0));
+    let range = examine(Span::Range(BlockHeight(0), head.number), range).unwrap().1;
+    assert_eq!(range.len(), 3);
     let mut single = Vec::new();
     for number in 0..=head.number.0 {
         let header = world.chain.header(BlockHeight(number)).await.unwrap().unwrap();
-        let events = world.chain.events(Span::Block(header.hash, header.number)).await.unwrap().events;
+        let span = Span::Block(header.hash, header.number);
+        let (_, events, _) = examine(span, world.chain.events(span).await.unwrap()).unwrap();
         assert!(events.iter().all(|event| event.at.time == header.time && event.at.hash == header.hash));
         single.extend(events);
     }
-    let timeless = |events: Vec<Event>| -> Vec<_> {
-        events.into_iter().map(|e| (e.at.block, e.at.log, e.at.tx, e.event)).collect()
-    };
-    assert_eq!(timeless(range.events), timeless(single));
+    assert_eq!(range, single);
     assert_eq!(world.chain.header(BlockHeight(head.number.0 + 1)).await.unwrap(), None);
     let parent = world.chain.header(BlockHeight(head.number.0 - 1)).await.unwrap().unwrap();
     assert_eq!(parent.hash, head.parent);
@@ -58,22 +56,26 @@ async fn logs_that_cannot_be_right_are_not_believed() {
 
     type Lie = fn(&mut Vec<Value>);
     let lies: [(&str, Lie); 7] = [
-        ("removed", |logs| logs[0]["removed"] = json!(true)),
-        ("another block's hash", |logs| logs[0]["blockHash"] = json!(format!("0x{}", "11".repeat(32)))),
-        ("another number", |logs| logs[0]["blockNumber"] = json!("0xffff")),
-        ("twice the same", |logs| logs.push(logs[0].clone())),
-        ("no place", |logs| logs[0]["logIndex"] = Value::Null),
-        ("a stranger's", |logs| logs[0]["address"] = json!(format!("0x{}", "22".repeat(20)))),
-        ("none at all", Vec::clear),
+        ("which a reorg removed", |logs| logs[0]["removed"] = json!(true)),
+        ("not in the span", |logs| logs[0]["blockHash"] = json!(format!("0x{}", "11".repeat(32)))),
+        ("not in the span", |logs| logs[0]["blockNumber"] = json!("0xffff")),
+        ("two logs", |logs| logs.push(logs[0].clone())),
+        ("without its place", |logs| logs[0]["logIndex"] = Value::Null),
+        ("nobody asked for", |logs| logs[0]["address"] = json!(format!("0x{}", "22".repeat(20)))),
+        ("whose bloom filter names", Vec::clear),
     ];
-    for (name, lie) in lies {
+    for (words, lie) in lies {
         liar.lie(move |method, _, answer| {
             if method == "eth_getLogs" {
                 lie(answer["result"].as_array_mut().unwrap());
             }
         });
-        let error = chain.events(Span::Block(head.hash, head.number)).await.unwrap_err();
-        assert!(matches!(error, Error::Untrustworthy { .. }), "{name}: {error}");
+        let span = Span::Block(head.hash, head.number);
+        let doubt = match chain.events(span).await {
+            Ok(told) => examine(span, told).unwrap_err().to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert!(doubt.contains(words), "{words}: {doubt}");
     }
 
     // A machine that lags behind has no logs of what it has not seen.
@@ -84,31 +86,14 @@ async fn logs_that_cannot_be_right_are_not_believed() {
             answer["result"] = Value::Null;
         }
     });
-    let error = chain.events(Span::Range(BlockHeight(0), head.number)).await.unwrap_err();
-    assert!(matches!(error, Error::Untrustworthy { .. }), "{error}");
+    let span = Span::Range(BlockHeight(0), head.number);
+    let told = chain.events(span).await.unwrap();
+    assert_eq!(examine(span, told), Err(Doubt::Unknown(head.number)));
 
     liar.lie(|_, _, _| {});
-    assert_eq!(chain.events(Span::Block(head.hash, head.number)).await.unwrap().events.len(), 1);
+    assert_eq!(chain.events(Span::Block(head.hash, head.number)).await.unwrap().logs.len(), 1);
     let gone = Span::Block(head.parent, head.number);
-    assert!(matches!(chain.events(gone).await.unwrap_err(), Error::Untrustworthy { .. }));
-}
-
-#[actix_rt::test]
-async fn an_empty_answer_for_a_block_that_names_us_is_asked_for_again() {
-    let Some(world) = World::start().await else { return };
-    world.chain.contracts().await.unwrap();
-    world.send(1, offer()).await;
-    let head = world.chain.head().await.unwrap();
-    let liar = Liar::start(*world.anvil, |_, _, _| {});
-    let chain = world.through(&liar.url());
-    chain.contracts().await.unwrap();
-    let asked = AtomicU32::new(0);
-    liar.lie(move |method, _, answer| {
-        if method == "eth_getLogs" && asked.fetch_add(1, SeqCst) == 0 {
-            answer["result"] = json!([]);
-        }
-    });
-    assert_eq!(chain.events(Span::Block(head.hash, head.number)).await.unwrap().events.len(), 1);
+    assert_eq!(examine(gone, chain.events(gone).await.unwrap()), Err(Doubt::Unknown(head.number)));
 }
 
 /// Creation code that logs topics until they fill the bits of `address` in the block's bloom filter by chance.
@@ -139,34 +124,29 @@ async fn a_bloom_filter_that_names_us_by_chance_is_settled_by_the_blocks_whole_l
     let head = world.chain.head().await.unwrap();
     let block = Span::Block(head.hash, head.number);
 
-    let asked = Arc::new(AtomicU32::new(0));
-    let count = asked.clone();
-    let liar = Liar::start(*world.anvil, move |method, _, _| {
-        if method == "eth_getLogs" {
-            count.fetch_add(1, SeqCst);
-        }
-    });
+    let liar = Liar::start(*world.anvil, |_, _, _| {});
     let chain = world.through(&liar.url());
-    assert_eq!(chain.events(block).await.unwrap(), Events::default());
-    assert_eq!(asked.load(SeqCst), 3, "asked, asked again, asked for all");
+    let told = chain.events(block).await.unwrap();
+    assert!(told.named && told.logs.is_empty());
+    assert!(chain.others_fill_the_filter(head.hash).await.unwrap());
 
     liar.lie(|method, params, answer| {
         if method == "eth_getLogs" && params[0]["address"].is_null() {
             answer["result"].as_array_mut().unwrap().pop();
         }
     });
-    assert!(chain.events(block).await.unwrap_err().to_string().contains("bloom"));
+    assert!(!chain.others_fill_the_filter(head.hash).await.unwrap(), "a log is missing in the sum");
 
     // A chain without filters of its own.
     liar.lie(|method, _, answer| match method {
         "eth_getBlockByHash" => answer["result"]["logsBloom"] = json!(format!("0x{}", "ff".repeat(256))),
         _ => assert!(!answer.to_string().contains("error"), "{answer}"),
     });
-    assert_eq!(chain.events(block).await.unwrap(), Events::default());
+    assert!(!chain.events(block).await.unwrap().named);
 }
 
 #[actix_rt::test]
-async fn poison_is_counted_and_the_rest_is_read() {
+async fn a_log_that_does_not_decode_is_told_as_it_is_among_the_others() {
     let Some(world) = World::start().await else { return };
     world.chain.contracts().await.unwrap();
     for account in 1..4 {
@@ -181,27 +161,50 @@ async fn poison_is_counted_and_the_rest_is_read() {
     });
     let chain = world.through(&liar.url());
     let head = chain.head().await.unwrap();
-    let events = chain.events(Span::Range(BlockHeight(0), head.number)).await.unwrap();
-    assert_eq!((events.poison, events.events.len()), (2, 1));
-    assert_eq!(events.events[0].event.bid(), Some(BidId(2)));
+    let told = chain.events(Span::Range(BlockHeight(0), head.number)).await.unwrap().logs;
+    let [Said::Poison { topics, data }, Said::Poison { .. }, Said::Known(event)] =
+        [0, 1, 2].map(|n| told[n].said.clone())
+    else {
+        panic!("{told:?}")
+    };
+    assert_eq!((topics[1].0, data.len()), ([0xff; 32], 96), "the whole log is there to look at");
+    assert_eq!(event.bid(), Some(BidId(2)));
+}
+
+/// Reads a range as a listener does: by less whenever that is too much.
+async fn read_on(chain: &Ethereum, first: u64, last: u64) -> Result<Vec<Event>, Error> {
+    let (mut events, mut next, mut size) = (Vec::new(), first, last - first + 1);
+    while next <= last {
+        let end = last.min(next + size - 1);
+        match chain.events(Span::Range(BlockHeight(next), BlockHeight(end))).await {
+            Ok(told) => events.extend(told.logs),
+            Err(Error::TooMuch { blocks, .. }) if size > 1 => {
+                size = blocks.unwrap_or(size / 2).clamp(1, size - 1);
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
+        next = end + 1;
+    }
+    Ok(events)
 }
 
 #[actix_rt::test]
-async fn a_range_that_is_too_much_is_read_by_pieces_whatever_the_provider_calls_it() {
+async fn a_range_that_is_too_much_is_told_apart_with_the_range_that_the_words_allow() {
     let Some(world) = World::start().await else { return };
     world.chain.contracts().await.unwrap();
     for account in 1..5 {
         world.send(account, offer()).await;
         world.anvil.mine(5);
     }
-    let head = world.chain.head().await.unwrap().number;
-    let whole = world.chain.events(Span::Range(BlockHeight(0), head)).await.unwrap();
-    assert_eq!(whole.events.len(), 4);
-    for (code, words) in [
-        (-32005, "query returned more than 10000 results"),
-        (-32602, "Log response size exceeded. Try with this block range [0x0, 0x2]"),
-        (-32614, "eth_getLogs is limited to a 3 blocks range"),
-        (-32000, "block range too large"),
+    let head = world.chain.head().await.unwrap().number.0;
+    let whole = world.chain.events(Span::Range(BlockHeight(0), BlockHeight(head))).await.unwrap().logs;
+    assert_eq!(whole.len(), 4);
+    for (code, words, allowed) in [
+        (-32005, "query returned more than 10000 results", None),
+        (-32602, "Log response size exceeded. This block range should work: [0x0, 0x2]", Some(3)),
+        (-32614, "eth_getLogs is limited to a 3 blocks range", Some(3)),
+        (-32000, "block range too large", None),
     ] {
         let liar = Liar::start(*world.anvil, move |method, params, answer| {
             let number = |key: &str| quantity(&params[0][key]);
@@ -210,14 +213,20 @@ async fn a_range_that_is_too_much_is_read_by_pieces_whatever_the_provider_calls_
             }
         });
         let chain = world.through(&liar.url());
-        assert_eq!(chain.events(Span::Range(BlockHeight(0), head)).await.unwrap(), whole, "{words}");
+        let error = chain.events(Span::Range(BlockHeight(0), BlockHeight(head))).await.unwrap_err();
+        assert!(
+            matches!(&error, Error::TooMuch { blocks, message, .. }
+            if *blocks == allowed && message == words),
+            "{error:?}"
+        );
+        assert_eq!(read_on(&chain, 0, head).await.unwrap(), whole, "{words}");
         liar.lie(|method, _, answer| {
             if method == "eth_getLogs" {
                 *answer = json!({ "error": { "code": -32000, "message": "no" } });
             }
         });
-        let error = chain.events(Span::Range(BlockHeight(0), head)).await.unwrap_err();
-        assert!(matches!(error, Error::Refused { .. }), "one block that is refused is an error: {error}");
+        let error = read_on(&chain, 0, head).await.unwrap_err();
+        assert!(matches!(error, Error::Refused { .. }), "other words stay a refusal: {error}");
     }
 
     let liar = Liar::start(*world.anvil, |method, _, answer| {
@@ -229,28 +238,48 @@ async fn a_range_that_is_too_much_is_read_by_pieces_whatever_the_provider_calls_
     });
     let small = json_rpc::Config { max_body: 50_000, ..json_rpc::Config::default() };
     let chain = Ethereum::new(Rc::new(Client::new(&liar.url(), small).unwrap()), by_router(&world.at));
-    assert_eq!(chain.events(Span::Range(BlockHeight(0), head)).await.unwrap(), whole);
+    assert_eq!(read_on(&chain, 0, head).await.unwrap(), whole, "an answer larger than is read");
 }
 
 #[actix_rt::test]
-async fn a_range_that_takes_too_long_is_asked_for_by_less_the_next_time() {
+async fn a_range_that_takes_too_long_is_too_much() {
     let Some(world) = World::start().await else { return };
     world.anvil.mine(20);
-    let asked = Arc::new(AtomicU64::new(0));
-    let blocks = asked.clone();
     let liar = Liar::start(*world.anvil, move |method, params, _| {
         let number = |key: &str| quantity(&params[0][key]);
         if method == "eth_getLogs" && number("toBlock") - number("fromBlock") >= 8 {
-            blocks.store(number("toBlock") - number("fromBlock") + 1, SeqCst);
             std::thread::sleep(Duration::from_secs(3));
         }
     });
     let hasty = json_rpc::Config { idle: Duration::from_secs(1), ..json_rpc::Config::default() };
     let chain = Ethereum::new(Rc::new(Client::new(&liar.url(), hasty).unwrap()), by_router(&world.at));
-    let span = Span::Range(BlockHeight(0), BlockHeight(19));
-    for expected in [20, 10] {
-        assert!(matches!(chain.events(span).await.unwrap_err(), Error::Unreachable { .. }));
-        assert_eq!(asked.load(SeqCst), expected);
+    let error = chain.events(Span::Range(BlockHeight(0), BlockHeight(19))).await.unwrap_err();
+    assert!(matches!(error, Error::TooMuch { blocks: None, .. }), "{error:?}");
+    assert_eq!(read_on(&chain, 0, 19).await.unwrap(), []);
+}
+
+#[actix_rt::test]
+async fn times_are_the_same_whether_the_provider_tells_them_with_the_logs_or_not() {
+    let Some(world) = World::start().await else { return };
+    world.chain.contracts().await.unwrap();
+    for account in 1..4 {
+        world.send(account, offer()).await;
+        world.anvil.mine(3);
     }
-    assert_eq!(chain.events(span).await.unwrap(), Events::default());
+    let span = Span::Range(BlockHeight(0), world.chain.head().await.unwrap().number);
+    let told = world.chain.events(span).await.unwrap();
+    assert!(told.logs.iter().all(|log| log.at.time.0 > 1_600_000_000));
+    for lie in ["gone", "zero"] {
+        let liar = Liar::start(*world.anvil, move |method, _, answer| {
+            for log in
+                answer["result"].as_array_mut().into_iter().flatten().filter(|_| method == "eth_getLogs")
+            {
+                match lie {
+                    "gone" => drop(log.as_object_mut().unwrap().remove("blockTimestamp")),
+                    _ => log["blockTimestamp"] = json!("0x0"),
+                }
+            }
+        });
+        assert_eq!(world.through(&liar.url()).events(span).await.unwrap(), told, "{lie}");
+    }
 }

@@ -1,15 +1,16 @@
 //! The listener's hands: one poll of the chain into the store.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use super::{Config, Ports, Trouble};
-use crate::domain::listening::{plan, Heights, Plan};
-use crate::domain::market::{Market, Position};
-use crate::domain::units::{BlockHeight, ChainTime};
+use crate::domain::listening::{examine, plan, Doubt, Heights, Hopeless, Plan, Reach};
+use crate::domain::market::Market;
+use crate::domain::units::{BlockHash, BlockHeight, ChainTime};
 use crate::planted::{planted, Bug};
-use crate::ports::chain::{Chain, Event, Header, Span};
+use crate::ports::chain::{self, Event, Header, Said, Span};
 use crate::ports::store::{self, Batch, Order, Record, Store};
-use crate::records::journal::{next_seq, Block, Fact};
+use crate::records::journal::{next_seq, Block, Fact, Poison};
 use crate::records::meta::{newest_block, ChainStatus, ReadForGood};
 
 /// Blocks kept below finality, so that a reorg finds its ancestor and a person something to look at.
@@ -17,13 +18,23 @@ const BLOCKS_KEPT: u64 = 256;
 /// Reads in a row before the mailbox is looked at again.
 const READS_A_POLL: usize = 64;
 
-/// One poll.
+/// A span's answer that was examined: its first block, its logs in order, its last block.
+type Answered = (Header, Vec<Event>, Header);
+
+/// What reads the chain, poll by poll.
 pub(super) struct Reader {
-    pub(super) config: Config,
-    pub(super) ports: Ports,
+    config: Config,
+    ports: Ports,
+    /// How much is asked for at once, learnt from the provider's answers.
+    reach: RefCell<Reach>,
 }
 
 impl Reader {
+    pub(super) fn new(config: Config, ports: Ports) -> Self {
+        let reach = RefCell::new(Reach::new(config.max_range));
+        Self { config, ports, reach }
+    }
+
     /// Reads until nothing more is deep enough, or for a while. Tells what entered the journal even where it
     /// then ran into trouble, whether chain time moved, and whether there is more to read at once.
     pub(super) async fn read(&self) -> (Vec<Fact>, Option<ChainTime>, Result<bool, Trouble>) {
@@ -39,21 +50,22 @@ impl Reader {
             let newest = newest_block(&*self.ports.store)?;
             let next = newest.as_ref().map_or(self.config.start_block, |block| block.number.0 + 1);
             let at = Heights { next: BlockHeight(next), head: status.head, finalized: status.finalized };
-            let (first, span, last) = match plan(at, self.config.confirmations, self.config.max_range) {
+            let reach = self.reach.borrow().blocks();
+            let read = match plan(at, self.config.confirmations, reach) {
                 Plan::Idle => return Ok(false),
-                Plan::Range(from, to) => {
-                    (self.header(from).await?, Span::Range(from, to), self.header(to).await?)
-                }
+                Plan::Range(from, to) => self.range(from, to).await?,
                 Plan::One(height) => {
-                    let header = self.header(height).await?;
-                    (header.clone(), Span::Block(header.hash, height), header)
+                    let Header { hash, .. } = self.header(height).await?;
+                    Some(self.examined(Span::Block(hash, height)).await?)
                 }
             };
+            // Too much was asked for, and less is the next time.
+            let Some((first, events, last)) = read else { continue };
             if newest.is_some_and(|newest| newest.hash != first.parent) && !planted(Bug::IgnoreParents) {
                 facts.extend(self.rewind().await?);
                 continue;
             }
-            facts.extend(self.take(span, &last, &mut status).await?);
+            facts.extend(self.take(events, &last, &mut status)?);
             *moved = Some(last.time);
         }
         Ok(true)
@@ -117,33 +129,111 @@ impl Reader {
         Ok(header.is_some_and(|header| header.hash == block.hash))
     }
 
-    /// Reads a span and makes it durable with its block: facts, block, status, in one batch.
-    async fn take(&self, span: Span, last: &Header, status: &mut ChainStatus) -> Result<Vec<Fact>, Trouble> {
-        let read = self.ports.chain.events(span).await?;
-        let seqs = next_seq::<Fact>(&*self.ports.store)?..;
-        let mut facts = Vec::with_capacity(read.events.len());
+    /// Reads a range; `None` if it was too long, and a shorter one is to be asked for.
+    async fn range(&self, from: BlockHeight, to: BlockHeight) -> Result<Option<Answered>, Trouble> {
+        let blocks = to.0 - from.0 + 1;
+        match self.examined(Span::Range(from, to)).await {
+            Ok(read) => {
+                self.reach.borrow_mut().answered(blocks, read.1.len() as u64);
+                Ok(Some(read))
+            }
+            Err(Trouble::Chain(chain::Error::TooMuch { message, blocks: told, .. })) => {
+                tracing::debug!(blocks, told, message, "a range is too long for the provider");
+                // A provider that does not even answer one block is left for another.
+                self.shorten(blocks, told).map_err(|()| self.distrust(&message))?;
+                Ok(None)
+            }
+            Err(refused @ Trouble::Chain(chain::Error::Refused { .. })) => {
+                // Words that nobody knows may mean the same: after a pause less is asked for.
+                let _one_block_is_the_least = self.shorten(blocks, None);
+                Err(refused)
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    fn shorten(&self, blocks: u64, told: Option<u64>) -> Result<(), ()> {
+        self.reach.borrow_mut().refused(blocks, told).map_err(|Hopeless| ())
+    }
+
+    /// Asks for a span's logs until the answer can be right, twice at most.
+    async fn examined(&self, span: Span) -> Result<Answered, Trouble> {
+        let ask = || async { Ok::<_, Trouble>(examine(span, self.ports.chain.events(span).await?)) };
+        let answer = match ask().await? {
+            Err(Doubt::Silent(_)) => ask().await?,
+            other => other,
+        };
+        match (answer, span) {
+            (Ok(read), _) => Ok(read),
+            (Err(Doubt::Silent(number)), Span::Block(hash, _)) => self.silent(hash, number).await,
+            (Err(doubt), _) => Err(self.distrust(&doubt.to_string())),
+        }
+    }
+
+    /// A block without logs of ours whose filter names us: by chance, if its other logs explain the filter.
+    async fn silent(&self, hash: BlockHash, number: BlockHeight) -> Result<Answered, Trouble> {
+        match self.ports.chain.others_fill_the_filter(hash).await {
+            Ok(true) => {}
+            Ok(false) => return Err(self.distrust(&Doubt::Silent(number).to_string())),
+            // A provider that does not show all logs leaves no way to tell chance from a lie.
+            Err(chain::Error::Refused { message, .. } | chain::Error::TooMuch { message, .. }) => {
+                tracing::warn!(block = number.0, message, "no logs although the filter names our contract");
+            }
+            Err(other) => return Err(other.into()),
+        }
+        let header = self.header(number).await?;
+        if header.hash != hash {
+            return Err(Trouble::Moved);
+        }
+        Ok((header.clone(), Vec::new(), header))
+    }
+
+    fn distrust(&self, what: &str) -> Trouble {
+        self.ports.chain.distrust(what).into()
+    }
+
+    /// Makes a span durable with its last block: facts, poison, block, status, in one batch.
+    fn take(
+        &self,
+        events: Vec<Event>,
+        last: &Header,
+        status: &mut ChainStatus,
+    ) -> Result<Vec<Fact>, Trouble> {
+        let store = &*self.ports.store;
+        let mut seq = next_seq::<Fact>(store)?;
+        let mut facts = Vec::with_capacity(events.len());
         let mut batch = Batch::new();
-        let mut times = Times { chain: &*self.ports.chain, last: last.clone() };
-        for (Event { at, event }, seq) in read.events.into_iter().zip(seqs) {
-            let time = times.of(&at).await?;
-            let fact =
-                Fact { seq, market: status.market, at: Position { time, ..at }, event, retracted: false };
-            batch.put(&fact);
-            facts.push(fact);
+        let mut poison = 0;
+        for Event { at, by, said, .. } in events {
+            match said {
+                Said::Known(event) => {
+                    let fact = Fact { seq, market: status.market, at, event, retracted: false };
+                    seq += 1;
+                    batch.put(&fact);
+                    facts.push(fact);
+                }
+                Said::Poison { topics, mut data } => {
+                    tracing::warn!(block = at.block.0, log = at.log, tx = %at.tx, "an undecodable log is parked");
+                    data.truncate(Poison::LONGEST);
+                    if status.poison + poison < Poison::MOST {
+                        batch.put(&Poison { at, by, topics, data: hex::encode(data) });
+                    }
+                    poison += 1;
+                }
+            }
         }
         batch.put(&Block { number: last.number, hash: last.hash, parent: last.parent, time: last.time });
         // It follows on all that was read before, so as much of that as is final by now is final for good.
         let height = status.finalized.min(last.number);
-        if height > ReadForGood::read(&*self.ports.store)?.height {
+        if height > ReadForGood::read(store)?.height {
             batch.put(&ReadForGood { height });
         }
-        status.poison += read.poison;
-        if read.poison > 0 {
-            tracing::warn!(logs = read.poison, block = last.number.0, "logs could not be decoded");
+        if poison > 0 {
+            status.poison += poison;
             batch.put(status);
         }
         let old = status.finalized.0.saturating_sub(BLOCKS_KEPT);
-        for block in store::list::<Block>(&*self.ports.store, &[], Order::Ascending, 8)? {
+        for block in store::list::<Block>(store, &[], Order::Ascending, 8)? {
             if block.number.0 < old && block.number < last.number {
                 batch.delete::<Block>(&block.key());
             }
@@ -173,6 +263,10 @@ impl Reader {
         }
         let mut batch = Batch::new();
         gone.iter().for_each(|block| batch.delete::<Block>(&block.key()));
+        let lost = ancestor.map_or(0, |ancestor| ancestor.0 + 1).to_be_bytes();
+        for poison in store::list_from::<Poison>(store, &lost, usize::MAX)? {
+            batch.delete::<Poison>(&poison.key());
+        }
         let mut facts = retractions(store, ancestor)?;
         facts.retain(|_| !planted(Bug::KeepRetracted));
         facts.iter().for_each(|fact| batch.put(fact));
@@ -208,25 +302,4 @@ fn retractions(store: &dyn Store, above: Option<BlockHeight>) -> Result<Vec<Fact
         }
     }
     Ok(entries)
-}
-
-/// Timestamps of the blocks of a span, each asked for once: a ranged read does not tell them.
-struct Times<'a> {
-    chain: &'a dyn Chain,
-    last: Header,
-}
-
-impl Times<'_> {
-    async fn of(&mut self, at: &Position) -> Result<ChainTime, Trouble> {
-        if at.time.0 > 0 {
-            return Ok(at.time);
-        }
-        if self.last.number != at.block {
-            self.last = self.chain.header(at.block).await?.ok_or(Trouble::Moved)?;
-        }
-        if self.last.hash != at.hash {
-            return Err(Trouble::Moved);
-        }
-        Ok(self.last.time)
-    }
 }

@@ -60,7 +60,7 @@ impl World {
             store: self.store.clone(),
             clock: Rc::new(ManualClock::at(WallTime(1))),
         };
-        Reader { config, ports }.read().await.2
+        Reader::new(config, ports).read().await.2
     }
 
     /// The amounts of the bids that the journal says stand.
@@ -80,9 +80,9 @@ impl World {
     /// The amounts of the bids that the chain says stand, as deep as is acted on.
     async fn truth(&self) -> Vec<Wei> {
         let deep = BlockHeight(self.chain.height().saturating_sub(DEPTH));
-        let events = self.chain.events(Span::Range(BlockHeight(0), deep)).await.unwrap().events;
-        let amount = |event: &chain::Event| match event.event {
-            MarketEvent::BidPlaced { amount, .. } => Some(amount),
+        let events = self.chain.events(Span::Range(BlockHeight(0), deep)).await.unwrap().logs;
+        let amount = |event: &chain::Event| match event.said {
+            chain::Said::Known(MarketEvent::BidPlaced { amount, .. }) => Some(amount),
             _ => None,
         };
         events.iter().filter_map(amount).collect()

@@ -1,6 +1,13 @@
-//! What the chain listener reads next: pure arithmetic over heights.
+//! How the chain is listened to, as pure decisions: what is read next ([`plan`]), how much of it at once
+//! ([`Reach`]), and whether an answer can be right ([`examine`]).
 
 use super::units::BlockHeight;
+
+mod answer;
+mod reach;
+
+pub use self::answer::{examine, Doubt, Event, Events, Header, Said, Span};
+pub use self::reach::{Hopeless, Reach};
 
 /// The next read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

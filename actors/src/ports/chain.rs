@@ -2,53 +2,11 @@
 
 use futures::future::join_all;
 use futures::FutureExt;
-use serde::{Deserialize, Serialize};
 
 use super::{Answer, Answers};
-use crate::domain::market::{BidState, BidTerms, MarketCall, MarketEvent, MarketRules, Position};
+pub use crate::domain::listening::{Event, Events, Header, Said, Span};
+use crate::domain::market::{BidState, BidTerms, MarketCall, MarketEvent, MarketRules};
 use crate::domain::units::{Address, BidId, BlockHash, BlockHeight, ChainTime, FileHash, TxHash, Wei};
-
-/// A block's header, as much of it as the node needs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Header {
-    /// Its number.
-    pub number: BlockHeight,
-    /// Its hash.
-    pub hash: BlockHash,
-    /// Its parent's hash.
-    pub parent: BlockHash,
-    /// Its timestamp.
-    pub time: ChainTime,
-    /// Wei a gas; `None` on chains without EIP-1559.
-    pub base_fee: Option<Wei>,
-}
-
-/// Which logs to read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Span {
-    /// All blocks from the first to the last, both included. Only for blocks that no reorg can reach.
-    Range(BlockHeight, BlockHeight),
-    /// The one block with this hash.
-    Block(BlockHash, BlockHeight),
-}
-
-/// A log of the market's contracts, decoded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
-    /// Where it stands. Its time is 0 where the provider does not tell it (a ranged read).
-    pub at: Position,
-    /// What it says.
-    pub event: MarketEvent,
-}
-
-/// What a read of logs gave.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Events {
-    /// In order of block and index.
-    pub events: Vec<Event>,
-    /// Logs of the market's contracts that could not be decoded: skipped and counted, never fatal.
-    pub poison: u64,
-}
 
 /// What new transactions pay at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,8 +120,20 @@ pub trait Chain {
     fn finalized(&self) -> Answer<'_, Option<Header>, Error>;
     /// The canonical block of that number, if there is one.
     fn header(&self, number: BlockHeight) -> Answer<'_, Option<Header>, Error>;
-    /// The market's events in a span.
+    /// What the provider tells of a span's logs. Nobody has checked it: that is
+    /// [`examine`](crate::domain::listening::examine)'s part.
+    ///
+    /// # Errors
+    /// [`Error::TooMuch`] if less may be answered.
     fn events(&self, span: Span) -> Answer<'_, Events, Error>;
+    /// Whether the logs of other contracts alone make up a block's bloom filter, which names ours then by chance.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] by a provider that does not show all logs of a block.
+    fn others_fill_the_filter(&self, block: BlockHash) -> Answer<'_, bool, Error>;
+    /// Tells that the last answer can't be right, which only who asked could see: the next question goes to another
+    /// provider, if there is one. Gives the error to go on with.
+    fn distrust(&self, what: &str) -> Error;
     /// A bid's terms; `None` for an unknown bid.
     fn terms(&self, bid: BidId) -> Answer<'_, Option<BidTerms>, Error>;
     /// Where a bid stands at the head; `None` for an unknown bid.

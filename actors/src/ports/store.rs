@@ -21,6 +21,8 @@ pub enum Table {
     Facts,
     /// The journal of what became of intents, by sequence.
     Outcomes,
+    /// Logs that could not be decoded, by block and index.
+    Poison,
     /// How far each reader of a journal has come, by name.
     Cursors,
     /// Hosted bids and their stages, by bid.
@@ -51,10 +53,11 @@ pub enum Table {
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Blocks,
         Self::Facts,
         Self::Outcomes,
+        Self::Poison,
         Self::Cursors,
         Self::Bids,
         Self::Audits,
@@ -76,6 +79,7 @@ impl Table {
             Self::Blocks => "blocks",
             Self::Facts => "facts",
             Self::Outcomes => "outcomes",
+            Self::Poison => "poison",
             Self::Cursors => "cursors",
             Self::Bids => "bids",
             Self::Audits => "audits",

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::intent::IntentKey;
 use crate::domain::market::{BidKey, Execution, Market, MarketCall, MarketEvent, Position};
-use crate::domain::units::{BlockHash, BlockHeight, ChainTime};
+use crate::domain::units::{Address, BlockHash, BlockHeight, ChainTime, Digest};
 use crate::ports::store::{self, Batch, Order, Record, Store, Table};
 
 /// Something that the chain told, deep enough to act on; or its retraction.
@@ -161,5 +161,32 @@ impl Record for Block {
     const TABLE: Table = Table::Blocks;
     fn key(&self) -> Vec<u8> {
         self.number.0.to_be_bytes().to_vec()
+    }
+}
+
+/// A log of the market's contracts that could not be decoded: parked for a person to look at, while the rest is read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Poison {
+    /// Where it stands in the chain.
+    pub at: Position,
+    /// Which contract told it.
+    pub by: Address,
+    /// Its topics.
+    pub topics: Vec<Digest>,
+    /// The start of its data, in hex.
+    pub data: String,
+}
+
+impl Poison {
+    /// Bytes of data that are kept at most.
+    pub const LONGEST: usize = 4_096;
+    /// Logs that are kept at most; further ones are counted only.
+    pub const MOST: u64 = 1_000;
+}
+
+impl Record for Poison {
+    const TABLE: Table = Table::Poison;
+    fn key(&self) -> Vec<u8> {
+        [&self.at.block.0.to_be_bytes()[..], &self.at.log.to_be_bytes()].concat()
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha3::{Digest as _, Keccak256};
 
 use super::market::Market;
-use crate::domain::market::{MarketCall, MarketEvent};
+use crate::domain::market::{MarketCall, MarketEvent, Version};
 use crate::domain::units::{Address, ChainTime, TxHash, Wei};
 use crate::ports::chain::{Header, Receipt};
 use crate::ports::keys::Fees;
@@ -50,6 +50,13 @@ pub struct Tx {
     pub fees: Fees,
     /// What it calls.
     pub call: MarketCall,
+}
+
+impl Tx {
+    /// Its hash.
+    pub fn hash(&self) -> TxHash {
+        hash_of(self)
+    }
 }
 
 /// A transaction in a block.
@@ -120,7 +127,11 @@ impl FakeChain {
     }
     /// A chain with the market on it: its rules are [`Market`]'s, and its views tell of them.
     pub fn with_market(id: u64) -> Self {
-        Self::by(id, Law::Market, Market::default())
+        Self::by(id, Law::Market, Market::by(Version::V2))
+    }
+    /// The same with a market of version 1, which has its traps.
+    pub fn with_legacy_market(id: u64) -> Self {
+        Self::by(id, Law::Market, Market::by(Version::Legacy))
     }
     fn by(id: u64, law: Law, market: Market) -> Self {
         Self {

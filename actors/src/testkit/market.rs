@@ -1,12 +1,20 @@
 //! The market contract's rules as a model: what each call does to the state of the market.
 //!
+//! It knows both rule sets: ours ([`ours`], `contracts/src/ScatterMarket.sol`), and version 1 with its traps ([`legacy`],
+//! `contracts/test/support/TrapMarket.sol`). A test plays the same random calls to the model and to the Solidity.
 //! A block keeps the state that stands after it, so a reorg has nothing to undo.
-//! Source of the rules: `contracts/src/ScatterMarket.sol`, with which `contracts/README.md` deals in words.
 
 use std::collections::BTreeMap;
 
-use crate::domain::market::{BidState, BidTerms, MarketCall, MarketEvent, Settlement, Vote};
+use crate::domain::market::{
+    BidState, BidTerms, MarketCall, MarketEvent, MarketRules, Settlement, Version, Vote,
+};
 use crate::domain::units::{Address, BidId, ChainTime, FileHash, Wei};
+
+mod legacy;
+mod ours;
+#[cfg(test)]
+mod tests;
 
 /// Seconds that an accept holds a bid.
 pub const ACCEPT_HOLD: u64 = 900;
@@ -16,6 +24,8 @@ pub const OFFER: u64 = 7 * 86_400;
 pub const VOTE: u64 = 86_400;
 /// Shortest duration of a bid in seconds.
 pub const MIN_DURATION: u64 = 7 * 86_400;
+/// Longest duration of a bid in seconds.
+pub const MAX_DURATION: u64 = 3_650 * 86_400;
 
 /// One bid of the model.
 #[derive(Debug, Clone)]
@@ -32,11 +42,40 @@ pub struct Bid {
     pub pinned_at: Option<ChainTime>,
     /// The votes, in order.
     pub votes: Vec<(Address, bool)>,
-    /// How it ended.
+    /// How it ended. Version 1 knows no end.
     pub outcome: Option<Settlement>,
+    /// How often it was paid out: at most once by our rules, by version 1's with every vote behind the end.
+    pub payouts: u64,
+    /// How many accounts had registered when it was placed: those may vote.
+    voters: usize,
+    /// How many of the votes the contract calls paid.
+    paid: Paid,
+}
+
+/// Which votes the contract calls paid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Paid {
+    /// The first so many.
+    First(usize),
+    /// All of those sides on which anything was to be had: valid and invalid.
+    Sides(bool, bool),
 }
 
 impl Bid {
+    fn new(terms: BidTerms, placed_at: ChainTime, voters: usize) -> Self {
+        Self {
+            terms,
+            placed_at,
+            hoster: None,
+            hold_until: ChainTime(0),
+            pinned_at: None,
+            votes: vec![],
+            outcome: None,
+            payouts: 0,
+            voters,
+            paid: Paid::First(0),
+        }
+    }
     fn end(&self) -> ChainTime {
         self.pinned_at.unwrap_or_default().plus(self.terms.duration)
     }
@@ -49,30 +88,75 @@ impl Bid {
     fn offer_end(&self) -> ChainTime {
         self.placed_at.plus(OFFER)
     }
+    fn is_paid(&self, index: usize, valid: bool) -> bool {
+        match self.paid {
+            Paid::First(count) => index < count,
+            Paid::Sides(for_valid, for_invalid) => (valid && for_valid) || (!valid && for_invalid),
+        }
+    }
 }
 
-/// The state of the market after a history.
-#[derive(Debug, Clone, Default)]
+/// The state of the market.
+#[derive(Debug, Clone)]
 pub struct Market {
+    /// By whose rules it plays.
+    pub version: Version,
+    /// The least that a hoster may be offered.
+    pub min_bid: Wei,
     /// All bids.
     pub bids: Vec<Bid>,
     /// What the market owes to each account.
     pub credits: BTreeMap<Address, Wei>,
     /// Registration files, and since when.
     pub registered: BTreeMap<Address, (FileHash, ChainTime)>,
+    /// Accounts in the order in which they registered.
+    voters: Vec<Address>,
     /// Ether that came in less what was withdrawn.
     pub held: Wei,
 }
 
-type Told = Result<Vec<MarketEvent>, String>;
+/// What a call does: its events, or the words of its revert, which changes nothing.
+pub type Told = Result<Vec<MarketEvent>, String>;
 
 fn revert<T>(why: &str) -> Result<T, String> {
     Err(why.to_owned())
 }
 
+impl Default for Market {
+    fn default() -> Self {
+        Self::by(Version::V2)
+    }
+}
+
 impl Market {
+    /// An empty market by those rules, on which a bid of one wei is possible.
+    pub fn by(version: Version) -> Self {
+        Self {
+            version,
+            min_bid: Wei::from(1),
+            bids: vec![],
+            credits: BTreeMap::new(),
+            registered: BTreeMap::new(),
+            voters: vec![],
+            held: Wei::ZERO,
+        }
+    }
+
+    /// The constants that the views tell.
+    pub fn rules(&self) -> MarketRules {
+        let vote_duration = match self.version {
+            Version::V2 => VOTE,
+            Version::Legacy => 0,
+        };
+        MarketRules { version: self.version, accept_hold: ACCEPT_HOLD, vote_duration }
+    }
+
     /// What one call does at a time. A revert changes nothing.
+    ///
+    /// # Errors
+    /// The contract's words.
     pub fn apply(&mut self, from: Address, call: &MarketCall, now: ChainTime) -> Told {
+        let legacy = self.version == Version::Legacy;
         match call {
             MarketCall::Bid { file, size, duration, amount, pool, min_validations } => {
                 let terms = BidTerms {
@@ -84,37 +168,50 @@ impl Market {
                     duration: *duration,
                     min_validations: *min_validations,
                 };
-                Ok(self.place(terms, call.value(), now))
+                self.held = self.held.plus(call.value());
+                let refused = if legacy { self.legacy_fault(&terms) } else { self.fault(&terms) };
+                if let Some(reason) = refused {
+                    // Version 1 keeps the money of a bid that it refuses.
+                    if !legacy {
+                        self.credit(from, call.value());
+                    }
+                    return Ok(vec![MarketEvent::BidRefused { file: terms.file, reason: reason.to_owned() }]);
+                }
+                Ok(vec![self.place(terms, now)])
             }
+            MarketCall::Accept(id) if legacy => Ok(vec![self.legacy_accept(*id, from, now)]),
             MarketCall::Accept(id) => self.accept(*id, from, now),
+            MarketCall::Pinned(id) if legacy => self.legacy_pinned(*id, from, now),
             MarketCall::Pinned(id) => self.pinned(*id, from, now),
+            MarketCall::Vote { bid, valid, .. } if legacy => self.legacy_vote(*bid, from, *valid, now),
             MarketCall::Vote { bid, valid, .. } => self.vote(*bid, from, *valid, now),
+            // Version 1 has no such function.
+            MarketCall::Settle(_) if legacy => revert(""),
             MarketCall::Settle(id) => self.settle(*id, now),
-            MarketCall::Withdraw => Ok(self.withdraw(from)),
-            MarketCall::Register(file) => {
-                let since = self.registered.get(&from).map_or(now, |(_, since)| *since);
-                self.registered.insert(from, (*file, since));
-                Ok(vec![MarketEvent::Registered { who: from, file: *file }])
-            }
+            MarketCall::Withdraw => self.withdraw(from),
+            MarketCall::Register(file) => self.register(*file, from, now),
             MarketCall::NoOp => Ok(vec![]),
         }
     }
 
-    fn bid_mut(&mut self, id: BidId) -> Result<&mut Bid, String> {
-        let index = usize::try_from(id.0).unwrap_or(usize::MAX);
-        self.bids.get_mut(index).ok_or_else(|| "unknown bid".to_owned())
+    /// Whether a call would be mined, paid for, and change nothing: ours answers `false` then.
+    pub fn says_no(&self, events: &[MarketEvent]) -> bool {
+        let no = |event: &MarketEvent| {
+            matches!(
+                event,
+                MarketEvent::AcceptWait { .. }
+                    | MarketEvent::NotAcceptedByPinner { .. }
+                    | MarketEvent::BidRefused { .. }
+            )
+        };
+        self.version == Version::V2 && events.iter().any(no)
     }
 
-    fn place(&mut self, terms: BidTerms, value: Wei, now: ChainTime) -> Vec<MarketEvent> {
-        self.held = self.held.plus(value);
-        let fits = terms.size.0 >= 1
-            && (1..=15).contains(&terms.min_validations)
-            && terms.pool.0 >= terms.min_validations.into()
-            && terms.duration >= MIN_DURATION;
-        if !fits || terms.amount == Wei::ZERO {
-            self.credit(terms.bidder, value);
-            return vec![MarketEvent::BidRefused { file: terms.file, reason: "refused".to_owned() }];
-        }
+    fn bid_mut(&mut self, id: BidId) -> Option<&mut Bid> {
+        self.bids.get_mut(usize::try_from(id.0).ok()?)
+    }
+
+    fn place(&mut self, terms: BidTerms, now: ChainTime) -> MarketEvent {
         let event = MarketEvent::BidPlaced {
             bid: BidId(self.bids.len() as u64),
             bidder: terms.bidder,
@@ -123,132 +220,34 @@ impl Market {
             file: terms.file,
             size: terms.size,
         };
-        self.bids.push(Bid {
-            terms,
-            placed_at: now,
-            hoster: None,
-            hold_until: ChainTime(0),
-            pinned_at: None,
-            votes: vec![],
-            outcome: None,
-        });
-        vec![event]
+        self.bids.push(Bid::new(terms, now, self.voters.len()));
+        event
     }
 
-    fn accept(&mut self, id: BidId, from: Address, now: ChainTime) -> Told {
-        let bid = self.bid_mut(id)?;
-        if bid.terms.bidder == from {
-            return revert("own bid");
+    fn register(&mut self, file: FileHash, from: Address, now: ChainTime) -> Told {
+        if file == FileHash::default() {
+            return revert("no file");
         }
-        if !bid.is_open(now) || now < bid.hold_until {
-            let held = bid.pinned_at.is_none() && now < bid.hold_until;
-            let seconds = if held { bid.hold_until.since(now) } else { 0 };
-            return Ok(vec![MarketEvent::AcceptWait { seconds }]);
+        let since = self.registered.get(&from).map_or(now, |(_, since)| *since);
+        if self.registered.insert(from, (file, since)).is_none() {
+            self.voters.push(from);
         }
-        bid.hoster = Some(from);
-        bid.hold_until = now.plus(ACCEPT_HOLD);
-        Ok(vec![MarketEvent::Accepted { bid: id, when: now, hoster: from }])
+        Ok(vec![MarketEvent::Registered { who: from, file }])
     }
 
-    fn pinned(&mut self, id: BidId, from: Address, now: ChainTime) -> Told {
-        let bid = self.bid_mut(id)?;
-        if bid.pinned_at.is_some() {
-            return revert("already pinned");
+    fn withdraw(&mut self, from: Address) -> Told {
+        let credit = self.credits.get(&from).copied().unwrap_or_default();
+        if credit == Wei::ZERO {
+            let reason = if self.version == Version::Legacy { "zero balance" } else { "nothing to withdraw" };
+            return Ok(vec![MarketEvent::WithdrawFailed { to: from, reason: reason.to_owned() }]);
         }
-        if bid.hoster != Some(from) {
-            let hoster = bid.hoster.unwrap_or_default();
-            return Ok(vec![MarketEvent::NotAcceptedByPinner { bid: id, hoster }]);
+        // Version 1 does not pay the last one, not even where there is exactly enough.
+        if self.version == Version::Legacy && credit >= self.held {
+            return revert("not enough funds");
         }
-        if bid.outcome.is_some() || now >= bid.offer_end().max(bid.hold_until) {
-            return revert("offer over");
-        }
-        bid.pinned_at = Some(now);
-        Ok(vec![MarketEvent::Pinned { bid: id, hoster: from, file: bid.terms.file }])
-    }
-
-    fn vote(&mut self, id: BidId, from: Address, valid: bool, now: ChainTime) -> Told {
-        let since = self.registered.get(&from).map(|(_, since)| *since);
-        let bid = self.bid_mut(id)?;
-        if bid.outcome.is_some() {
-            return revert("already settled");
-        }
-        if bid.pinned_at.is_none() {
-            return revert("not pinned");
-        }
-        if now >= bid.close() {
-            return self.settle(id, now);
-        }
-        if valid && now < bid.end() {
-            return revert("too early");
-        }
-        if bid.hoster == Some(from) || bid.terms.bidder == from {
-            return revert("party to the bid");
-        }
-        if bid.votes.iter().any(|(voter, _)| *voter == from) {
-            return revert("already voted");
-        }
-        if since.is_none_or(|since| since > bid.placed_at) {
-            return revert("not a voter");
-        }
-        bid.votes.push((from, valid));
-        Ok(vec![MarketEvent::Voted { bid: id, validator: from, valid }])
-    }
-
-    fn settle(&mut self, id: BidId, now: ChainTime) -> Told {
-        let bid = self.bid_mut(id)?;
-        if bid.outcome.is_some() {
-            return revert("already settled");
-        }
-        let due = match bid.pinned_at {
-            Some(_) => bid.close(),
-            None => bid.offer_end().max(bid.hold_until),
-        };
-        if now < due {
-            return revert("too early");
-        }
-        let (terms, votes, hoster) = (bid.terms.clone(), bid.votes.clone(), bid.hoster.unwrap_or_default());
-        let valid = votes.iter().filter(|(_, valid)| *valid).count() as u64;
-        let count = votes.len() as u64;
-        let invalid = count - valid;
-        let quorum = u64::from(terms.min_validations);
-        let (outcome, winners, share) = if bid.pinned_at.is_none() {
-            (Settlement::Expired, None, Wei::ZERO)
-        } else if count >= quorum && valid > invalid {
-            (Settlement::Paid, Some(true), terms.pool.divided_by(valid))
-        } else if count >= quorum && invalid > valid {
-            (Settlement::Failed, Some(false), terms.pool.divided_by(invalid))
-        } else {
-            (Settlement::Undecided, None, terms.pool.divided_by(count.max(quorum)))
-        };
-        bid.outcome = Some(outcome);
-        let mut to_validators = Wei::ZERO;
-        for (voter, vote) in &votes {
-            if winners.is_none_or(|winner| winner == *vote) {
-                self.credit(*voter, share);
-                to_validators = to_validators.plus(share);
-            }
-        }
-        let to_hoster = if outcome == Settlement::Paid { terms.amount } else { Wei::ZERO };
-        let to_bidder = terms.amount.plus(terms.pool).minus(to_validators).minus(to_hoster);
-        self.credit(hoster, to_hoster);
-        self.credit(terms.bidder, to_bidder);
-        Ok(vec![MarketEvent::Settled {
-            bid: id,
-            outcome,
-            hoster: to_hoster,
-            validators: to_validators,
-            bidder: to_bidder,
-        }])
-    }
-
-    fn withdraw(&mut self, from: Address) -> Vec<MarketEvent> {
-        match self.credits.remove(&from).filter(|credit| *credit > Wei::ZERO) {
-            Some(amount) => {
-                self.held = self.held.minus(amount);
-                vec![MarketEvent::Withdrawn { amount, to: from }]
-            }
-            None => vec![MarketEvent::WithdrawFailed { to: from, reason: "nothing to withdraw".to_owned() }],
-        }
+        self.credits.remove(&from);
+        self.held = self.held.minus(credit);
+        Ok(vec![MarketEvent::Withdrawn { amount: credit, to: from }])
     }
 
     fn credit(&mut self, who: Address, amount: Wei) {
@@ -258,36 +257,34 @@ impl Market {
         }
     }
 
-    /// Where a bid stands, as the contract's views tell.
+    /// Where a bid stands, as the contract's views tell. Version 1 tells no times and no outcome.
     pub fn state_of(&self, id: BidId) -> Option<BidState> {
         let bid = self.bids.get(usize::try_from(id.0).ok()?)?;
+        let tells = self.version == Version::V2;
+        let vote = |(index, (validator, valid)): (usize, &(Address, bool))| Vote {
+            validator: *validator,
+            valid: *valid,
+            paid: bid.is_paid(index, *valid),
+        };
         Some(BidState {
             terms: bid.terms.clone(),
             hoster: bid.hoster,
-            hold_until: bid.hold_until,
-            pinned_at: bid.pinned_at,
-            votes: bid
-                .votes
-                .iter()
-                .map(|(validator, valid)| Vote {
-                    validator: *validator,
-                    valid: *valid,
-                    paid: bid.outcome.is_some(),
-                })
-                .collect(),
+            hold_until: if tells { bid.hold_until } else { ChainTime(0) },
+            pinned_at: bid.pinned_at.filter(|_| tells),
+            votes: bid.votes.iter().enumerate().map(vote).collect(),
             outcome: bid.outcome,
         })
     }
 
-    /// Whether somebody could accept a bid: it is on offer, and neither pinned nor settled.
+    /// Whether somebody could accept a bid by our rules: it is on offer, and neither pinned nor settled.
     pub fn is_open(&self, id: BidId, now: ChainTime) -> bool {
         let bid = usize::try_from(id.0).ok().and_then(|index| self.bids.get(index));
         bid.is_some_and(|bid| bid.is_open(now))
     }
 
-    /// What the market owes in all: credits, and the escrow of bids that are not settled.
+    /// What the market owes in all: credits, and the escrow of bids that are not paid out.
     pub fn owes(&self) -> Wei {
-        let escrow = self.bids.iter().filter(|bid| bid.outcome.is_none());
+        let escrow = self.bids.iter().filter(|bid| bid.payouts == 0);
         let escrow = escrow.fold(Wei::ZERO, |sum, bid| sum.plus(bid.terms.amount).plus(bid.terms.pool));
         self.credits.values().fold(escrow, |sum, credit| sum.plus(*credit))
     }

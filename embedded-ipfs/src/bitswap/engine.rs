@@ -4,13 +4,16 @@
 //! Hears: [`Event`]s, with the time since the node started.  Says: [`Effect`]s.
 //! On restart: empty; callers ask again, peers send their full wantlists again.
 //!
-//! E1 A waiter gets a block only after it was stored. E2 Fewer than 1,024 wants lie at a peer (Kubo drops the rest).
-//! E3 One message at a time is under way to a peer. E4 A gone peer leaves nothing behind. E5 As long as a peer is
-//! connected that was not asked, or did not answer no, a want is asked somewhere.
+//! E1 A waiter gets a block only after it was stored, and nobody is asked for it meanwhile. E2 A peer never holds 1,024
+//! wants or more (Kubo drops the rest). E3 One message at a time is under way to a peer. E4 A gone peer leaves nothing
+//! behind, nor does a want that was taken back. E5 As long as a peer is connected that was not asked, or did not answer
+//! no, a want is asked somewhere. E6 What a peer does costs bounded memory, and one that keeps breaking rules is left.
 
 mod client;
+pub(crate) mod limits;
 mod peer;
 mod server;
+mod wantlist;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -22,6 +25,7 @@ use libp2p::PeerId;
 use super::message::{Entry, Message};
 use crate::block::Key;
 use client::Want;
+use limits::Breach;
 use peer::Peer;
 
 /// One caller that waits for one block.
@@ -50,6 +54,10 @@ pub(crate) enum Event {
     NotStored(Vec<Key>, Fault),
     /// What the store has of a peer's wants: sizes in bytes.
     Found(PeerId, Vec<(Asked, Option<u64>)>),
+    /// A message was too long to be read, and in it was a block of so many bytes.
+    Oversize(PeerId, Cid, u64),
+    /// A peer broke a rule before its message came here.
+    Breached(PeerId, Breach),
     /// Time passes; some twice a second.
     Tick,
 }
@@ -67,15 +75,20 @@ pub(crate) enum Effect {
     Send(PeerId, Outgoing),
     /// Give a block to those who waited for it.
     Deliver(Vec<WantId>, Bytes),
-    /// Tell those who waited that the store failed.
+    /// Tell those who waited why they wait in vain.
     Fail(Vec<WantId>, Fault),
+    /// Disconnect a peer, for this reason, and keep away from it for a while. The engine has forgotten it.
+    Leave(PeerId, Breach),
 }
 
-/// Why the store did not take or give a block.
+/// Why a block is not to be had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// It would exceed its limit, in bytes.
     Full(u64),
+    /// It has so many bytes, more than any message can carry.
+    TooLarge(u64),
+    /// The store failed.
     Broken(String),
 }
 
@@ -159,6 +172,8 @@ impl Engine {
             }
             Event::NotStored(keys, fault) => self.not_stored(keys, &fault),
             Event::Found(peer, found) => self.found(peer, found),
+            Event::Oversize(peer, cid, size) => self.received_oversize(peer, &cid, size),
+            Event::Breached(peer, breach) => self.breached(peer, breach),
             Event::Tick => self.tick(),
         }
         self.flush();
@@ -171,12 +186,29 @@ impl Engine {
     }
 
     fn received(&mut self, peer: PeerId, message: Message) {
-        let Message { full, entries, blocks, presences } = message;
+        if message.says_nothing() {
+            self.breached(peer, Breach::Empty);
+        }
+        let Message { full, entries, blocks, presences, excess, senseless } = message;
         // Blocks first: what they bring may answer the entries.
         self.received_blocks(peer, blocks);
         self.received_presences(peer, presences);
         if full || !entries.is_empty() {
             self.received_entries(peer, full, entries);
+        }
+        if excess > 0 {
+            self.breached(peer, Breach::Wants(excess));
+        }
+        if senseless > 0 {
+            self.breached(peer, Breach::Senseless(senseless));
+        }
+    }
+
+    fn breached(&mut self, id: PeerId, breach: Breach) {
+        let now = self.now;
+        if self.peers.get_mut(&id).is_some_and(|peer| peer.conduct.note(breach, now)) {
+            self.lost(id);
+            self.effects.push(Effect::Leave(id, breach));
         }
     }
 

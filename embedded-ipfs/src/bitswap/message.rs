@@ -41,6 +41,10 @@ pub(crate) struct Message {
     pub(crate) blocks: Vec<(Cid, Bytes)>,
     /// Whether the sender has each of these.
     pub(crate) presences: Vec<(Cid, bool)>,
+    /// Entries, blocks and presences beyond what is read of one message, in a received one.
+    pub(crate) excess: usize,
+    /// Blocks that were left out because their prefix makes no sense, in a received one.
+    pub(crate) senseless: usize,
 }
 
 impl Message {
@@ -64,8 +68,9 @@ impl Message {
                         true => bytes.slice_ref(data),
                         false => Bytes::copy_from_slice(data),
                     };
-                    if let Some(cid) = cid_from_prefix(prefix, data) {
-                        message.blocks.push((cid, shared));
+                    match cid_from_prefix(prefix, data) {
+                        Some(cid) => message.blocks.push((cid, shared)),
+                        None => message.senseless += 1,
                     }
                 }
                 (4, presence) if message.presences.len() < ENTRIES_MAX => {
@@ -79,10 +84,16 @@ impl Message {
                     }
                     message.presences.extend(cid.map(|cid| (cid, have)));
                 }
+                (3 | 4, _) => message.excess += 1,
                 _ => {}
             }
         }
         Ok(message)
+    }
+
+    /// Whether there is nothing in it.
+    pub(crate) fn says_nothing(&self) -> bool {
+        *self == Message::default()
     }
 
     fn read_wantlist(&mut self, wantlist: &[u8]) -> Result<(), Malformed> {
@@ -91,6 +102,7 @@ impl Message {
                 (1, value) if self.entries.len() < ENTRIES_MAX => {
                     self.entries.extend(read_entry(value.bytes()?)?)
                 }
+                (1, _) => self.excess += 1,
                 (2, value) => self.full = value.varint()? != 0,
                 _ => {}
             }
@@ -193,7 +205,7 @@ mod tests {
             presences in proptest::collection::vec((cid(), any::<bool>()), 0..5),
         ) {
             let blocks = data.into_iter().map(|data| (cid_of(Version::V0, DAG_PB, &data), data.into())).collect();
-            let message = Message { full, entries, blocks, presences };
+            let message = Message { full, entries, blocks, presences, ..Message::default() };
             prop_assert_eq!(Message::decode(&message.encode().into()), Ok(message));
         }
 
@@ -216,6 +228,7 @@ mod tests {
         }
         let mut body = Vec::new();
         put_bytes(&mut body, 1, &wantlist);
-        assert_eq!(Message::decode(&body.into()).unwrap().entries.len(), ENTRIES_MAX);
+        let message = Message::decode(&body.into()).unwrap();
+        assert_eq!((message.entries.len(), message.excess), (ENTRIES_MAX, 1000));
     }
 }

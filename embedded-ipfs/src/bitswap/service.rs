@@ -1,7 +1,7 @@
 //! Runs the engine: takes its inputs in order, carries out its effects, and never waits for any of them.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use libp2p::PeerId;
 use tokio::sync::{mpsc, oneshot, OwnedSemaphorePermit};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::engine::limits::Breach;
 use super::engine::{Counters, Effect, Engine, Event, Fault, Outgoing, WantId};
 use super::writer::{Sent, Writer};
 use super::Bitswap;
@@ -43,6 +44,7 @@ pub(crate) enum Input {
 pub(crate) struct Traffic {
     counters: Arc<Mutex<Counters>>,
     sent: Arc<Sent>,
+    left: Arc<AtomicU64>,
 }
 
 impl Traffic {
@@ -53,6 +55,7 @@ impl Traffic {
         stats.received_blocks = counters.received_blocks;
         stats.received_bytes = counters.received_bytes;
         stats.unwanted_blocks = counters.unwanted_blocks;
+        stats.left_peers = self.left.load(Ordering::Relaxed);
         stats.sent_blocks = self.sent.blocks.load(Ordering::Relaxed);
         stats.sent_bytes = self.sent.bytes.load(Ordering::Relaxed);
     }
@@ -159,6 +162,7 @@ impl Service {
                     let _ = reply.send(Err(fault.clone().into()));
                 }
             }
+            Effect::Leave(peer, breach) => self.leave(peer, breach),
             Effect::Read(cid) => {
                 let key = Key::of(&cid);
                 let read = self.blocking(move |store| store.get(&key));
@@ -203,6 +207,17 @@ impl Service {
                 });
             }
         }
+    }
+
+    fn leave(&mut self, peer: PeerId, breach: Breach) {
+        tracing::warn!(%peer, reason = %breach, "left a peer that keeps breaking the rules of bitswap");
+        self.traffic.left.fetch_add(1, Ordering::Relaxed);
+        self.writers.remove(&peer);
+        let swarm = self.swarm.clone();
+        // The swarm may be waiting for the engine just now.
+        tokio::spawn(async move {
+            let _ = swarm.send(Command::Leave { peer }).await; // fails only when the node stops
+        });
     }
 
     async fn join<T>(task: tokio::task::JoinHandle<Result<T, Error>>) -> Result<T, Error> {
@@ -267,6 +282,7 @@ impl From<Fault> for Error {
     fn from(fault: Fault) -> Error {
         match fault {
             Fault::Full(limit) => Error::Full { limit },
+            Fault::TooLarge(size) => Error::BlockTooLarge { size: size as usize },
             Fault::Broken(why) => {
                 Error::Store(Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(why)))
             }

@@ -123,7 +123,7 @@ fn load(store: &Store, outgoing: Outgoing) -> Result<(Vec<u8>, u64, u64), Error>
     }
     let bytes = blocks.iter().map(|(_, bytes)| bytes.len() as u64).sum();
     let count = blocks.len() as u64;
-    let body = Message { full, entries, blocks, presences }.encode();
+    let body = Message { full, entries, blocks, presences, ..Message::default() }.encode();
     debug_assert!(body.len() <= SEND_MAX, "a message of {} bytes", body.len());
     Ok((body, count, bytes))
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use libp2p::allow_block_list::{self, BlockedPeers};
 use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
@@ -15,13 +16,15 @@ use crate::Error;
 const IDLE: Duration = Duration::from_secs(600);
 /// Kubo opens a stream for each message that it sends.
 const NEGOTIATING_STREAMS: usize = 512;
-const CONNECTIONS_PER_PEER: u32 = 8;
+/// Two that were dialled from both ends at once, and their successors while they are not yet known to be dead.
+const CONNECTIONS_PER_PEER: u32 = 4;
 /// How often a connection is probed, and how long it may take to answer, behind megabytes of blocks on a slow line.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(60));
 
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
     limits: connection_limits::Behaviour,
+    pub(super) left: allow_block_list::Behaviour<BlockedPeers>,
     pub(crate) streams: streams::Behaviour,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
@@ -44,6 +47,7 @@ pub(crate) fn build(key: Keypair, connections: u32, dht: crate::Dht) -> Result<S
             let agent = concat!("embedded-ipfs/", env!("CARGO_PKG_VERSION"));
             Behaviour {
                 limits: connection_limits::Behaviour::new(limits),
+                left: allow_block_list::Behaviour::default(),
                 streams: streams::Behaviour::default(),
                 identify: identify::Behaviour::new(
                     identify::Config::new("ipfs/0.1.0".into(), key.public()).with_agent_version(agent.into()),

@@ -22,7 +22,7 @@ const SECRETS: u32 = 1_000;
 pub(super) fn register(people: &mut People, hoster: &Node, validators: &[Node]) {
     let file = |n: u8| FileHash([n; 32]);
     for (n, who) in VOTERS.iter().chain([&BIDDER]).enumerate().skip(validators.len()) {
-        people.send(*who, MarketCall::Register(file(n as u8)));
+        people.send(*who, MarketCall::Register(file(n as u8 + 1)));
     }
     for node in [hoster].into_iter().chain(validators) {
         if validators.is_empty() {

@@ -10,7 +10,9 @@ use std::sync::{Arc, OnceLock};
 use ethers::utils::keccak256;
 use futures::FutureExt;
 use scatter_actors::domain::market::{BidState, BidTerms, MarketCall, MarketEvent, MarketRules, Version};
-use scatter_actors::domain::units::{Address, BidId, BlockHeight, ChainTime, FileHash, TxHash, Wei};
+use scatter_actors::domain::units::{
+    Address, BidId, BlockHash, BlockHeight, ChainTime, FileHash, TxHash, Wei,
+};
 use scatter_actors::ports::chain::{At, Chain, Error, Events, FeeMarket, Header, Receipt, Span};
 use scatter_actors::ports::{Answer, Answers};
 use serde::de::DeserializeOwned;
@@ -25,6 +27,7 @@ pub mod calls;
 pub mod deploy;
 mod events;
 mod fees;
+mod limits;
 mod logs;
 mod many;
 mod revert;
@@ -107,15 +110,13 @@ pub struct Ethereum {
     topics: Topics,
     /// Whether the provider has ever told a finalized block: then an error is a failure, not a lack of finality.
     tells_finality: Cell<bool>,
-    /// How many blocks the provider lets a ranged read have, as far as it is known.
-    reach: Cell<u64>,
 }
 
 impl Ethereum {
     /// The chain behind `rpc`. Nothing is asked before the first question.
     pub fn new(rpc: Rc<Client>, config: Config) -> Self {
         let (directory, topics) = (Directory::default(), Topics::default());
-        Self { rpc, config, directory, topics, tells_finality: Cell::new(false), reach: Cell::new(u64::MAX) }
+        Self { rpc, config, directory, topics, tells_finality: Cell::new(false) }
     }
 
     /// Where the contracts' addresses will stand once found, for the signer.
@@ -268,6 +269,14 @@ impl Chain for Ethereum {
 
     fn events(&self, span: Span) -> Answer<'_, Events, Error> {
         self.read_events(span).boxed_local()
+    }
+
+    fn others_fill_the_filter(&self, block: BlockHash) -> Answer<'_, bool, Error> {
+        self.compare_with_filter(block).boxed_local()
+    }
+
+    fn distrust(&self, what: &str) -> Error {
+        self.rpc.distrust(what).into()
     }
 
     fn terms(&self, bid: BidId) -> Answer<'_, Option<BidTerms>, Error> {

@@ -99,6 +99,9 @@ pub(super) struct RawLog {
     pub block_hash: Option<BlockHash>,
     pub transaction_hash: Option<TxHash>,
     pub log_index: Option<Number>,
+    /// Told by newer clients only, and by some of them as 0.
+    #[serde(default)]
+    pub block_timestamp: Option<Number>,
     #[serde(default)]
     pub removed: bool,
 }

@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use primitive_types::U256;
-use scatter_actors::domain::market::{MarketEvent, Settlement};
+use scatter_actors::domain::market::{MarketEvent, Position, Settlement};
 use scatter_actors::domain::units::{Address, BlockHeight, ChainTime, TxHash, Wei};
-use scatter_actors::ports::chain::{self, Chain, Span};
+use scatter_actors::ports::chain::{self, Chain, Said, Span};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -80,8 +80,9 @@ impl Journal {
         let head = self.chain.head().await.map_err(unreachable)?.number;
         if head >= self.next {
             let found = self.chain.events(Span::Range(self.next, head)).await.map_err(unreachable)?;
-            for found in found.events {
-                let entry = self.entry(found).await?;
+            for chain::Event { at, said, .. } in found.logs {
+                let Said::Known(event) = said else { continue };
+                let entry = self.entry(at, event).await?;
                 self.entries.push(entry);
             }
             self.next = BlockHeight(head.0 + 1);
@@ -89,27 +90,25 @@ impl Journal {
         Ok(&self.entries[known..])
     }
 
-    async fn entry(&self, found: chain::Event) -> Result<Entry, Fault> {
+    async fn entry(&self, at: Position, event: MarketEvent) -> Result<Entry, Fault> {
         let missing =
-            |what: &str| Fault::new(Code::Unreachable, format!("the chain has no {what} {}", found.at.tx));
+            |what: &str| Fault::new(Code::Unreachable, format!("the chain has no {what} {}", at.tx));
         let sent: Transaction = self
             .rpc
-            .find("eth_getTransactionByHash", json!([found.at.tx]))
+            .find("eth_getTransactionByHash", json!([at.tx]))
             .await
             .map_err(|error| Fault::new(Code::Unreachable, told(&error)))?
             .ok_or_else(|| missing("transaction"))?;
-        let receipt = self.chain.receipt(found.at.tx).await.map_err(unreachable)?;
+        let receipt = self.chain.receipt(at.tx).await.map_err(unreachable)?;
         let receipt = receipt.ok_or_else(|| missing("receipt of"))?;
-        let header = self.chain.header(found.at.block).await.map_err(unreachable)?;
-        let header = header.ok_or_else(|| missing("block of"))?;
         let input = hex::decode(sent.input.trim_start_matches("0x")).unwrap_or_default();
-        let is_vote = matches!(found.event, MarketEvent::Voted { .. });
+        let is_vote = matches!(event, MarketEvent::Voted { .. });
         Ok(Entry {
-            call: call(&found.event),
+            call: call(&event),
             by: sent.from,
-            tx: found.at.tx,
-            block: found.at.block,
-            time: header.time,
+            tx: at.tx,
+            block: at.block,
+            time: at.time,
             gas: receipt.gas_used,
             cost: receipt.gas_price.times(receipt.gas_used),
             value: U256::from_str_radix(sent.value.trim_start_matches("0x"), 16).map(Wei).unwrap_or_default(),
@@ -117,7 +116,7 @@ impl Journal {
                 .get(BARE_VOTE..)
                 .filter(|_| is_vote)
                 .map(|digest| format!("0x{}", hex::encode(digest))),
-            event: found.event,
+            event,
         })
     }
 }

@@ -43,6 +43,8 @@ pub struct Options {
     pub keep: bool,
     /// Which IPFS node each node has.
     pub ipfs: Kind,
+    /// What the nodes log, as directives of `tracing`.
+    pub log: String,
     /// A contract to deploy as the market instead of ours: the text of its artifact.
     pub artifact: Option<String>,
     /// What stands before the hoster's firewall, for tests of hosters that cheat.
@@ -60,6 +62,7 @@ impl Options {
             out: out.into(),
             keep: false,
             ipfs: Kind::default(),
+            log: "info".to_owned(),
             artifact: None,
             before_firewall: None,
             before_hosters_chain: None,
@@ -110,6 +113,7 @@ pub struct Market {
     pub(super) chain: Rc<Ethereum>,
     pub(super) journal: Journal,
     pub(super) deployed: Deployed,
+    pub(super) log: String,
 }
 
 impl Market {
@@ -141,8 +145,9 @@ impl Market {
         let chain = Rc::new(anvil.chain(contracts));
         let journal = Journal::new(chain.clone(), anvil.rpc());
         let validators = [one, other];
+        let log = options.log;
         let mut market =
-            Self { story, files, hoster, validators, bidder, peer, anvil, chain, journal, deployed };
+            Self { story, files, hoster, validators, bidder, peer, anvil, chain, journal, deployed, log };
         market.configure(options.before_firewall, options.before_hosters_chain).await?;
         market.start_nodes().await?;
         market.register().await?;
@@ -161,6 +166,7 @@ impl Market {
             let is_hoster = node.role() == Role::Hoster;
             let url = hosters_url.take_if(|_| is_hoster).unwrap_or_else(|| self.anvil.url().to_owned());
             let around = Surroundings {
+                log: self.log.clone(),
                 chain: Some(Provider { url, deployed: self.deployed }),
                 peers: self.others(node),
                 announce_url: endpoint.take_if(|_| is_hoster),

@@ -64,7 +64,8 @@ impl Market {
             multiaddr: self.hoster.backend().multiaddr(),
         };
         let peers = self.others(&self.peer);
-        let around = Surroundings { chain: None, peers, announce_url: None, mirrors: Some(publisher) };
+        let log = self.log.clone();
+        let around = Surroundings { log, chain: None, peers, announce_url: None, mirrors: Some(publisher) };
         self.peer.configure(&around)?;
         self.peer.start()?;
         self.peer.is_ready().await?;

@@ -20,8 +20,6 @@ use crate::cli::client::{Client, PATIENCE};
 use crate::config::{self, LogFormat};
 use crate::exit::{told, Code, Fault};
 
-/// The password of every key here: they guard nothing.
-const PASSWORD: &str = "devnet";
 /// Between two looks whether a node is there.
 const PAUSE: Duration = Duration::from_millis(50);
 /// A node may take so long to be ready.
@@ -175,6 +173,7 @@ impl Node {
         let backend = self.backend.settings(&around.peers)?;
         let settings = Settings {
             name: &self.name,
+            log: &around.log,
             role: self.role,
             ports: self.ports,
             data_dir: &self.data_dir,
@@ -306,9 +305,11 @@ impl Node {
     }
 }
 
+/// Its key guards nothing, but a password that stands nowhere else can be looked for where it should not be.
 fn make_account(data_dir: &Path) -> Result<Address, Fault> {
-    files::write_secret(&data_dir.join("password"), PASSWORD.as_bytes())?;
-    let signer = keystore::create(&data_dir.join("keystore.json"), PASSWORD, Cost::LIGHT)
+    let password = hex::encode(rand::random::<[u8; 16]>());
+    files::write_secret(&data_dir.join("password"), password.as_bytes())?;
+    let signer = keystore::create(&data_dir.join("keystore.json"), &password, Cost::LIGHT)
         .map_err(|error| Fault::new(Code::Key, told(&error)))?;
     Ok(signer.address())
 }

@@ -9,6 +9,8 @@ use crate::adapters::ethereum::deploy::Deployed;
 /// What a node is told of the world around it.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
+    /// What it logs for whoever looks on, as directives of `tracing`.
+    pub log: String,
     /// Its chain, if it has to do with one.
     pub chain: Option<Provider>,
     /// The multiaddrs of the other IPFS nodes.
@@ -44,6 +46,8 @@ pub struct Publisher {
 pub struct Settings<'a> {
     /// The node's name.
     pub name: &'a str,
+    /// What it logs.
+    pub log: &'a str,
     /// What it is for.
     pub role: Role,
     /// Where it listens.
@@ -65,7 +69,7 @@ impl Settings<'_> {
 
 [node]
 data_dir = {data_dir}
-log = "info"
+log = {log}
 log_format = "text"
 {money}
 [ipfs]
@@ -77,6 +81,7 @@ listen = "127.0.0.1:{status}"
 drain = "3s"
 {role}"#,
             name = self.name,
+            log = quoted(self.log),
             data_dir = quoted(&self.data_dir.display().to_string()),
             backend = self.backend,
             status = self.ports.status,

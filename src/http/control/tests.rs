@@ -6,7 +6,7 @@ use scatter_actors::domain::market::{
     Execution, Market, MarketCall, MarketEvent, MarketRules, Position, Version,
 };
 use scatter_actors::domain::registration;
-use scatter_actors::domain::units::{BlockHeight, ChainTime, TxHash, WallTime};
+use scatter_actors::domain::units::{BlockHeight, ChainTime, FileHash, TxHash, WallTime};
 use scatter_actors::ports::ipfs::Reach;
 use scatter_actors::ports::keys::{Fees, Keys, Unsigned};
 use scatter_actors::ports::store::{self, Batch, Order as Direction};
@@ -71,7 +71,7 @@ fn world() -> World {
 fn offer(request: u32) -> Offer {
     Offer {
         request,
-        cid: cids::of_file(scatter_actors::domain::units::FileHash([7; 32])),
+        cid: cids::of_file(FileHash([7; 32])),
         size: ByteSize(1 << 20),
         amount: Wei::from(1_000),
         pool: Wei::from(10),
@@ -170,7 +170,7 @@ async fn a_quote_warns_and_sends_nothing() {
 #[actix_rt::test]
 async fn pinned_content_and_enough_validators_are_not_warned_of() {
     let world = world();
-    world.mine(MarketCall::Register(Default::default())).await;
+    world.mine(MarketCall::Register(FileHash([1; 32]))).await;
     let cid = world.ipfs.hold(cids::RAW, b"content");
     world.ipfs.pin(cid, ByteSize(100), Rc::new(|_| {})).await.unwrap();
     let offer = Offer { cid, min_validations: 1, ..offer(1) };

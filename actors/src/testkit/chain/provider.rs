@@ -7,10 +7,10 @@ use futures::FutureExt;
 use super::blocks::State;
 use super::{gas, FakeChain, Law, Mined};
 use crate::domain::market::{BidState, BidTerms, MarketCall, MarketEvent, MarketRules, Position, Version};
-use crate::domain::units::{Address, BidId, BlockHeight, ChainTime, FileHash, TxHash, Wei};
-use crate::ports::chain::{At, Chain, Error, Event, Events, FeeMarket, Header, Receipt, Span};
+use crate::domain::units::{Address, BidId, BlockHash, BlockHeight, ChainTime, FileHash, TxHash, Wei};
+use crate::ports::chain::{At, Chain, Error, Event, Events, FeeMarket, Header, Receipt, Said, Span};
 use crate::ports::Answer;
-use crate::testkit::market::{self, Market};
+use crate::testkit::market::Market;
 
 /// Where the market is.
 const MARKET: Address = Address([0x3a; 20]);
@@ -86,7 +86,11 @@ impl FakeChain {
 
     fn events_in(&self, span: Span, head: u64) -> Result<Events, Error> {
         let blocks = self.blocks.borrow();
-        let mut found = Events::default();
+        let mut found = Events { contracts: vec![MARKET], ..Events::default() };
+        (found.first, found.last) = match span {
+            Span::Range(first, last) => (self.header_at(first.0, head), self.header_at(last.0, head)),
+            Span::Block(_, number) => (self.header_at(number.0, head), self.header_at(number.0, head)),
+        };
         if let Span::Block(hash, number) = span {
             // As providers do (EIP-234): a block that is not theirs is an error, never an empty answer.
             if blocks.at(number.0, head).is_none_or(|block| block.header.hash != hash) {
@@ -104,9 +108,11 @@ impl FakeChain {
             });
             for (log, (tx, event)) in told.enumerate().filter(|_| inside) {
                 let (block, hash, time) = (header.number, header.hash, header.time);
-                found.events.push(Event { at: Position { block, log: log as u32, hash, time, tx }, event });
+                let at = Position { block, log: log as u32, hash, time, tx };
+                found.logs.push(Event { at, by: MARKET, removed: false, said: Said::Known(event) });
             }
         }
+        found.named = matches!(span, Span::Block(..)) && !found.logs.is_empty();
         Ok(found)
     }
 }
@@ -116,12 +122,7 @@ impl Chain for FakeChain {
         self.answer("chain_id", |_| Ok(self.id))
     }
     fn market(&self) -> Answer<'_, Option<(Address, MarketRules)>, Error> {
-        let rules = MarketRules {
-            version: Version::V2,
-            accept_hold: market::ACCEPT_HOLD,
-            vote_duration: market::VOTE,
-        };
-        self.answer("market", move |_| Ok(Some((MARKET, rules))))
+        self.answer("market", |head| Ok(Some((MARKET, self.market_at(head).rules()))))
     }
     fn head(&self) -> Answer<'_, Header, Error> {
         self.answer("head", |head| Ok(self.header_at(head, head).unwrap()))
@@ -138,6 +139,18 @@ impl Chain for FakeChain {
     fn events(&self, span: Span) -> Answer<'_, Events, Error> {
         self.answer("events", move |head| self.events_in(span, head))
     }
+    fn others_fill_the_filter(&self, block: BlockHash) -> Answer<'_, bool, Error> {
+        self.answer("others_fill_the_filter", move |head| {
+            let blocks = self.blocks.borrow();
+            let mut known = blocks.iter().take_while(|known| known.header.number.0 <= head);
+            let block = known.find(|known| known.header.hash == block);
+            let block = block.ok_or_else(|| refused("others_fill_the_filter", "unknown block"))?;
+            Ok(block.mined.iter().all(|mined| mined.receipt.events.is_empty()))
+        })
+    }
+    fn distrust(&self, what: &str) -> Error {
+        Error::Untrustworthy { url: "memory".into(), what: what.into() }
+    }
     fn terms(&self, bid: BidId) -> Answer<'_, Option<BidTerms>, Error> {
         self.answer("terms", move |head| Ok(self.market_at(head).state_of(bid).map(|bid| bid.terms)))
     }
@@ -152,7 +165,10 @@ impl Chain for FakeChain {
     }
     fn registered_count(&self) -> Answer<'_, Option<u64>, Error> {
         self.answer("registered_count", |head| {
-            Ok(self.has_market().then(|| self.market_at(head).registered.len() as u64))
+            let market = self.market_at(head);
+            // Version 1 keeps no list of voters.
+            let tells = self.has_market() && market.version == Version::V2;
+            Ok(tells.then_some(market.registered.len() as u64))
         })
     }
     fn credit(&self, who: Address) -> Answer<'_, Wei, Error> {
@@ -194,6 +210,9 @@ impl Chain for FakeChain {
             let time = self.header_at(head, head).unwrap().time;
             let mut state = (*self.state_at(head)).clone();
             match self.call(&mut state, &[], from, call, time) {
+                Ok(events) if state.market.says_no(&events) => {
+                    Err(Error::Reverts { reason: "the market would refuse it".into() })
+                }
                 Ok(_) => Ok(gas(call)),
                 Err(reason) => Err(Error::Reverts { reason }),
             }

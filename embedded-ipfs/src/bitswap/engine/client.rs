@@ -4,21 +4,25 @@ mod asking;
 #[cfg(test)]
 mod invariants;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
 use cid::Cid;
 use libp2p::PeerId;
 
+use super::limits::Breach;
 use super::{Effect, Engine, Fault, Peer, WantId};
 use crate::bitswap::message::Kind;
 use crate::block::Key;
+use crate::MAX_BLOCK;
 
 /// A peer that sent a wanted block, or has one, is asked outright for this long.
 const WARM: Duration = Duration::from_secs(10);
 /// After this long without a wanted block from a peer, what was asked of it is asked elsewhere too.
 const SILENCE: Duration = Duration::from_secs(5);
+/// After this long without a block it is asked elsewhere too, however many others the peer sent meanwhile.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Pauses after which a want is asked of everybody again.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(60));
 
@@ -52,8 +56,8 @@ enum Ask {
     Slow,
     /// It has the block.
     Has,
-    /// It does not.
-    HasNot,
+    /// It said that it does not, asked so. If it gets the block later, it will say or send it.
+    HasNot(Kind),
 }
 
 impl Ask {
@@ -152,13 +156,12 @@ impl Engine {
             if let Some(ask) = asks.remove(&id) {
                 ask.release(peer);
             }
-            if !peer.lists(key) {
-                continue;
-            }
             if answered == Some(id) {
-                peer.settled(key);
+                peer.wantlist.settle(key);
+            } else if peer.wantlist.lists(key) {
+                peer.wantlist.unlist(key, cid);
             } else {
-                peer.unlist(key, cid);
+                continue;
             }
             freed.push(id);
         }
@@ -171,15 +174,20 @@ impl Engine {
         let mut wanted = Vec::with_capacity(blocks.len());
         for (cid, bytes) in blocks {
             let key = Key::of(&cid);
+            if bytes.len() > MAX_BLOCK {
+                self.received_oversize(id, &cid, bytes.len() as u64);
+                continue;
+            }
             match self.wants.get_mut(&key) {
                 Some(want) if want.stage != Stage::Storing => want.stage = Stage::Storing,
                 _ => {
-                    self.counters.unwanted_blocks += 1;
+                    self.received_unwanted(id, &key, bytes.len());
                     continue;
                 }
             }
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.heard = self.now;
+                peer.silent = false;
                 peer.warm_until = self.now + WARM;
                 peer.delivered += 1;
             }
@@ -193,44 +201,69 @@ impl Engine {
         }
     }
 
+    fn received_unwanted(&mut self, id: PeerId, key: &Key, bytes: usize) {
+        self.counters.unwanted_blocks += 1;
+        if self.peers.get_mut(&id).is_some_and(|peer| !peer.wantlist.forgive_late(key)) {
+            self.breached(id, Breach::Unasked(bytes));
+        }
+    }
+
+    /// A block too large for any message: whoever waits for it waits in vain.
+    pub(super) fn received_oversize(&mut self, id: PeerId, cid: &Cid, size: u64) {
+        let key = Key::of(cid);
+        if self.wants.get(&key).is_none_or(|want| want.stage == Stage::Storing) {
+            return self.breached(id, Breach::Oversize);
+        }
+        self.end(&key, Some(id));
+        self.not_stored(vec![key], &Fault::TooLarge(size));
+    }
+
     pub(super) fn received_presences(&mut self, id: PeerId, presences: Vec<(Cid, bool)>) {
+        let mut unasked = 0;
         for (cid, has) in presences {
             let key = Key::of(&cid);
             let Some(peer) = self.peers.get_mut(&id) else { return };
-            if has {
+            let asked = self.wants.get_mut(&key).and_then(|want| want.asks.get_mut(&id));
+            if has && (asked.is_some() || peer.wantlist.asked_lately(&key)) {
                 // Also if another peer's block was here before this answer: what follows is shared between both.
                 peer.warm_until = self.now + WARM;
             }
-            let Some(ask) = self.wants.get_mut(&key).and_then(|want| want.asks.get_mut(&id)) else {
+            let Some(ask) = asked else {
+                unasked += usize::from(!peer.wantlist.asked_lately(&key));
                 continue;
             };
             match (*ask, has) {
-                (Ask::Asked(Kind::Have, _), true) => {
+                (Ask::Asked(Kind::Have, _) | Ask::HasNot(Kind::Have), true) => {
                     // Kubo forgets a WANT_HAVE that it has answered so.
-                    peer.settled(&key);
+                    peer.wantlist.settle(&key);
                     *ask = Ask::Has;
                 }
                 (Ask::Asked(kind, _), false) => {
                     ask.release(peer);
-                    *ask = Ask::HasNot;
+                    *ask = Ask::HasNot(kind);
                     peer.note_stale(&key);
                     if kind == Kind::Block {
                         peer.warm_until = self.now;
                     }
                 }
-                (Ask::Slow, false) => *ask = Ask::HasNot,
-                (Ask::Slow | Ask::Asked(Kind::Block, _) | Ask::Backlog(_) | Ask::Has | Ask::HasNot, _) => {
-                    continue
+                (Ask::Slow, false) => *ask = Ask::HasNot(Kind::Block),
+                (Ask::Slow | Ask::Asked(Kind::Block, _) | Ask::Backlog(_) | Ask::Has | Ask::HasNot(_), _) => {
+                    unasked += 1;
+                    continue;
                 }
             }
             self.refill(id);
             self.advance(&key);
         }
+        if unasked > 0 {
+            self.breached(id, Breach::Presences(unasked));
+        }
     }
 
     pub(super) fn connected(&mut self, id: PeerId) {
         if !self.peers.contains_key(&id) {
-            self.peers.insert(id, Peer::new(self.now));
+            let delivered = self.peers.values().map(|peer| peer.delivered).min().unwrap_or(0);
+            self.peers.insert(id, Peer::new(self.now, delivered));
             self.ask_everything(id);
         }
     }
@@ -280,19 +313,25 @@ impl Engine {
         for id in self.peers.iter_mut().filter_map(healed).collect::<Vec<_>>() {
             self.ask_everything(id);
         }
+        let mut silent = BTreeSet::new();
         let mut stuck = Vec::new();
         for (key, want) in self.wants.iter_mut().filter(|(_, want)| want.stage == Stage::Asking) {
             let mut changed = false;
             for (id, ask) in &mut want.asks {
-                let Some(peer) = self.peers.get_mut(id) else {
+                let (Some(peer), Ask::Asked(Kind::Block, since)) = (self.peers.get_mut(id), *ask) else {
                     continue;
                 };
-                if matches!(*ask, Ask::Asked(Kind::Block, since) if now > since.max(peer.heard) + SILENCE) {
+                let quiet = now > since.max(peer.heard) + SILENCE;
+                if quiet || now > since + PATIENCE {
                     ask.release(peer);
                     *ask = Ask::Slow;
                     peer.note_stale(key);
-                    peer.warm_until = now;
                     changed = true;
+                }
+                if quiet {
+                    peer.warm_until = now;
+                    peer.silent = true;
+                    silent.insert(*id);
                 }
             }
             if want.ask_again <= now {
@@ -305,6 +344,7 @@ impl Engine {
                 stuck.push(key.clone());
             }
         }
+        self.leave_backlogs(&silent);
         for key in stuck {
             self.advance(&key);
         }

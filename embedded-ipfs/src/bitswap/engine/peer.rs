@@ -1,21 +1,23 @@
-//! One connected peer: what lies at it for us, what it wants, and what waits to be sent to it.
+//! One connected peer: what is hoped for of it, what it wants, and what waits to be sent to it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use cid::Cid;
 
+use super::limits::Conduct;
+use super::wantlist::Wantlist;
 use super::Outgoing;
-use crate::bitswap::message::{Entry, Kind};
+use crate::bitswap::message::Entry;
 use crate::block::Key;
 use crate::MAX_BLOCK;
 
-/// Most wants that lie at one peer, below Kubo's 1,024 with room for cancels that cross an answer.
-pub(super) const WINDOW: usize = 896;
-/// Entries in one message.
-const MESSAGE_ENTRIES: usize = 1024;
+/// Most blocks hoped for of one peer at a time, so that its answers find room and its equals something to do.
+pub(super) const OPEN: usize = 128;
 /// Presences in one message.
 const MESSAGE_PRESENCES: usize = 4096;
+/// Most bytes that an entry or a presence takes.
+const ENTRY_BYTES: usize = 128;
 /// Bytes of blocks after which a message takes no more.
 const MESSAGE_BYTES: u64 = 512 << 10;
 
@@ -25,26 +27,23 @@ pub(super) struct Peer {
     failures: u32,
     /// After failed writes nothing is sent and nothing asked until then.
     pub(super) muted_until: Option<Duration>,
-    /// The next message replaces what the peer knows of our wantlist.
-    pub(super) fresh: bool,
 
     // What we want of it.
+    pub(super) wantlist: Wantlist,
     /// When it last sent a block that was wanted.
     pub(super) heard: Duration,
+    /// It was asked for blocks and says nothing: others go before it.
+    pub(super) silent: bool,
     /// Until then it is asked for blocks outright.
     pub(super) warm_until: Duration,
     /// Blocks asked of it and still hoped for.
     pub(super) outstanding: usize,
     /// Blocks had of it, so that equal peers take turns.
     pub(super) delivered: u64,
-    /// What lies in its wantlist once `changes` are sent.
-    listed: HashSet<Key>,
     /// Listed wants that may make room, oldest first; checked when used.
     stale: VecDeque<Key>,
     /// Wants that found no room; checked when used.
     pub(super) backlog: VecDeque<Key>,
-    changes: HashMap<Key, Entry>,
-    order: VecDeque<Key>,
 
     // What it wants of us.
     pub(super) ledger: HashMap<Key, Vec<Entry>>,
@@ -52,28 +51,34 @@ pub(super) struct Peer {
     /// Blocks to send, with whether they must still stand in the ledger.
     pub(super) blocks: VecDeque<(Cid, u64, bool)>,
     pub(super) presences: VecDeque<(Cid, bool)>,
+    /// The next block is so large that it goes alone.
+    large_next: bool,
+
+    /// How well it keeps to the rules.
+    pub(super) conduct: Conduct,
 }
 
 impl Peer {
-    pub(super) fn new(now: Duration) -> Peer {
+    /// A peer that counts as having delivered so much: as much as the others, or it would have to catch up first.
+    pub(super) fn new(now: Duration, delivered: u64) -> Peer {
         Peer {
             under_way: false,
             failures: 0,
             muted_until: None,
-            fresh: true,
+            wantlist: Wantlist::new(),
             heard: now,
+            silent: false,
             warm_until: now,
             outstanding: 0,
-            delivered: 0,
-            listed: HashSet::new(),
+            delivered,
             stale: VecDeque::new(),
             backlog: VecDeque::new(),
-            changes: HashMap::new(),
-            order: VecDeque::new(),
             ledger: HashMap::new(),
             ledger_len: 0,
             blocks: VecDeque::new(),
             presences: VecDeque::new(),
+            large_next: false,
+            conduct: Conduct::default(),
         }
     }
 
@@ -81,38 +86,16 @@ impl Peer {
         self.muted_until.is_some()
     }
 
+    /// It can be asked for one more block.
     pub(super) fn has_room(&self) -> bool {
-        self.listed.len() < WINDOW
-    }
-
-    pub(super) fn lists(&self, key: &Key) -> bool {
-        self.listed.contains(key)
-    }
-
-    /// Puts a want into the peer's wantlist, or renews it. The caller saw that there is room.
-    pub(super) fn list(&mut self, key: &Key, cid: Cid, kind: Kind) {
-        self.listed.insert(key.clone());
-        self.change(key, Entry { cid, kind: Some(kind), send_dont_have: true });
-    }
-
-    /// Takes a want out of the peer's wantlist.
-    pub(super) fn unlist(&mut self, key: &Key, cid: Cid) {
-        if self.listed.remove(key) {
-            self.change(key, Entry { cid, kind: None, send_dont_have: false });
-        }
-    }
-
-    /// The peer took a want out of its wantlist by itself, because it answered.
-    pub(super) fn settled(&mut self, key: &Key) {
-        self.listed.remove(key);
-        self.changes.remove(key);
+        self.wantlist.has_room() && self.outstanding < OPEN
     }
 
     /// A listed want may make room from now on.
     pub(super) fn note_stale(&mut self, key: &Key) {
-        if self.stale.len() >= 2 * WINDOW {
-            let mut once = self.listed.clone();
-            self.stale.retain(|key| once.remove(key));
+        if self.stale.len() >= 2 * super::wantlist::WINDOW {
+            let mut once = std::collections::HashSet::new();
+            self.stale.retain(|key| self.wantlist.lists(key) && once.insert(key.clone()));
         }
         self.stale.push_back(key.clone());
     }
@@ -122,39 +105,25 @@ impl Peer {
         self.stale.pop_front()
     }
 
-    fn change(&mut self, key: &Key, entry: Entry) {
-        if self.changes.insert(key.clone(), entry).is_none() {
-            self.order.push_back(key.clone());
-        }
-    }
-
     /// A message was written.
     pub(super) fn sent(&mut self) {
         self.under_way = false;
         self.failures = 0;
     }
 
-    /// A message was not written: forgets what lies at the peer, and keeps quiet for a while that doubles up to 30 s.
-    /// What it wanted and now misses it will ask for again.
+    /// A message was not written: what lies at the peer is unknown, and it is left alone for a while that doubles up to
+    /// 30 s. What it wanted and now misses it will ask for again.
     pub(super) fn mute(&mut self, now: Duration) {
         self.under_way = false;
         self.muted_until =
             Some(now + Duration::from_secs(1 << self.failures.min(5)).min(Duration::from_secs(30)));
         self.failures += 1;
-        self.forget_listed();
-        self.blocks.clear();
-        self.presences.clear();
-    }
-
-    /// Forgets what lies at the peer; the next message says all of it anew.
-    pub(super) fn forget_listed(&mut self) {
-        self.fresh = true;
         self.outstanding = 0;
-        self.listed.clear();
+        self.wantlist.doubt();
         self.stale.clear();
         self.backlog.clear();
-        self.changes.clear();
-        self.order.clear();
+        self.blocks.clear();
+        self.presences.clear();
     }
 
     /// The next message, if there is something to say and nothing under way.
@@ -163,22 +132,19 @@ impl Peer {
             return None;
         }
         let mut outgoing = Outgoing::default();
-        while outgoing.entries.len() < MESSAGE_ENTRIES {
-            let Some(key) = self.order.pop_front() else {
-                break;
-            };
-            let change = self.changes.remove(&key);
-            // Nothing to take back from a wantlist that is replaced.
-            outgoing.entries.extend(change.filter(|entry| !self.fresh || entry.kind.is_some()));
+        if !std::mem::take(&mut self.large_next) {
+            (outgoing.full, outgoing.entries) = self.wantlist.compose();
+            let presences = self.presences.len().min(MESSAGE_PRESENCES);
+            outgoing.presences.extend(self.presences.drain(..presences));
         }
-        let presences = self.presences.len().min(MESSAGE_PRESENCES);
-        outgoing.presences.extend(self.presences.drain(..presences));
+        let rest = (ENTRY_BYTES * (outgoing.entries.len() + outgoing.presences.len())) as u64;
         let mut bytes = 0;
         while bytes < MESSAGE_BYTES {
             let Some(&(cid, size, noted)) = self.blocks.front() else {
                 break;
             };
-            if !outgoing.blocks.is_empty() && bytes + size > MAX_BLOCK as u64 {
+            if rest + bytes > 0 && rest + bytes + size > MAX_BLOCK as u64 - MESSAGE_BYTES {
+                self.large_next = true;
                 break;
             }
             self.blocks.pop_front();
@@ -190,8 +156,6 @@ impl Peer {
         if outgoing == Outgoing::default() {
             return None;
         }
-        outgoing.full = self.fresh && !outgoing.entries.is_empty();
-        self.fresh &= !outgoing.full;
         self.under_way = true;
         Some(outgoing)
     }
@@ -210,5 +174,12 @@ impl Peer {
         }
         self.ledger_len -= struck;
         struck > 0
+    }
+
+    /// How much is remembered of the peer, in entries.
+    #[cfg(test)]
+    pub(super) fn size(&self) -> usize {
+        let ours = self.wantlist.size() + self.stale.len() + self.backlog.len();
+        ours + self.ledger_len + self.blocks.len() + self.presences.len()
     }
 }

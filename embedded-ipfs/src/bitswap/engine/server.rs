@@ -3,6 +3,7 @@
 use cid::Cid;
 use libp2p::PeerId;
 
+use super::limits::Breach;
 use super::{Asked, Effect, Engine};
 use crate::bitswap::message::{Entry, Kind};
 use crate::block::Key;
@@ -25,7 +26,7 @@ impl Engine {
             peer.blocks.clear();
             peer.presences.clear();
         }
-        let mut asked = Vec::with_capacity(entries.len());
+        let (mut asked, mut excess) = (Vec::with_capacity(entries.len()), 0);
         for entry in entries {
             let known = peer.strike(&entry.cid);
             if entry.kind.is_none() {
@@ -37,12 +38,16 @@ impl Engine {
                 peer.ledger.entry(Key::of(&entry.cid)).or_default().push(entry);
                 peer.ledger_len += 1;
             }
+            excess += usize::from(!noted);
             asked.push(Asked { entry, noted });
         }
         if !asked.is_empty() {
             self.effects.push(Effect::Find(id, asked));
         }
         self.touched.insert(id);
+        if excess > 0 {
+            self.breached(id, Breach::Wants(excess));
+        }
     }
 
     pub(super) fn found(&mut self, id: PeerId, found: Vec<(Asked, Option<u64>)>) {

@@ -4,7 +4,8 @@ mod client;
 mod properties;
 mod server;
 
-use super::peer::WINDOW;
+use super::peer::OPEN;
+use super::wantlist::WINDOW;
 use super::*;
 use crate::bitswap::message::Kind;
 use crate::block::{cid_of, DAG_PB, RAW};

@@ -1,12 +1,17 @@
 //! Whom to ask for what.
 
+use std::collections::{BTreeSet, HashSet};
+
 use libp2p::PeerId;
 
-use super::{Ask, Stage};
-use crate::bitswap::engine::peer::Peer;
+use super::{Ask, Stage, Want};
+use crate::bitswap::engine::peer::{Peer, OPEN};
 use crate::bitswap::engine::Engine;
 use crate::bitswap::message::Kind;
 use crate::block::Key;
+
+/// Keys in a peer's backlog, over two for each want, before those that do not wait there any more are sorted out.
+const BACKLOG: usize = 1024;
 
 impl Engine {
     /// Sees to it that a want is asked of somebody who may have it.
@@ -17,8 +22,9 @@ impl Engine {
         if want.stage != Stage::Asking || want.asks.values().any(Ask::hopeful) {
             return;
         }
-        // Room first, then the shortest queue; equal peers take turns.
-        let load = |(_, peer): &(&PeerId, &Peer)| (!peer.has_room(), peer.outstanding, peer.delivered);
+        // Those who talk first, then those with room, then the shortest queue; equal peers take turns.
+        let load =
+            |(_, peer): &(&PeerId, &Peer)| (peer.silent, !peer.has_room(), peer.outstanding, peer.delivered);
         let usable = || self.peers.iter().filter(|(_, peer)| !peer.muted());
         let holder = usable().filter(|(id, _)| want.asks.get(id) == Some(&Ask::Has)).min_by_key(load);
         if let Some((&holder, _)) = holder {
@@ -40,12 +46,13 @@ impl Engine {
 
     /// Puts a want to a peer, or into its backlog.
     pub(super) fn ask(&mut self, key: &Key, id: PeerId, kind: Kind) {
-        let room = self.make_room(key, id);
+        let room = self.make_room(key, id, kind);
+        let most = BACKLOG + 2 * self.wants.len();
         let (Some(want), Some(peer)) = (self.wants.get_mut(key), self.peers.get_mut(&id)) else {
             return;
         };
         let ask = if room {
-            peer.list(key, want.cid, kind);
+            peer.wantlist.list(key, want.cid, kind);
             peer.outstanding += usize::from(kind == Kind::Block);
             self.touched.insert(id);
             Ask::Asked(kind, self.now)
@@ -56,24 +63,48 @@ impl Engine {
         if let Some(old) = want.asks.insert(id, ask) {
             old.release(peer);
         }
+        if peer.backlog.len() > most {
+            let mut once = HashSet::new();
+            let waits = |key: &Key| {
+                self.wants.get(key).is_some_and(|want| matches!(want.asks.get(&id), Some(Ask::Backlog(_))))
+            };
+            peer.backlog.retain(|key| waits(key) && once.insert(key.clone()));
+        }
     }
 
     /// Finds a place in a peer's wantlist, if need be that of a want which it refused or is silent about.
-    fn make_room(&mut self, key: &Key, id: PeerId) -> bool {
+    fn make_room(&mut self, key: &Key, id: PeerId, kind: Kind) -> bool {
         let Some(peer) = self.peers.get_mut(&id) else {
             return false;
         };
-        while !peer.has_room() && !peer.lists(key) {
+        if kind == Kind::Block && peer.outstanding >= OPEN {
+            return false;
+        }
+        while !peer.wantlist.has_room() && !peer.wantlist.lists(key) {
             let Some(stale) = peer.take_stale() else {
                 return false;
             };
             let want = self.wants.get(&stale);
             let Some(want) = want else { continue };
-            if matches!(want.asks.get(&id), None | Some(Ask::HasNot | Ask::Slow)) {
-                peer.unlist(&stale, want.cid);
+            if matches!(want.asks.get(&id), None | Some(Ask::HasNot(_) | Ask::Slow)) {
+                peer.wantlist.unlist(&stale, want.cid);
             }
         }
         true
+    }
+
+    /// What waits for room at a peer that fell silent need not wait while others talk.
+    pub(super) fn leave_backlogs(&mut self, silent: &BTreeSet<PeerId>) {
+        if silent.is_empty() || self.peers.values().all(|peer| peer.silent || peer.muted()) {
+            return;
+        }
+        let waits = |want: &Want, id| matches!(want.asks.get(id), Some(Ask::Backlog(Kind::Block)));
+        for key in self.keys(|want| silent.iter().any(|id| waits(want, id))) {
+            if let Some(want) = self.wants.get_mut(&key) {
+                want.asks.retain(|id, ask| !silent.contains(id) || *ask != Ask::Backlog(Kind::Block));
+            }
+            self.advance(&key);
+        }
     }
 
     /// Asks what waits for room at a peer.
@@ -90,7 +121,7 @@ impl Engine {
             let Some(&Ask::Backlog(kind)) = waits.and_then(|want| want.asks.get(&id)) else {
                 continue;
             };
-            if !self.make_room(&key, id) {
+            if !self.make_room(&key, id, kind) {
                 if let Some(peer) = self.peers.get_mut(&id) {
                     peer.backlog.push_front(key);
                 }

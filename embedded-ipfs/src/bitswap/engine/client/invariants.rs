@@ -1,6 +1,7 @@
 //! What holds after every event; the tests check it after each of theirs.
 
 use super::{Ask, Stage, Want};
+use crate::bitswap::engine::peer::OPEN;
 use crate::bitswap::engine::Engine;
 use crate::bitswap::message::Kind;
 use crate::block::Key;
@@ -8,6 +9,11 @@ use crate::block::Key;
 impl Engine {
     /// Panics at a broken one.
     pub(in crate::bitswap::engine) fn check(&self) {
+        let limit = 40_000 + 6 * self.wants_per_peer + 2 * self.wants.len();
+        for peer in self.peers.values() {
+            assert!(peer.size() < limit, "E6: {} entries of one peer", peer.size());
+            assert!(peer.outstanding <= OPEN, "no more blocks are hoped for than there is room for");
+        }
         if self.wants.len() > 100 {
             return; // it takes the square of that
         }

@@ -114,14 +114,13 @@ fn peers_that_have_a_block_are_asked_outright_and_take_turns() {
 }
 
 #[test]
-fn fewer_wants_than_kubo_takes_lie_at_a_peer_and_the_rest_follows_as_it_answers() {
+fn so_many_blocks_are_hoped_for_of_a_peer_and_the_rest_follows_as_it_answers() {
     let [a] = peers();
     let mut rig = Rig::new(&[a]);
     for n in 0..2000 {
         rig.want(n);
     }
-    assert_eq!(rig.asked(a).len(), WINDOW, "E2");
-    const { assert!(WINDOW < 1024) };
+    assert_eq!(rig.asked(a).len(), OPEN);
     for n in 0..100 {
         rig.block(a, n);
     }
@@ -129,17 +128,19 @@ fn fewer_wants_than_kubo_takes_lie_at_a_peer_and_the_rest_follows_as_it_answers(
 }
 
 #[test]
-fn wants_that_a_peer_refused_make_room_for_new_ones() {
+fn fewer_wants_than_kubo_holds_lie_at_a_peer_and_the_oldest_refused_one_makes_room() {
     let [a] = peers();
     let mut rig = Rig::new(&[a]);
     for n in 0..WINDOW as u32 {
         rig.want(n);
+        rig.presence(a, n, false);
     }
-    rig.want(5000);
     rig.sent.clear();
-    rig.presence(a, 7, false);
-    let asked = rig.asked(a);
-    assert!(asked.contains(&(7, CANCEL)) && asked.contains(&(5000, BLOCK)), "{asked:?}");
+    rig.want(5000);
+    let mut asked = rig.asked(a);
+    asked.sort();
+    assert_eq!(asked, [(0, CANCEL), (5000, BLOCK)], "E2");
+    const { assert!(WINDOW < 1024) };
 }
 
 #[test]
@@ -260,4 +261,107 @@ fn one_message_at_a_time_is_under_way_to_a_peer() {
     assert_eq!(step(Event::Tick), 1, "E3");
     assert_eq!(step(Event::Sent(a)), 2, "all that gathered meanwhile in one");
     assert_eq!(step(Event::Sent(a)), 2);
+}
+
+#[test]
+fn a_block_larger_than_any_message_fails_those_who_wait_for_it() {
+    let [a, b] = peers();
+    let mut rig = Rig::new(&[a, b]);
+    rig.want(1);
+    rig.sent.clear();
+    rig.step(Event::Oversize(a, cid(1), 5 << 20));
+    assert_eq!(rig.other, [Effect::Fail(vec![1], Fault::TooLarge(5 << 20))]);
+    assert_eq!(rig.asked(b), [(1, CANCEL)]);
+    assert_eq!(rig.engine.counters().wants, 0);
+}
+
+#[test]
+fn a_peer_that_gets_a_block_after_all_and_says_so_is_asked_for_it() {
+    let [a, b] = peers();
+    let mut rig = Rig::new(&[a, b]);
+    rig.want(1);
+    rig.presence(b, 1, false);
+    rig.presence(a, 1, false);
+    assert_eq!(rig.asked(b), [(1, HAVE)]);
+    rig.presence(b, 1, true);
+    assert_eq!(rig.asked(b), [(1, BLOCK)]);
+}
+
+#[test]
+fn a_silent_peer_is_the_last_to_be_asked_and_what_waits_for_room_there_goes_to_others() {
+    let [a, b] = peers();
+    let mut rig = Rig::new(&[a]);
+    for n in 0..200 {
+        rig.want(n);
+    }
+    rig.step(Event::Connected(b));
+    let presences = (0..200).map(|n| (cid(n), true)).collect();
+    rig.step(Event::Received(b, Message { presences, ..Message::default() }));
+    rig.pass(secs(6));
+    let asked = rig.asked(b);
+    let blocks = |asked: &[(u32, Option<Kind>)]| asked.iter().filter(|(_, kind)| *kind == BLOCK).count();
+    assert_eq!(blocks(&asked), OPEN, "as many as find room");
+    rig.asked(a);
+    for n in 0..100 {
+        rig.block(b, n);
+    }
+    rig.want(300);
+    assert!(rig.asked(b).contains(&(300, BLOCK)));
+}
+
+#[test]
+fn a_peer_that_sends_other_blocks_but_not_this_one_is_waited_for_half_a_minute() {
+    let [a, b] = peers();
+    let mut rig = Rig::new(&[a, b]);
+    rig.want(1);
+    rig.presence(b, 1, true);
+    rig.sent.clear();
+    for n in 2..34 {
+        rig.want(n);
+        rig.block(a, n);
+        assert_eq!(rig.asked(b).iter().filter(|asked| asked.0 == 1).count(), 0, "second {n}");
+        rig.pass(secs(1));
+        if rig.asked(b).contains(&(1, BLOCK)) {
+            assert!(n >= 31, "second {n}");
+            return;
+        }
+    }
+    panic!("it was never asked elsewhere");
+}
+
+#[test]
+fn a_peer_that_keeps_sending_what_was_not_asked_for_is_left_and_forgotten() {
+    let [a, b] = peers();
+    let mut rig = Rig::new(&[a, b]);
+    rig.want(1);
+    rig.presence(b, 1, true);
+    rig.sent.clear();
+    for n in 1000..4000 {
+        rig.block(a, n);
+        if !rig.other.is_empty() {
+            break;
+        }
+    }
+    let unasked = limits::Breach::Unasked(bytes(0).len());
+    assert_eq!(rig.other, [Effect::Leave(a, unasked)]);
+    assert_eq!(rig.asked(b), [(1, BLOCK)], "another is asked at once");
+    rig.block(a, 4001);
+    assert_eq!(rig.other.len(), 1, "it is left once");
+}
+
+#[test]
+fn an_answer_that_comes_after_another_peer_was_faster_is_no_breach() {
+    let [a, b] = peers();
+    let mut rig = Rig::new(&[a, b]);
+    for n in 0..100 {
+        rig.want(n);
+    }
+    for n in 0..100 {
+        rig.block(a, n);
+        rig.presence(b, n, true);
+        rig.block(b, n);
+    }
+    assert_eq!(rig.engine.peers[&b].conduct, limits::Conduct::default());
+    rig.block(b, 0);
+    assert_ne!(rig.engine.peers[&b].conduct, limits::Conduct::default(), "once");
 }

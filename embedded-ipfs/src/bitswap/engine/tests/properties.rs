@@ -77,6 +77,7 @@ proptest! {
                             prop_assert!(waiting.remove(&id).is_some(), "answered once");
                         },
                         Effect::Read(cid) => events.push_back(Event::Read(Key::of(&cid), None)),
+                        Effect::Leave(peer, _) => drop(under_way.remove(&peer)),
                         Effect::Store(_) | Effect::Find(..) => {}
                     }
                 }
@@ -178,6 +179,7 @@ impl Network {
                     self.wires.entry((node, to)).or_default().push_back(outgoing);
                 }
                 Effect::Deliver(..) | Effect::Fail(..) => {}
+                Effect::Leave(peer, breach) => panic!("{peer} is honest: {breach}"),
             }
         }
     }
@@ -191,7 +193,13 @@ impl Network {
             };
             let blocks = sent.blocks.iter().map(|cid| (*cid, self.blocks[from][cid].clone())).collect();
             let Outgoing { full, entries, presences, .. } = sent;
-            self.happen(to, Event::Received(self.ids[from], Message { full, entries, presences, blocks }));
+            self.happen(
+                to,
+                Event::Received(
+                    self.ids[from],
+                    Message { full, entries, presences, blocks, ..Message::default() },
+                ),
+            );
             self.happen(from, Event::Sent(self.ids[to]));
         }
         for node in 0..3 {
