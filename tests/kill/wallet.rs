@@ -161,7 +161,7 @@ fn a_wallet_killed_at_a_send_or_its_response_sends_each_transaction_once() {
             purse.is_killed(&node);
             purse.kill_at(|_, _, _| false);
             let node = purse.start();
-            assert!(purse.want(&node, bids..bids + 6));
+            assert!(purse.want(&node, bids..bids + 6), "{}", node.output());
             bids += 6;
             eventually("all bids", PATIENCE, || (purse.nonce("latest") >= bids).then_some(()));
             node.kill();

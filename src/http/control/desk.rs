@@ -277,8 +277,8 @@ impl Desk {
                 Stage::of(&intent.call, &outcome.result, self.account()?, is_final)
             }
             _ => {
-                let pending = wallet.iter().flat_map(|wallet| &wallet.pending);
-                let known = pending.filter(|pending| pending.intent.as_ref() == Some(key)).next_back();
+                let mut pending = wallet.iter().flat_map(|wallet| &wallet.pending);
+                let known = pending.rfind(|pending| pending.intent.as_ref() == Some(key));
                 known.map_or(Stage::Signed, |pending| pending.stage.clone())
             }
         };
