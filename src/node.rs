@@ -21,6 +21,7 @@ use crate::adapters::data_dir::DataDir;
 use crate::adapters::disk::DataDisk;
 use crate::adapters::ethereum::signing::Signer;
 use crate::adapters::ethereum::Ethereum;
+use crate::adapters::json_rpc::Client;
 use crate::adapters::name_key;
 use crate::adapters::sqlite::Sqlite;
 use crate::adapters::system_clock::SystemClock;
@@ -76,7 +77,7 @@ impl Node {
         belongs(&*store, &config, me)?;
         let name = own_name(&config)?;
         let backend = Backend::start(&config, data_dir.path()).await?;
-        let (chain, keys) = chain(&config, signer)?;
+        let OnChain { chain, rpc, keys } = on_chain(&config, signer)?;
         let world = World {
             store: store.clone(),
             clock: Rc::new(SystemClock::new()),
@@ -85,6 +86,7 @@ impl Node {
             names: backend.names.clone(),
             name,
             chain,
+            rpc,
             keys,
         };
         watchdog::watch().map_err(|error| Fault::new(Code::Bug, error))?;
@@ -135,15 +137,21 @@ impl Node {
     }
 }
 
-type OnChain = (Option<Rc<dyn Chain>>, Option<Rc<dyn Keys>>);
-
 /// The chain and the key, where the configuration names them.
-fn chain(config: &Config, signer: Option<Signer>) -> Result<OnChain, Fault> {
-    let Some(chain) = &config.chain else { return Ok((None, None)) };
+#[derive(Default)]
+struct OnChain {
+    chain: Option<Rc<dyn Chain>>,
+    rpc: Option<Rc<Client>>,
+    keys: Option<Rc<dyn Keys>>,
+}
+
+fn on_chain(config: &Config, signer: Option<Signer>) -> Result<OnChain, Fault> {
+    let Some(chain) = &config.chain else { return Ok(OnChain::default()) };
     let client = chain.connect().map_err(|error| Fault::new(Code::Config, error).about("chain.urls"))?;
-    let ethereum = Ethereum::new(Rc::new(client), chain.contracts());
+    let rpc = Rc::new(client);
+    let ethereum = Ethereum::new(rpc.clone(), chain.contracts());
     let keys = signer.map(|signer| Rc::new(signer.with_directory(ethereum.directory())) as Rc<dyn Keys>);
-    Ok((Some(Rc::new(ethereum)), keys))
+    Ok(OnChain { chain: Some(Rc::new(ethereum)), rpc: Some(rpc), keys })
 }
 
 /// The key of this node's name, if it publishes: made here when it is needed first.

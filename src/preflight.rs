@@ -90,25 +90,20 @@ pub struct Provider {
 /// [`Code::WrongChain`] and [`Code::NoMarket`] as the providers' answers; [`Code::Unreachable`] where one gives none,
 /// with which a node may start all the same: a provider may come up later.
 pub async fn chain(config: &Chain, account: Option<Address>) -> Result<Found, Fault> {
-    agreed(providers(config, account).await)
+    agreed(&providers(config, account).await).map(|(_, found)| found.clone())
 }
 
-/// What the providers say together: the first that shows the market is right, and one that is silent may yet show it.
-fn agreed(providers: Vec<Provider>) -> Result<Found, Fault> {
-    let mut fault = None;
-    for provider in providers {
-        match (provider.found, &fault) {
-            (Ok(found), _) => return Ok(found),
-            (Err(silent), Some(Fault { code, .. }))
-                if *code != Code::Unreachable && silent.code == Code::Unreachable =>
-            {
-                fault = Some(silent);
-            }
-            (Err(first), None) => fault = Some(first),
-            (Err(_), Some(_)) => {}
-        }
-    }
-    Err(fault.unwrap_or_else(|| Fault::new(Code::Config, "there is no provider").about("chain.urls")))
+/// What the providers say together, and which one says it: the first that shows the market is right, and while one is
+/// silent it may yet show it.
+///
+/// # Errors
+/// As for [`chain`].
+pub fn agreed(providers: &[Provider]) -> Result<(&Provider, &Found), Fault> {
+    let good = providers.iter().find_map(|provider| Some((provider, provider.found.as_ref().ok()?)));
+    let faults = || providers.iter().filter_map(|provider| provider.found.as_ref().err());
+    let silent = || faults().find(|fault| fault.code == Code::Unreachable);
+    let none = || Fault::new(Code::Config, "there is no provider").about("chain.urls");
+    good.ok_or_else(|| silent().or_else(|| faults().next()).cloned().unwrap_or_else(none))
 }
 
 /// Asks each provider on its own, side by side.
@@ -156,7 +151,7 @@ mod tests {
 
     fn said(codes: &[Code]) -> Code {
         let fault = |code: &Code| Provider { url: String::new(), found: Err(Fault::new(*code, "no")) };
-        agreed(codes.iter().map(fault).collect()).unwrap_err().code
+        agreed(&codes.iter().map(fault).collect::<Vec<_>>()).map(|_| ()).unwrap_err().code
     }
 
     #[test]

@@ -180,6 +180,26 @@ fn check_tells_a_verdict_on_each_part_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn check_tells_a_verdict_on_each_provider() {
+    let Some(anvil) = Anvil::start() else { return };
+    let place = Place::new();
+    let silent = "http://127.0.0.1:1/secret-api-key";
+    place.configure(&[(silent, &format!("{silent}\", \"{}", anvil.url()))]);
+    let ended = place.scatter(&["check", "--config", "node.toml", "--json"]);
+    let verdicts = ended.json()["verdicts"].clone();
+    let of = |name: &str| -> Vec<_> {
+        let all = verdicts.as_array().unwrap().iter().filter(|verdict| verdict["name"] == name);
+        all.map(|verdict| (verdict["key"].clone(), verdict["found"].as_str().unwrap().to_owned())).collect()
+    };
+    let [(first, away), (second, empty)] = &of("provider")[..] else { panic!("{verdicts}") };
+    assert_eq!((first, second), (&"chain.urls".into(), &"chain.market".into()));
+    assert!(away.starts_with("http://127.0.0.1:1/…: "), "{away}");
+    assert!(empty.starts_with(&format!("{}: there is no market", anvil.url())), "{empty}");
+    assert_eq!(of("chain")[0].0, "chain.urls", "the one that is away may yet show the market");
+    assert!(!ended.stdout.contains("secret-api-key"));
+}
+
+#[test]
 fn check_of_a_wrong_configuration_fails_as_every_check_does() {
     let place = Place::new();
     place.configure(&[("validator = true", "validator = maybe")]);

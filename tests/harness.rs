@@ -147,6 +147,13 @@ fn a_proxy_answers_in_the_servers_place() {
     let answer = post().unwrap();
     assert_eq!((answer.status(), answer.header("content-type")), (Some(429), Some("text/html")));
 
+    for (id, told) in [(Some(json!(7)), json!(7)), (Some(json!(null)), json!(null)), (None, json!("none"))] {
+        proxy.once("eth_chainId", Moment::Response, Fate::Id(id));
+        let answer: serde_json::Value = serde_json::from_slice(&post().unwrap().body).unwrap();
+        let missing = json!("none");
+        assert_eq!((&answer["result"], answer.get("id").unwrap_or(&missing)), (&json!("0x7a69"), &told));
+    }
+
     proxy.once("eth_chainId", Moment::Response, Fate::Truncate);
     assert_eq!(post().unwrap_err().kind(), std::io::ErrorKind::UnexpectedEof);
 
@@ -155,7 +162,7 @@ fn a_proxy_answers_in_the_servers_place() {
 
     proxy.once("eth_chainId", Moment::Response, Fate::Delay(Duration::from_millis(1)));
     assert_eq!(post().unwrap().status(), Some(200));
-    proxy.wait_for("eth_chainId", 4, PATIENCE);
+    proxy.wait_for("eth_chainId", 7, PATIENCE);
 }
 
 #[test]

@@ -424,6 +424,7 @@ impl<'a> Birth<'a> {
             supervisor: actors.clone(),
             mirroring: Line::new(),
             name: None,
+            providers: None,
             gauges: Vec::new(),
         };
         let make = move |guard| StatusServer::new(needs.clone(), ports.clone(), guard);

@@ -144,34 +144,28 @@ async fn on_chain(config: &Chain, me: Option<Address>) -> Vec<Verdict> {
         let (chain, block) = (config.chain_id, found.head.number);
         format!("{}: chain {chain}, block {block}, {} old", provider.url, output::span(age))
     };
-    let good = providers.iter().find_map(|provider| Some((provider, provider.found.as_ref().ok()?)));
+    let agreed = preflight::agreed(&providers);
     let mut verdicts = Vec::new();
-    match good {
-        Some((provider, found)) => verdicts.push(Verdict::of("chain", Ok(words(provider, found)))),
-        None if providers.len() > 1 => {
-            let none = Fault::new(Code::Unreachable, "no provider shows the market").about("chain.urls");
-            verdicts.push(Verdict::of("chain", Err(none)));
-        }
-        None => {}
-    }
-    for provider in &providers {
-        match &provider.found {
-            _ if providers.len() == 1 && good.is_some() => {}
-            Ok(found) => verdicts.push(Verdict::of("provider", Ok(words(provider, found)))),
+    if providers.len() > 1 {
+        verdicts.extend(providers.iter().map(|provider| match &provider.found {
             // The others stand in for one that is away; one that is wrong will stay so.
-            Err(fault) if good.is_some() && fault.code == Code::Unreachable => {
-                verdicts.push(Verdict::warning("provider", fault.message.clone(), "chain.urls"));
+            Err(fault) if agreed.is_ok() && fault.code == Code::Unreachable => {
+                Verdict::warning("provider", fault.message.clone(), "chain.urls")
             }
-            Err(fault) => {
-                let name = if providers.len() == 1 { "chain" } else { "provider" };
-                verdicts.push(Verdict::of(name, Err(fault.clone())));
-            }
-        }
+            found => Verdict::of(
+                "provider",
+                found.as_ref().map(|found| words(provider, found)).map_err(Clone::clone),
+            ),
+        }));
     }
-    if let Some((_, found)) = good {
-        let market = format!("{} ({:?})", found.market, found.rules.version);
-        verdicts.push(Verdict::of("market", Ok(market)));
-        verdicts.extend(found.balance.map(balance));
+    match agreed {
+        Err(fault) => verdicts.push(Verdict::of("chain", Err(fault))),
+        Ok((provider, found)) => {
+            let market = format!("{} ({:?})", found.market, found.rules.version);
+            verdicts.push(Verdict::of("chain", Ok(words(provider, found))));
+            verdicts.push(Verdict::of("market", Ok(market)));
+            verdicts.extend(found.balance.map(balance));
+        }
     }
     verdicts
 }

@@ -55,6 +55,7 @@ fn words(status: &Value) -> String {
             rows.push(("halted", output::cell(&chain["halted"])));
         }
     }
+    rows.extend(status["providers"].as_array().into_iter().flatten().map(|one| ("provider", provider(one))));
     if status["ipfs"].is_object() {
         let (peer, agent) = (output::cell(&status["ipfs"]["peer"]), output::cell(&status["ipfs"]["agent"]));
         rows.push(("ipfs node", format!("{peer} ({agent})")));
@@ -74,6 +75,19 @@ fn words(status: &Value) -> String {
         output::pairs(&rows),
         output::table(&["actor", "state", "restarts", "last cause"], &actors, "")
     )
+}
+
+/// `http://127.0.0.1:8545: good, in use, block 120, 3 errors in 500 questions`.
+fn provider(provider: &Value) -> String {
+    let mut words = vec![output::cell(&provider["state"])];
+    words.extend((provider["in_use"] == true).then(|| "in use".to_owned()));
+    words.extend(provider["head"].as_u64().map(|head| format!("block {head}")));
+    words
+        .extend(provider["limit_per_second"].as_f64().map(|limit| format!("{limit:.1} questions/s at most")));
+    let errors: u64 =
+        provider["errors"].as_object().into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum();
+    words.push(format!("{errors} errors in {} questions", provider["requests"]));
+    format!("{}: {}", output::cell(&provider["url"]), words.join(", "))
 }
 
 /// Why it is not ready.

@@ -6,6 +6,7 @@
 
 mod actor;
 mod consortium;
+mod providers;
 mod readiness;
 mod views;
 
@@ -25,6 +26,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 pub use actor::{Gauge, Ports, StatusServer};
+pub use providers::Providers;
 pub use readiness::{ChainNeeds, Needs, Reason};
 
 use super::{error, Door};

@@ -23,6 +23,7 @@ use scatter_actors::supervisor::{Actors, Spec};
 use scatter_actors::validator::{self, Validator};
 use scatter_actors::wallet_signer::{self, WalletSigner};
 
+use crate::adapters::json_rpc::Client;
 use crate::config::{milliseconds, Config};
 use crate::exit::{Code, Fault};
 use crate::http::control;
@@ -45,6 +46,8 @@ pub(super) struct World {
     /// The key of this node's name, if it publishes.
     pub(super) name: Option<Rc<SigningKey>>,
     pub(super) chain: Option<Rc<dyn Chain>>,
+    /// The client behind the chain.
+    pub(super) rpc: Option<Rc<Client>>,
     pub(super) keys: Option<Rc<dyn Keys>>,
 }
 

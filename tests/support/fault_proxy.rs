@@ -56,6 +56,10 @@ pub enum Fate {
     },
     /// Half of the answer's body, then the connection closes. Before a call is forwarded this is a [`Fate::HangUp`].
     Truncate,
+    /// Nothing more is said on this connection, until the client gives it up.
+    Hang,
+    /// The server's answer under another `id`, or under none. Before a call is forwarded this is a [`Fate::HangUp`].
+    Id(Option<Value>),
 }
 
 impl Fate {
@@ -209,17 +213,20 @@ fn serve(mut stream: &TcpStream, state: &State) -> io::Result<()> {
         match fate(&rule, &calls, Moment::Request) {
             Fate::Pass => {}
             Fate::Delay(time) => thread::sleep(time),
-            Fate::HangUp | Fate::Truncate => return Ok(()),
+            Fate::HangUp | Fate::Truncate | Fate::Id(_) => return Ok(()),
+            Fate::Hang => return given_up(stream),
             Fate::Answer { status, content_type, body } => {
                 answer(status, content_type, body).write(&mut stream)?;
                 continue;
             }
         }
-        let response = state.upstream.try_post(request.body)?;
+        let mut response = state.upstream.try_post(request.body)?;
         match fate(&rule, &calls, Moment::Response) {
             Fate::Pass => {}
             Fate::Delay(time) => thread::sleep(time),
             Fate::HangUp => return Ok(()),
+            Fate::Hang => return given_up(stream),
+            Fate::Id(id) => response.body = renamed(&response.body, id.as_ref())?,
             Fate::Answer { status, content_type, body } => {
                 answer(status, content_type, body).write(&mut stream)?;
                 continue;
@@ -232,6 +239,28 @@ fn serve(mut stream: &TcpStream, state: &State) -> io::Result<()> {
         response.write(&mut stream)?;
     }
     Ok(())
+}
+
+/// Waits until the client closes the connection.
+fn given_up(mut stream: &TcpStream) -> io::Result<()> {
+    io::copy(&mut stream, &mut io::sink()).map(drop)
+}
+
+/// An answer, or each of a batch, under another id.
+fn renamed(body: &[u8], id: Option<&Value>) -> io::Result<Vec<u8>> {
+    let mut body: Value = serde_json::from_slice(body)?;
+    let one = |answer: &mut Value| {
+        let Some(answer) = answer.as_object_mut() else { return };
+        match id {
+            Some(id) => drop(answer.insert("id".into(), id.clone())),
+            None => drop(answer.remove("id")),
+        }
+    };
+    match &mut body {
+        Value::Array(batch) => batch.iter_mut().for_each(one),
+        single => one(single),
+    }
+    Ok(body.to_string().into_bytes())
 }
 
 /// The first fate other than to pass, of all calls of a batch.

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::Engine;
 use url::{form_urlencoded, Url};
 
 /// Shortest part of a URL that is taken for a secret when it turns up in a text, in bytes.
@@ -61,10 +63,12 @@ impl FromStr for Endpoint {
         let pieces = url.path_segments().into_iter().flatten().map(str::to_owned);
         let values = url.query_pairs().map(|(_, value)| value.into_owned());
         let raw_query = url.query().map(str::to_owned);
+        // As the header has it, which a provider may repeat as well.
+        let basic = BASE64.encode(format!("{user}:{password}"));
         let secrets: Vec<_> = pieces
             .chain(values)
             .chain(raw_query)
-            .chain([user.clone(), password.clone()])
+            .chain([user.clone(), password.clone(), basic.trim_end_matches('=').to_owned()])
             .chain([url.password().unwrap_or_default().to_owned()])
             .filter(|secret| secret.len() >= SHORTEST_SECRET)
             .collect();
@@ -124,9 +128,10 @@ mod tests {
     fn a_provider_that_repeats_the_key_does_not_leak_it() {
         let endpoint: Endpoint =
             "https://bob:hunter22@n.example/v3/0123456789?apikey=abcdefgh".parse().unwrap();
-        let words = "invalid key 0123456789 or abcdefgh for /v3/0123456789?apikey=abcdefgh, bob:hunter22";
+        let words = "invalid key 0123456789 or abcdefgh for /v3/0123456789?apikey=abcdefgh, bob:hunter22, \
+                     Basic Ym9iOmh1bnRlcjIy";
         let shown = endpoint.redact(words);
-        for secret in ["0123456789", "abcdefgh", "hunter22"] {
+        for secret in ["0123456789", "abcdefgh", "hunter22", "Ym9iOmh1bnRlcjIy"] {
             assert!(!shown.contains(secret), "{shown}");
         }
         assert!(shown.starts_with("invalid key"));

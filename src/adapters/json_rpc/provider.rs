@@ -101,7 +101,14 @@ impl Provider {
             method,
             code: complaint.code,
             message: self.endpoint.redact(&complaint.message),
-            data: complaint.data,
+            data: complaint.data.and_then(|data| {
+                let (text, clean) = (data.to_string(), self.endpoint.redact(&data.to_string()));
+                if clean == text {
+                    Some(data)
+                } else {
+                    serde_json::from_str(&clean).ok()
+                }
+            }),
         }
     }
 

@@ -5,6 +5,10 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+mod limits;
+mod secrets;
+mod several;
+
 /// What a faulty server does with one request, given its JSON.
 enum Act {
     /// Sends these bytes and closes.
@@ -293,96 +297,4 @@ async fn a_provider_that_refuses_batches_is_asked_one_by_one_from_then_on() {
         assert_eq!(echoed(&client, 3).await.unwrap(), [0, 1, 2]);
         assert_eq!(heads.borrow().len(), 1 + 3 + 3);
     }
-}
-
-/// A provider of chain 5 that says its name.
-fn named(name: &'static str) -> impl Fn(&Value) -> Act {
-    on_chain("0x5", name)
-}
-
-fn on_chain(chain: &'static str, name: &'static str) -> impl Fn(&Value) -> Act {
-    let answer = move |question: &Value| match question["method"].as_str() {
-        Some("eth_chainId") => json!({ "id": question["id"], "result": chain }),
-        _ => json!({ "id": question["id"], "result": name }),
-    };
-    move |request| match request {
-        Value::Array(batch) => ok(batch.iter().map(answer).collect()),
-        question => ok(answer(question)),
-    }
-}
-
-async fn url_of(script: impl Fn(&Value) -> Act + 'static) -> String {
-    faulty(Config::default(), script).await.0.endpoint().to_string().trim_end_matches("/…").to_owned()
-}
-
-async fn who(client: &Client) -> Result<String, Error> {
-    client.call("eth_test", json!([])).await
-}
-
-#[actix_rt::test]
-async fn another_provider_takes_over_where_one_fails_and_is_kept() {
-    let failing: [fn(&Value) -> Act; 4] = [
-        |_| Act::Say(String::new()),
-        |_| Act::Say(http("503 Service Unavailable", "")),
-        |_| ok(json!({ "id": 77, "result": "a" })),
-        |_| Act::Hang(String::new()),
-    ];
-    for fail in failing {
-        let asked = Rc::new(Cell::new(0));
-        let count = asked.clone();
-        let a = url_of(move |request| {
-            count.set(count.get() + 1);
-            fail(request)
-        })
-        .await;
-        let b = url_of(named("b")).await;
-        let config = Config { idle: Duration::from_secs(1), chain: Some(5), ..Config::default() };
-        let client = Client::of_several(&a, &[b], config).unwrap();
-        assert_eq!((who(&client).await.unwrap(), who(&client).await.unwrap()), ("b".into(), "b".into()));
-        assert_eq!(asked.get(), 1, "one that failed is left alone");
-    }
-}
-
-#[actix_rt::test]
-async fn a_refusal_is_an_answer_and_no_reason_to_ask_another() {
-    let a =
-        url_of(|request| ok(json!({ "id": request["id"], "error": { "code": 3, "message": "no" } }))).await;
-    let b = url_of(named("b")).await;
-    let client = Client::of_several(&a, &[b], Config::default()).unwrap();
-    assert!(matches!(who(&client).await.unwrap_err(), Error::Refused { code: 3, .. }));
-}
-
-#[actix_rt::test]
-async fn a_provider_of_another_chain_never_takes_over() {
-    let a = url_of(|_| Act::Say(String::new())).await;
-    let (b, c) = (url_of(named("b")).await, url_of(on_chain("0x1", "c")).await);
-    let config = Config { chain: Some(5), ..Config::default() };
-    let client = Client::of_several(&a, &[c.clone(), b], config.clone()).unwrap();
-    assert_eq!(who(&client).await.unwrap(), "b");
-    let client = Client::of_several(&a, &[c], config).unwrap();
-    assert!(
-        who(&client).await.unwrap_err().to_string().starts_with(&a),
-        "the error is that of the one provider"
-    );
-}
-
-#[actix_rt::test]
-async fn when_all_fail_the_next_question_begins_with_another() {
-    let up = Rc::new(Cell::new(false));
-    let (open, name) = (up.clone(), named("a"));
-    let a = url_of(move |request| if open.get() { name(request) } else { Act::Say(String::new()) }).await;
-    let b = url_of(|_| Act::Say(String::new())).await;
-    let client = Client::of_several(&a, &[b], Config::default()).unwrap();
-    assert!(who(&client).await.is_err());
-    up.set(true);
-    assert_eq!(who(&client).await.unwrap(), "a");
-}
-
-#[actix_rt::test]
-async fn a_provider_whose_answer_the_asker_distrusts_is_left() {
-    let (a, b) = (url_of(named("a")).await, url_of(named("b")).await);
-    let client = Client::of_several(&a, &[b], Config::default()).unwrap();
-    assert_eq!(who(&client).await.unwrap(), "a");
-    assert!(client.distrust("it lags behind").to_string().starts_with(&a));
-    assert_eq!(who(&client).await.unwrap(), "b");
 }

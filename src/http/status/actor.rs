@@ -23,6 +23,7 @@ use serde_json::{json, Value};
 use sha2::{Digest, Sha256};
 
 use super::consortium::{self, Sets};
+use super::providers::{self, Providers};
 use super::readiness::{judge, Found, Needs, Probe, Reason};
 use super::views::{self, Shelf};
 use super::{Answer, Problem, Query};
@@ -59,6 +60,8 @@ pub struct Ports {
     pub mirroring: Line<Mirroring>,
     /// The IPNS name under which this node publishes, if it does.
     pub name: Option<String>,
+    /// The chain's providers, for nodes that have a chain.
+    pub providers: Option<Providers>,
     /// What else has something to count.
     pub gauges: Vec<Gauge>,
 }
@@ -154,6 +157,7 @@ impl StatusServer {
             "version": env!("CARGO_PKG_VERSION"),
             "ready": reasons.is_empty(), "reasons": reasons,
             "chain": ChainStatus::read(store)?,
+            "providers": self.ports.providers.as_ref().map(|tell| tell()),
             "actors": actors,
             "bids": counts(Shelf::BIDS)?, "audits": counts(Shelf::AUDITS)?, "intents": counts(Shelf::INTENTS)?,
             "pins": {"count": pins, "bytes": pinned_bytes},
@@ -239,6 +243,9 @@ impl StatusServer {
             page.single("scatter_ipfs_stored_bytes", Gauge, "Bytes that the backend keeps.", stored.0 as f64);
         }
         consortium::metrics(store, &seen.sets, self.ports.clock.wall(), &mut page)?;
+        if let Some(tell) = &self.ports.providers {
+            providers::metrics(&tell(), &mut page);
+        }
         for gauge in &self.ports.gauges {
             gauge(&mut page);
         }

@@ -63,6 +63,7 @@ fn site(child: &'static str, token: Option<&str>) -> Site {
         supervisor: line,
         mirroring: Line::new(),
         name: Some("k51own".into()),
+        providers: None,
         gauges: vec![extra],
     };
     let chain = Some(ChainNeeds { chain_id: 1337, max_head_age_ms: 60_000 });

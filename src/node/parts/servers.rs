@@ -12,7 +12,7 @@ use super::Parts;
 use crate::adapters::randomness::OsRandomness;
 use crate::config::milliseconds;
 use crate::exit::{told, Code, Fault};
-use crate::http::status::{self, Access, ChainNeeds, Needs, StatusServer, StatusState};
+use crate::http::status::{self, Access, ChainNeeds, Needs, Providers, StatusServer, StatusState};
 use crate::http::{self, control, metrics, Door};
 
 /// Bytes that a node without content of others needs on its disk.
@@ -88,6 +88,7 @@ impl Parts {
             supervisor: self.actors.clone(),
             mirroring: self.mirroring.clone(),
             name: self.world.name.as_ref().map(|key| key.name().to_string()),
+            providers: self.world.rpc.clone().map(|rpc| Rc::new(move || rpc.standings()) as Providers),
             gauges: std::mem::take(&mut self.gauges),
         };
         let door = Door::new();
