@@ -93,6 +93,8 @@ pub(super) struct Memory {
     pub(super) queue: Queue,
     /// From which key the walk over all intents goes on.
     pub(super) walk_from: Vec<u8>,
+    /// Monotonic milliseconds from which it goes on.
+    pub(super) next_walk: u64,
     /// Whether it has seen them all once.
     pub(super) walked_all: bool,
     /// Nonces in flight.

@@ -89,7 +89,7 @@ impl Round {
         self.tend(&world).await?;
         self.fill_gaps(&world).await?;
         self.treasury(&world).await?;
-        self.walk()?;
+        self.walk().await?;
         self.start(&world).await
     }
 

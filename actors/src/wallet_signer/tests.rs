@@ -15,6 +15,7 @@ mod kills;
 mod money;
 mod orders;
 mod prices;
+mod scale;
 mod sending;
 mod strangers;
 

@@ -9,6 +9,7 @@ use scatter_actors::domain::egress::{self, Egress, Kind};
 use scatter_actors::domain::market::{BidKey, BidState, Market, MarketCall, MarketEvent, Version};
 use scatter_actors::domain::registration::{self, Host, Registration};
 use scatter_actors::domain::units::{Address, BidId, ByteSize, FileHash, Wei};
+use scatter_actors::domain::wallet::stage::Stage;
 use scatter_actors::ports::chain::{self, Chain};
 use scatter_actors::ports::ipfs;
 use scatter_actors::ports::store::{self, Batch, Order as Direction};
@@ -268,8 +269,21 @@ impl Desk {
         let signed = attempts(store).map_err(no_store)?;
         let tx =
             signed.iter().rfind(|attempt| attempt.intent.as_ref() == Some(key)).map(|attempt| attempt.tx);
-        let alerts = self.outbox.wallet.ask(Wallet).await.map(|wallet| wallet.alerts).unwrap_or_default();
-        Ok(json!({"intent": intent, "tx": tx, "outcome": outcome, "alerts": alerts}))
+        let wallet = self.outbox.wallet.ask(Wallet).await.ok();
+        let stage = match (&intent.state, &outcome) {
+            (IntentState::Queued, _) => Stage::Queued,
+            (state, Some(outcome)) => {
+                let is_final = *state == IntentState::Done;
+                Stage::of(&intent.call, &outcome.result, self.account()?, is_final)
+            }
+            _ => {
+                let mut pending = wallet.iter().flat_map(|wallet| &wallet.pending);
+                let known = pending.rfind(|pending| pending.intent.as_ref() == Some(key));
+                known.map_or(Stage::Signed, |pending| pending.stage.clone())
+            }
+        };
+        let alerts = wallet.map(|wallet| wallet.alerts).unwrap_or_default();
+        Ok(json!({"intent": intent, "state": stage, "tx": tx, "outcome": outcome, "alerts": alerts}))
     }
 
     async fn bids(&self) -> Result<Value, Fault> {

@@ -21,6 +21,8 @@ const TREASURY_MS: u64 = 60_000;
 /// Intents that the slow walk reads in a round.
 const WALK: usize = 500;
 
+/// Milliseconds between two parts of the slow walk, at least.
+const WALK_MS: u64 = 500;
 /// Intents that get their nonces in one batch at most.
 const GROUP: usize = 128;
 
@@ -90,7 +92,7 @@ impl Round {
     }
 
     /// Finds queued intents: those told of, and others among all at first, then among some each round.
-    pub(super) fn walk(&mut self) -> Result<(), Error> {
+    pub(super) async fn walk(&mut self) -> Result<(), Error> {
         let store = Rc::clone(&self.ports.store);
         for key in std::mem::take(&mut self.memory.told) {
             let intent = store::read::<Intent>(store.as_ref(), key.0.as_bytes())?;
@@ -98,6 +100,11 @@ impl Round {
                 self.memory.queue.add(key, intent.created);
             }
         }
+        let now = self.now();
+        if self.memory.walked_all && now < self.memory.next_walk {
+            return Ok(());
+        }
+        self.memory.next_walk = now.saturating_add((self.config.poll_ms / 2).max(WALK_MS));
         loop {
             let page =
                 store.scan(store::Table::Intents, &self.memory.walk_from, None, Order::Ascending, WALK)?;
@@ -120,6 +127,8 @@ impl Round {
             if self.memory.walked_all {
                 return Ok(());
             }
+            // A long list must not keep the others on this arbiter from their work.
+            tokio::task::yield_now().await;
         }
     }
 
