@@ -8,7 +8,7 @@ pub(crate) mod engine;
 pub(crate) mod message;
 mod reader;
 pub(crate) mod service;
-mod skim;
+pub(crate) mod skim;
 pub(crate) mod streams;
 pub(crate) mod wire;
 mod writer;

@@ -160,11 +160,7 @@ impl Session {
                 event = swarm.select_next_some() => match event {
                     SwarmEvent::Behaviour(BehaviourEvent::Streams(Inbound { peer, stream })) => {
                         if let Ok(reader) = readers.clone().try_acquire_owned() {
-                            let reading = read_all(peer, stream, budget.clone(), bitswap.clone());
-                            tokio::spawn(async move {
-                                reading.await;
-                                drop(reader);
-                            });
+                            tokio::spawn(read_all(peer, stream, budget.clone(), reader, bitswap.clone()));
                         }
                     }
                     SwarmEvent::ConnectionClosed { num_established: 0, .. } => {

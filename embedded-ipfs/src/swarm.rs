@@ -357,16 +357,12 @@ impl SwarmTask {
             return;
         };
         let Ok(reader) = connected.readers.clone().try_acquire_owned() else {
-            drop(stream);
             // Fails only when the node stops.
             let _ = self.bitswap.tell(Event::Breached(peer, Breach::Streams)).await;
             return;
         };
-        let reading = read_all(peer, stream, connected.budget.clone(), self.bitswap.clone());
-        tokio::spawn(async move {
-            reading.await;
-            drop(reader);
-        });
+        let reading = read_all(peer, stream, connected.budget.clone(), reader, self.bitswap.clone());
+        tokio::spawn(reading);
     }
 
     fn publish(&self) {

@@ -1,20 +1,24 @@
-//! A node that is killed: what it acknowledged is there again. Runs itself as the victim.
+//! A node that is killed: what it acknowledged is there again, and beside Kubo both ways go on. Runs itself as the victim.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod support;
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use std::time::Duration;
 
-use embedded_ipfs::{AddOptions, Cid, Config, Node};
+use embedded_ipfs::{AddOptions, Cid, Config, Node, PinLimits, Progress};
 use futures::TryStreamExt;
+use support::ipfs::Daemon;
 use support::{noise, within};
 
 const VICTIM: &str = "--victim";
+const FETCHER: &str = "--fetcher";
+const SERVER: &str = "--server";
 const SIZE: usize = 700 << 10;
+const FILE: usize = 20 << 20;
 
 /// A harness of its own, so that the victim is no test: `killed --victim DIR` is one, everything else runs the test.
 fn main() {
@@ -22,10 +26,17 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     match arguments.as_slice() {
         [flag, dir] if flag == VICTIM => runtime.block_on(add_files_for_ever(dir)),
-        [flag, ..] if flag == "--list" => println!("what_was_acknowledged_survives_a_kill: test"),
+        [flag, dir, peer, cid] if flag == FETCHER => runtime.block_on(fetch(dir, peer, cid)),
+        [flag, dir] if flag == SERVER => runtime.block_on(serve_for_ever(dir)),
+        [flag, ..] if flag == "--list" => {
+            println!("what_was_acknowledged_survives_a_kill: test");
+            println!("a_kill_in_the_middle_of_a_fetch_beside_kubo_costs_little: test");
+        }
         _ => {
             runtime.block_on(within(what_was_acknowledged_survives_a_kill()));
             println!("test what_was_acknowledged_survives_a_kill ... ok");
+            runtime.block_on(within(a_kill_in_the_middle_of_a_fetch_beside_kubo_costs_little()));
+            println!("test a_kill_in_the_middle_of_a_fetch_beside_kubo_costs_little ... ok");
         }
     }
 }
@@ -37,6 +48,79 @@ async fn add_files_for_ever(dir: &str) {
         let added = node.add(&noise(SIZE, seed)[..], AddOptions::default()).await.unwrap();
         println!("{}", added.cid);
     }
+}
+
+/// Prints how many blocks of a pin are here.
+async fn fetch(dir: &str, peer: &str, cid: &str) {
+    let node = Node::start(Config::new(dir)).await.unwrap();
+    node.connect(peer.parse().unwrap()).await.unwrap();
+    let progress = |now: Progress| println!("{}", now.blocks);
+    node.pin(&cid.parse().unwrap(), PinLimits::default(), progress).await.unwrap();
+}
+
+/// Prints the root of a file, and where it is served.
+async fn serve_for_ever(dir: &str) {
+    let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+    let node = Node::start(Config { listen, ..Config::new(dir) }).await.unwrap();
+    let added = node.add(&noise(FILE, 2)[..], AddOptions::default()).await.unwrap();
+    println!("{}\n{}", added.cid, node.addrs()[0]);
+    std::future::pending().await
+}
+
+fn start(arguments: &[&str]) -> (Child, impl Iterator<Item = String>) {
+    let mut victim = Command::new(std::env::current_exe().unwrap())
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
+    (victim, lines.map_while(Result::ok))
+}
+
+fn kill(mut victim: Child) {
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+}
+
+async fn a_kill_in_the_middle_of_a_fetch_beside_kubo_costs_little() {
+    let Some(daemon) = Daemon::start().await else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (home, file) = (dir.path().join("fetcher"), dir.path().join("file"));
+    std::io::Write::write_all(&mut std::fs::File::create(&file).unwrap(), &noise(FILE, 1)).unwrap();
+    let cid = daemon.run(&["add", "-Q", file.to_str().unwrap()]).await;
+    for half in [15, 30, 45] {
+        let (victim, mut said) = start(&[FETCHER, home.to_str().unwrap(), &daemon.address.to_string(), &cid]);
+        let _ = said.find(|blocks| blocks.parse::<u64>().unwrap() >= half);
+        kill(victim);
+    }
+    let node = Node::start(Config::new(&home)).await.unwrap();
+    node.connect(daemon.address.clone()).await.unwrap();
+    let report = node.pin(&cid.parse().unwrap(), PinLimits::default(), |_| {}).await.unwrap();
+    let received = node.stats().await.unwrap().received_blocks;
+    assert!(received + 45 <= report.blocks, "{received} of {} again", report.blocks);
+    node.stop().await;
+
+    let home = dir.path().join("server");
+    let (victim, mut said) = start(&[SERVER, home.to_str().unwrap()]);
+    let (cid, address) = (said.next().unwrap(), said.next().unwrap());
+    daemon.run(&["swarm", "connect", &address]).await;
+    // It ends well only if what Kubo wanted comes from one of those that follow.
+    let arguments = ["pin", "add", &cid];
+    let pin = daemon.run(&arguments);
+    let kills = async {
+        let mut victim = victim;
+        for _ in 0..3 {
+            kill(victim);
+            let (again, mut said) = start(&[SERVER, home.to_str().unwrap()]);
+            victim = again;
+            let address = said.nth(1).unwrap();
+            daemon.run(&["swarm", "connect", &address]).await;
+        }
+        victim
+    };
+    let (_, victim) = tokio::join!(pin, kills);
+    kill(victim);
+    daemon.kill().await;
 }
 
 async fn what_was_acknowledged_survives_a_kill() {

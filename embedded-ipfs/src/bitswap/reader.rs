@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use libp2p::swarm::Stream;
 use libp2p::PeerId;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::engine::limits::Breach;
 use super::engine::Event;
@@ -19,8 +19,14 @@ const SHARE_MIN: usize = 1024;
 
 /// Reads until the stream ends, breaks, or breaks the protocol, which the engine hears of. `budget` is what may be read of
 /// this peer and not yet be dealt with, in bytes: a message's share is held from before it is allocated until its blocks
-/// are stored and its wants looked up.
-pub(crate) async fn read_all(peer: PeerId, mut stream: Stream, budget: Arc<Semaphore>, bitswap: Bitswap) {
+/// are stored and its wants looked up. The permit is one of those for the peer's streams, held to the end.
+pub(crate) async fn read_all(
+    peer: PeerId,
+    mut stream: Stream,
+    budget: Arc<Semaphore>,
+    _reader: OwnedSemaphorePermit,
+    bitswap: Bitswap,
+) {
     loop {
         match read_one(peer, &mut stream, &budget, &bitswap).await {
             Ok(true) => {}

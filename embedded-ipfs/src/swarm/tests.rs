@@ -1,5 +1,7 @@
 //! Peers that break the protocol, over real streams.
 
+mod abuse;
+
 use super::*;
 use crate::bitswap::message::{Entry, Kind, Message, RECEIVE_MAX};
 use crate::bitswap::wire;

@@ -26,6 +26,11 @@ impl Daemon {
             return None;
         };
         assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
+        Some(Daemon::over(repository).await)
+    }
+
+    /// One over a repository that is there.
+    async fn over(repository: tempfile::TempDir) -> Daemon {
         let mut process = command(repository.path())
             .arg("daemon")
             .stdout(Stdio::piped())
@@ -45,7 +50,45 @@ impl Daemon {
         daemon.address = tcp.unwrap().parse().unwrap();
         // Nobody reads the daemon's standard output further: it says nothing more, but must not find it closed.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Some(daemon)
+        daemon
+    }
+
+    /// Ends it, like a power cut or politely, and starts it again; its address is another then.
+    pub async fn restart(mut self, politely: bool) -> Daemon {
+        if politely {
+            let process = self.process.id().unwrap().to_string();
+            assert!(Command::new("kill").args(["-TERM", &process]).status().await.unwrap().success());
+            self.process.wait().await.unwrap();
+        } else {
+            self.process.kill().await.unwrap();
+        }
+        Daemon::over(self.repository).await
+    }
+
+    /// What a command says to what it is given on standard input.
+    pub async fn feed(&self, arguments: &[&str], input: &[u8]) -> String {
+        use tokio::io::AsyncWriteExt;
+        let mut feeding = command(self.repository.path());
+        feeding.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = feeding.spawn().unwrap();
+        let mut stdin = process.stdin.take().unwrap();
+        stdin.write_all(input).await.unwrap();
+        drop(stdin);
+        let output = process.wait_with_output().await.unwrap();
+        assert!(output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Runs a command whose answer is not text.
+    pub async fn succeed(&self, arguments: &[&str]) {
+        let output = command(self.repository.path()).args(arguments).output().await.unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Blocks that it sent since it started.
+    pub async fn sent(&self) -> u64 {
+        let stats = self.run(&["stats", "bitswap", "--enc=json"]).await;
+        serde_json::from_str::<serde_json::Value>(&stats).unwrap()["BlocksSent"].as_u64().unwrap()
     }
 
     /// What a command says.

@@ -1,15 +1,15 @@
 //! How much nonsense a peer may talk before it is left.
 //!
 //! An honest peer breaks a rule now and then: its answer crosses a cancel, its line breaks in the middle of a message. So
-//! breaches fill a bucket that drains in a minute, each by what it costs us; a peer whose bucket runs over is left.
+//! breaches fill a bucket that drains in ten minutes, each by what it costs us; a peer whose bucket runs over is left.
 
 use std::fmt;
 use std::time::Duration;
 
 /// What runs the bucket over.
-const FULL: u64 = 1 << 16;
+const FULL: u64 = 1 << 20;
 /// How long a full bucket takes to drain.
-const DRAINS: Duration = Duration::from_secs(60);
+const DRAINS: Duration = Duration::from_secs(600);
 
 /// What a peer did that costs us something and brings nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,12 +38,14 @@ pub(crate) enum Breach {
 impl Breach {
     fn weight(self) -> u64 {
         match self {
-            Breach::Unasked(bytes) => 64 + bytes as u64 / 256,
-            Breach::Senseless(count) => 256 * count as u64,
-            Breach::Presences(count) | Breach::Wants(count) => count as u64,
-            Breach::Empty => 4,
-            Breach::Streams => 256,
-            Breach::Oversize | Breach::Malformed | Breach::Stalled => 4096,
+            Breach::Unasked(bytes) => (1 << 14) + bytes as u64 / 16,
+            Breach::Senseless(count) => (1 << 12) * count as u64,
+            Breach::Presences(count) => 16 * count as u64,
+            // A busy peer may well want more than is remembered here.
+            Breach::Wants(count) => 2 * count as u64,
+            Breach::Empty => 1 << 6,
+            Breach::Streams => 1 << 12,
+            Breach::Oversize | Breach::Malformed | Breach::Stalled => 1 << 16,
         }
     }
 }
@@ -97,13 +99,14 @@ mod tests {
     fn a_peer_is_left_after_some_breaches_at_once_and_never_for_the_same_ones_far_between() {
         for (breach, most) in [
             (Breach::Malformed, 17),
-            (Breach::Unasked(1 << 20), 16),
-            (Breach::Unasked(0), 1025),
+            (Breach::Unasked(1 << 20), 13),
+            (Breach::Unasked(0), 65),
             (Breach::Senseless(1), 257),
             (Breach::Empty, 16_385),
+            (Breach::Wants(8192), 65),
         ] {
             assert_eq!(patience(breach, Duration::ZERO), Some(most), "{breach:?}");
-            assert_eq!(patience(breach, Duration::from_secs(5)), None, "{breach:?}");
+            assert_eq!(patience(breach, Duration::from_secs(60)), None, "{breach:?}");
         }
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Peer {
     pub(super) heard: Duration,
     /// It was asked for blocks and says nothing: others go before it.
     pub(super) silent: bool,
+    /// From then on it is asked again whether it has what another is asked for.
+    pub(super) probe_at: Duration,
     /// Until then it is asked for blocks outright.
     pub(super) warm_until: Duration,
     /// Blocks asked of it and still hoped for.
@@ -68,6 +70,7 @@ impl Peer {
             wantlist: Wantlist::new(),
             heard: now,
             silent: false,
+            probe_at: now,
             warm_until: now,
             outstanding: 0,
             delivered,
@@ -109,6 +112,7 @@ impl Peer {
     pub(super) fn sent(&mut self) {
         self.under_way = false;
         self.failures = 0;
+        self.wantlist.written();
     }
 
     /// A message was not written: what lies at the peer is unknown, and it is left alone for a while that doubles up to

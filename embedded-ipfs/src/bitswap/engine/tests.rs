@@ -1,8 +1,10 @@
 //! The engine by itself: time is given, peers are scripts.
 
 mod client;
+mod network;
 mod properties;
 mod server;
+mod world;
 
 use super::peer::OPEN;
 use super::wantlist::WINDOW;

@@ -4,7 +4,7 @@
 //! others in one message silently loses most of the old or the new ones. So what a peer *may hold* is counted here, until
 //! a cancel was written or an answer came, and new wants go out only as far as there is room beside it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use cid::Cid;
 
@@ -19,6 +19,8 @@ pub(super) const HELD: usize = 1000;
 const MESSAGE_ENTRIES: usize = 1024;
 /// Wants that lay at the peer lately: a block or presence that comes of one of them is late, not unasked.
 const LATE: usize = 2 * HELD;
+/// Answers that may come late of one want: it was told again after each failed write.
+const LATE_ANSWERS: u8 = 4;
 
 #[derive(Default)]
 pub(super) struct Wantlist {
@@ -27,11 +29,14 @@ pub(super) struct Wantlist {
     /// What lies at the peer once all changes are written.
     listed: HashSet<Key>,
     /// What the peer may hold now.
-    held: HashMap<Key, Cid>,
+    held: BTreeMap<Key, Cid>,
     changes: HashMap<Key, Entry>,
     /// Whose change is to be told, oldest first; checked when used.
     order: VecDeque<Key>,
-    late: HashSet<Key>,
+    /// What the peer does not hold any more once the message under way is written.
+    leaving: Vec<Key>,
+    /// How many answers may still come of what lay at the peer lately.
+    late: HashMap<Key, u8>,
     late_order: VecDeque<Key>,
 }
 
@@ -80,6 +85,7 @@ impl Wantlist {
     pub(super) fn doubt(&mut self) {
         self.fresh = true;
         self.listed.clear();
+        self.leaving.clear();
         self.changes.clear();
         self.order.clear();
         for key in self.held.keys().cloned().collect::<Vec<_>>() {
@@ -98,7 +104,9 @@ impl Wantlist {
     }
 
     fn expect_late(&mut self, key: &Key) {
-        if self.late.insert(key.clone()) {
+        let answers = self.late.entry(key.clone()).or_default();
+        *answers = (*answers + 1).min(LATE_ANSWERS);
+        if *answers == 1 {
             self.late_order.push_back(key.clone());
             if self.late_order.len() > LATE {
                 let oldest = self.late_order.pop_front();
@@ -109,26 +117,42 @@ impl Wantlist {
 
     /// Whether the peer was asked for it lately.
     pub(super) fn asked_lately(&self, key: &Key) -> bool {
-        self.late.contains(key)
+        self.late.contains_key(key)
     }
 
-    /// Whether the peer was asked for a block lately; it may come so once.
+    /// Whether an answer may be due to what lay at the peer lately; each may come once.
     pub(super) fn forgive_late(&mut self, key: &Key) -> bool {
-        self.late.remove(key)
+        let Some(answers) = self.late.get_mut(key) else {
+            return false;
+        };
+        *answers -= 1;
+        if *answers == 0 {
+            self.late.remove(key);
+        }
+        true
     }
 
-    /// The entries of the next message, and whether they replace what the peer holds.
+    /// The message that was composed last was written.
+    pub(super) fn written(&mut self) {
+        for key in std::mem::take(&mut self.leaving) {
+            self.held.remove(&key);
+        }
+    }
+
+    /// The entries of the next message, and whether they replace what the peer holds. The one before was written, or put in
+    /// doubt.
     pub(super) fn compose(&mut self) -> (bool, Vec<Entry>) {
         let full = self.fresh && !self.changes.is_empty();
-        if full {
-            self.fresh = false;
-            self.held.clear();
-        } else if self.fresh && !self.held.is_empty() {
-            // Nothing replaces what it may hold, so that is taken back one by one.
-            let all = self.held.drain().map(|(_, cid)| Entry { cid, kind: None, send_dont_have: false });
-            return (false, all.collect());
+        let before: Vec<_> = if full { self.held.keys().cloned().collect() } else { Vec::new() };
+        if self.fresh && !full {
+            // Nothing replaces what the peer may hold, so that is taken back one by one.
+            self.leaving = self.held.keys().cloned().collect();
+            let cancel = |cid: &Cid| Entry { cid: *cid, kind: None, send_dont_have: false };
+            return (false, self.held.values().map(cancel).collect());
         }
-        let (mut entries, mut waiting, mut cancelled) = (Vec::new(), VecDeque::new(), Vec::new());
+        self.fresh = false;
+        let mut room = if full { HELD } else { HELD.saturating_sub(self.held.len()) };
+        let (mut entries, mut waiting, mut told) = (Vec::new(), VecDeque::new(), HashSet::new());
         while entries.len() < MESSAGE_ENTRIES {
             let Some(key) = self.order.pop_front() else {
                 break;
@@ -137,9 +161,11 @@ impl Wantlist {
                 continue;
             };
             if entry.kind.is_none() {
-                cancelled.push(key.clone());
-            } else if self.held.contains_key(&key) || self.held.len() < HELD {
+                self.leaving.push(key.clone());
+            } else if room > 0 || (!full && self.held.contains_key(&key)) {
+                room -= usize::from(full || !self.held.contains_key(&key));
                 self.held.insert(key.clone(), entry.cid);
+                told.insert(key.clone());
             } else {
                 waiting.push_back(key);
                 continue;
@@ -149,9 +175,7 @@ impl Wantlist {
         }
         waiting.append(&mut self.order);
         self.order = waiting;
-        for key in cancelled {
-            self.held.remove(&key);
-        }
+        self.leaving.extend(before.into_iter().filter(|key| !told.contains(key)));
         (full, entries)
     }
 
@@ -159,7 +183,7 @@ impl Wantlist {
     #[cfg(test)]
     pub(super) fn size(&self) -> usize {
         let sets = self.listed.len() + self.held.len() + self.late.len();
-        sets + self.changes.len() + self.order.len() + self.late_order.len()
+        sets + self.leaving.len() + self.changes.len() + self.order.len() + self.late_order.len()
     }
 
     /// Whether nothing lies at the peer, nor is to be told to it.
@@ -202,6 +226,7 @@ mod tests {
         let mut held = WINDOW;
         let mut told = 0;
         while told < WINDOW {
+            wantlist.written();
             let (_, entries) = wantlist.compose();
             let wants = entries.iter().filter(|entry| entry.kind.is_some()).count();
             assert!(held + wants <= HELD, "wants are taken before cancels");
@@ -230,10 +255,25 @@ mod tests {
             let (full, entries) = wantlist.compose();
             assert_eq!((full, entries.len()), if wanted > 0 { (true, 1) } else { (false, 3) });
             assert!(entries.iter().all(|entry| entry.kind.is_some() == full));
+            wantlist.written();
             unlist(&mut wantlist, 7..8);
             let _ = wantlist.compose();
+            wantlist.written();
             assert!(wantlist.is_clear());
         }
+    }
+
+    #[test]
+    fn a_cancel_that_was_not_written_is_told_again() {
+        let mut wantlist = Wantlist::new();
+        list(&mut wantlist, 0..3);
+        let _ = wantlist.compose();
+        wantlist.written();
+        unlist(&mut wantlist, 0..2);
+        assert_eq!(wantlist.compose().1.len(), 2);
+        wantlist.doubt();
+        let (_, entries) = wantlist.compose();
+        assert_eq!(entries.iter().filter(|entry| entry.kind.is_none()).count(), 3);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Whom to ask for what.
 
 use std::collections::{BTreeSet, HashSet};
+use std::time::Duration;
 
 use libp2p::PeerId;
 
@@ -10,6 +11,9 @@ use crate::bitswap::engine::Engine;
 use crate::bitswap::message::Kind;
 use crate::block::Key;
 
+/// A peer that is not asked outright is asked so often whether it has a block that another is asked for: it may be as good
+/// a source as that one.
+const PROBE: Duration = Duration::from_secs(1);
 /// Keys in a peer's backlog, over two for each want, before those that do not wait there any more are sorted out.
 const BACKLOG: usize = 1024;
 
@@ -32,7 +36,16 @@ impl Engine {
         }
         let unasked = || usable().filter(|(id, _)| !want.asks.contains_key(id));
         if let Some((&warm, _)) = unasked().filter(|(_, peer)| peer.warm_until > self.now).min_by_key(load) {
-            return self.ask(key, warm, Kind::Block);
+            let due = |(_, peer): &(&PeerId, &Peer)| peer.warm_until.max(peer.probe_at) <= self.now;
+            let probed: Vec<_> = unasked().filter(due).map(|(&id, _)| id).filter(|&id| id != warm).collect();
+            self.ask(key, warm, Kind::Block);
+            for id in probed {
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    peer.probe_at = self.now + PROBE;
+                }
+                self.ask(key, id, Kind::Have);
+            }
+            return;
         }
         let Some((&first, _)) = unasked().min_by_key(load) else {
             return;
