@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use self::events::Topics;
+pub use self::logs::Decoder;
 use self::wire::{hex_of, Bytes, Number, Quantity, RawHeader, RawReceipt, RawTransaction};
 use super::json_rpc::{is_about_rate, Client, Raw, Request};
 
