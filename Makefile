@@ -11,7 +11,7 @@
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo test test-rust test-contracts test-kubo simulate simulate-planted bench-manifests bench-pins bench-wallet tools lint docs deny image ci clean
+.PHONY: help demo test test-rust test-contracts test-kubo simulate simulate-planted bench-manifests bench-pins bench-wallet bench-backfill tools lint docs deny image ci clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench-wallet: ## Measure 2,000 transactions through the wallet beside bare calls
 
 bench-pins: ## Measure 10,000 local pins through the node beside a bare client of pin/add (needs ipfs on PATH)
 	cargo bench --locked --bench pins
+
+bench-backfill: ## Measure 1,000,000 market events of 200,000 blocks read into the store, beside the same answers only decoded; then the latency
+	cargo bench --locked --bench backfill
 
 tools: ## Install the servers and compilers that demo and tests use into .tools/
 	@tools/need node npm python3

@@ -5,6 +5,8 @@
 
 #[path = "chain_adapter/liar.rs"]
 mod liar;
+#[path = "chain_adapter/listening.rs"]
+mod listening;
 #[path = "chain_adapter/logs.rs"]
 mod logs;
 #[path = "chain_adapter/market.rs"]

@@ -1,6 +1,9 @@
 //! Reads every event of the market once, deep enough to act on, and undoes what a reorg removed.
 //!
-//! Owns: the journal of facts, the blocks, the chain's status.  Hears: nothing; it polls.
+//! Final blocks are read by ranges side by side, the rest block by block with its parent checked; final blocks are read
+//! a second time at leisure. What an answer is worth is decided in [`domain::listening`](crate::domain::listening).
+//!
+//! Owns: the journal of facts, the blocks, parked logs, the chain's status.  Hears: nothing; it polls.
 //! Says: [`BidPlaced`], [`BidAccepted`], [`BidPinned`], [`VoteRecorded`], [`Settled`], [`Retracted`],
 //! [`HeadMoved`]. On restart: goes on behind the newest block in the store, whose hash it checks first.
 

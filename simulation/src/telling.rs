@@ -6,7 +6,6 @@ use scatter_actors::records::hosting::{Pin, Reference};
 use scatter_actors::records::intent::{Intent, IntentState};
 use scatter_actors::records::journal::{Fact, Outcome};
 use scatter_actors::records::wallet::Attempt;
-use serde::de::DeserializeOwned;
 
 /// The changes worth a line each.
 pub fn notable(batch: &Batch) -> impl Iterator<Item = &Change> {
@@ -23,8 +22,8 @@ const NOTABLE: [Table; 6] =
 
 /// A change in words, if it says anything.
 pub fn words(change: &Change) -> Option<String> {
-    let (table, doc) = match change {
-        Change::Put(table, _, doc) => (*table, doc),
+    let (table, key, doc) = match change {
+        Change::Put(table, key, doc) => (*table, key, doc),
         // A reference stands twice; it is told where it stands by root.
         Change::Delete(Table::Refs, key) if key.first() == Some(&b'r') => {
             return Some(format!("drops reference {}", hex::encode(&key[1..9])))
@@ -33,15 +32,15 @@ pub fn words(change: &Change) -> Option<String> {
         Change::Delete(..) => return None,
     };
     match table {
-        Table::Facts => read::<Fact>(doc).map(|fact| {
+        Table::Facts => read::<Fact>(key, doc).map(|fact| {
             let verb = if fact.retracted { "takes back" } else { "learns" };
             format!("{verb} #{} block {}: {:?}", fact.seq, fact.at.block, fact.event)
         }),
-        Table::Decisions => read::<Decision>(doc).map(|decision| {
+        Table::Decisions => read::<Decision>(key, doc).map(|decision| {
             let bid = decision.subject.rsplit(':').next().unwrap_or_default();
             format!("{}: bid {bid} {}", decision.by, decision.said)
         }),
-        Table::Intents => read::<Intent>(doc).map(|intent| {
+        Table::Intents => read::<Intent>(key, doc).map(|intent| {
             let state = match intent.state {
                 IntentState::Queued => "queued".to_owned(),
                 IntentState::InFlight { nonce } => format!("in flight with nonce {nonce}"),
@@ -50,7 +49,7 @@ pub fn words(change: &Change) -> Option<String> {
             };
             format!("intent {} is {state}", short(&intent.key.0))
         }),
-        Table::Attempts => read::<Attempt>(doc).map(|attempt| {
+        Table::Attempts => read::<Attempt>(key, doc).map(|attempt| {
             let mined = match &attempt.mined {
                 Some(mined) if mined.standing => format!(", mined in {}", mined.block),
                 Some(_) => ", unmined by a reorg".to_owned(),
@@ -59,11 +58,11 @@ pub fn words(change: &Change) -> Option<String> {
             let taken = if attempt.accepted_at.is_some() { ", taken" } else { "" };
             format!("attempt {}/{} {:?}{taken}{mined}", attempt.nonce, attempt.number, attempt.call)
         }),
-        Table::Outcomes => read::<Outcome>(doc)
+        Table::Outcomes => read::<Outcome>(key, doc)
             .map(|outcome| format!("outcome of {}: {:?}", short(&outcome.intent.0), outcome.result)),
-        Table::Refs => read::<Reference>(doc)
+        Table::Refs => read::<Reference>(key, doc)
             .map(|reference| format!("keeps {} for {:?}", reference.cid, reference.owner)),
-        Table::Pins => read::<Pin>(doc).map(|pin| {
+        Table::Pins => read::<Pin>(key, doc).map(|pin| {
             let state = match (pin.pinned_at, pin.unneeded_since) {
                 (_, Some(_)) => "unneeded",
                 (Some(_), None) => "complete",
@@ -82,6 +81,6 @@ fn short(key: &str) -> String {
     parts.join(":")
 }
 
-fn read<R: Record + DeserializeOwned>(doc: &[u8]) -> Option<R> {
-    serde_json::from_slice(doc).ok()
+fn read<R: Record>(key: &[u8], doc: &[u8]) -> Option<R> {
+    R::from_row(key, doc).ok()
 }

@@ -51,6 +51,9 @@ fn words(status: &Value) -> String {
         let market = &chain["market"];
         rows.push(("market", format!("{} on chain {}", output::cell(&market["address"]), market["chain"])));
         rows.push(("block", format!("{} ({} is final)", chain["head"], chain["finalized"])));
+        if status["listening"].is_object() {
+            rows.push(("listening", listening(&status["listening"])));
+        }
         if !chain["halted"].is_null() {
             rows.push(("halted", output::cell(&chain["halted"])));
         }
@@ -88,6 +91,33 @@ fn provider(provider: &Value) -> String {
         provider["errors"].as_object().into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum();
     words.push(format!("{errors} errors in {} questions", provider["requests"]));
     format!("{}: {}", output::cell(&provider["url"]), words.join(", "))
+}
+
+/// `read up to 98, 2 behind the head; 2000 blocks at once; reorgs: 1 of depth 3; errors: 4 unreachable`.
+fn listening(told: &Value) -> String {
+    let mut words = format!(
+        "read up to {}, {} behind the head; {} blocks at once",
+        told["read"], told["lag"], told["range"]
+    );
+    let list = |counts: &Value, of: &str| -> Vec<String> {
+        let counts = counts.as_object().into_iter().flatten();
+        counts.map(|(what, count)| format!("{count} {of}{what}")).collect()
+    };
+    for (name, told) in
+        [("reorgs", list(&told["reorgs"], "of depth ")), ("errors", list(&told["errors"], ""))]
+    {
+        if !told.is_empty() {
+            words.push_str(&format!("; {name}: {}", told.join(", ")));
+        }
+    }
+    let poison = told["poison"]["logs"].as_u64().unwrap_or_default();
+    let late = told["second_reading"]["missed"].as_u64().unwrap_or_default();
+    for (count, what) in [(poison, "logs that do not decode"), (late, "events found late")] {
+        if count > 0 {
+            words.push_str(&format!("; {count} {what}"));
+        }
+    }
+    words
 }
 
 /// Why it is not ready.

@@ -6,6 +6,7 @@
 
 mod actor;
 mod consortium;
+mod listening;
 mod providers;
 mod readiness;
 mod views;

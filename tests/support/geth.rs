@@ -89,7 +89,8 @@ impl Geth {
         transaction["from"] = self.owner.clone();
         let hash = self.call("eth_sendTransaction", json!([transaction]));
         eventually("block", PATIENCE, || {
-            let receipt = self.call("eth_getTransactionReceipt", json!([hash]));
+            // It refuses to tell of any receipt while it indexes its first blocks.
+            let receipt = self.try_call("eth_getTransactionReceipt", json!([hash])).ok()?;
             (!receipt.is_null()).then_some(())
         });
     }

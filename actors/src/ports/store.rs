@@ -1,6 +1,7 @@
 //! The durable truth: documents in tables, changed only by batches that happen whole or not at all.
 //!
-//! One mechanism for all records: a table maps ordered byte keys to JSON documents. What a record is and how
+//! One mechanism for all records: a table maps ordered byte keys to documents, which are JSON but for those of which
+//! there are very many ([`Record::to_doc`]). What a record is and how
 //! its key is made stands with the record ([`Record`]). A batch is the unit of durability, so a stage change
 //! and the intents that it causes are one [`Batch`], and a simulated kill can strike between any two.
 
@@ -160,7 +161,7 @@ impl Batch {
     }
     /// Adds a record, replacing the one of the same key.
     pub fn put<R: Record>(&mut self, record: &R) {
-        let doc = serde_json::to_vec(record).unwrap_or_else(|error| {
+        let doc = record.to_doc().unwrap_or_else(|error| {
             // A record that has no JSON is a bug of its type, and every test that writes one finds it here. In
             // a release the null is told when it is read: nothing is taken for something else.
             debug_assert!(
@@ -189,6 +190,20 @@ pub trait Record: Serialize + DeserializeOwned {
     const TABLE: Table;
     /// Its key there; keys sort as bytes.
     fn key(&self) -> Vec<u8>;
+    /// Its document, JSON as a rule.
+    ///
+    /// # Errors
+    /// If it has none.
+    fn to_doc(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(self)
+    }
+    /// The record that a row holds.
+    ///
+    /// # Errors
+    /// If the row holds something else.
+    fn from_row(_key: &[u8], doc: &[u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(doc)
+    }
 }
 
 /// Which way a scan runs.
@@ -300,7 +315,7 @@ pub fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn decode<R: Record>(key: &[u8], doc: &[u8]) -> Result<R, Error> {
-    serde_json::from_slice(doc).map_err(|e| Error::Unreadable {
+    R::from_row(key, doc).map_err(|e| Error::Unreadable {
         table: R::TABLE.name(),
         key: hex::encode(key),
         what: e.to_string(),

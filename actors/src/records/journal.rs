@@ -11,6 +11,8 @@ use crate::domain::market::{BidKey, Execution, Market, MarketCall, MarketEvent, 
 use crate::domain::units::{Address, BlockHash, BlockHeight, ChainTime, Digest};
 use crate::ports::store::{self, Batch, Order, Record, Store, Table};
 
+mod compact;
+
 /// Something that the chain told, deep enough to act on; or its retraction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fact {
@@ -37,6 +39,17 @@ impl Record for Fact {
     const TABLE: Table = Table::Facts;
     fn key(&self) -> Vec<u8> {
         self.seq.to_be_bytes().to_vec()
+    }
+    fn to_doc(&self) -> serde_json::Result<Vec<u8>> {
+        Ok(compact::encode(self))
+    }
+    fn from_row(key: &[u8], doc: &[u8]) -> serde_json::Result<Self> {
+        if doc.first() == Some(&b'{') {
+            // An older program wrote it.
+            return serde_json::from_slice(doc);
+        }
+        let fact = key.try_into().ok().and_then(|seq| compact::decode(u64::from_be_bytes(seq), doc));
+        fact.ok_or_else(|| serde::de::Error::custom("not a fact of a known version"))
     }
 }
 

@@ -8,6 +8,7 @@ use scatter_actors::domain::units::{Address, BlockHash, BlockHeight, ChainTime};
 use scatter_actors::ports::chain::{Error, Event, Events, Header, Said, Span};
 use serde_json::json;
 
+use super::events::Topics;
 use super::limits::too_much;
 use super::wire::{quantity_of, RawHeader, RawLog};
 use super::Ethereum;
@@ -93,23 +94,11 @@ impl Ethereum {
     }
 
     fn event(&self, log: RawLog, times: &BTreeMap<BlockHeight, ChainTime>) -> Result<Event, Error> {
-        let (Some(block), Some(hash), Some(tx), Some(index)) =
-            (log.block_number, log.block_hash, log.transaction_hash, log.log_index)
-        else {
-            return Err(self.distrust("a log without its place in a block"));
-        };
-        let block = BlockHeight(block.0);
-        let Ok(index) = u32::try_from(index.0) else {
-            return Err(self.distrust(format!("a log with index {}", index.0)));
-        };
-        let told = log.block_timestamp.map(|time| ChainTime(time.0)).filter(|time| time.0 > 0);
-        let time = told.or_else(|| times.get(&block).copied()).unwrap_or_default();
-        let said = match self.topics.decode(&log.topics, &log.data.0) {
-            Some(event) => Said::Known(event),
-            None => Said::Poison { topics: log.topics, data: log.data.0 },
-        };
-        let at = Position { block, log: index, hash, time, tx };
-        Ok(Event { at, by: log.address, removed: log.removed, said })
+        let mut event = event(&self.topics, log).map_err(|what| self.distrust(what))?;
+        if event.at.time.0 == 0 {
+            event.at.time = times.get(&event.at.block).copied().unwrap_or_default();
+        }
+        Ok(event)
     }
 
     /// Reads all logs of a block and compares them with its bloom filter, which the block's hash covers.
@@ -129,6 +118,40 @@ impl Ethereum {
         }
         let complete = header.logs_bloom.as_ref().is_some_and(|bloom| sum.as_bytes() == bloom.0);
         Ok(complete && !all.iter().any(|log| ours.contains(&log.address)))
+    }
+}
+
+/// A log as it is told; its time is 0 where that is not told with it.
+fn event(topics: &Topics, log: RawLog) -> Result<Event, &'static str> {
+    let (Some(block), Some(hash), Some(tx), Some(index)) =
+        (log.block_number, log.block_hash, log.transaction_hash, log.log_index)
+    else {
+        return Err("a log without its place in a block");
+    };
+    let index = u32::try_from(index.0).map_err(|_| "a log whose index does not fit 32 bits")?;
+    let time = ChainTime(log.block_timestamp.map_or(0, |time| time.0));
+    let said = match topics.decode(&log.topics, &log.data.0) {
+        Some(event) => Said::Known(event),
+        None => Said::Poison { topics: log.topics, data: log.data.0 },
+    };
+    let at = Position { block: BlockHeight(block.0), log: index, hash, time, tx };
+    Ok(Event { at, by: log.address, removed: log.removed, said })
+}
+
+/// Decodes results of `eth_getLogs`: the part of reading logs that is neither asking nor judging.
+#[derive(Debug, Default)]
+pub struct Decoder(Topics);
+
+impl Decoder {
+    /// The logs in a result, a JSON array.
+    ///
+    /// # Errors
+    /// If it is none of logs.
+    pub fn decode(&self, result: &str) -> serde_json::Result<Vec<Event>> {
+        let logs: Vec<RawLog> = serde_json::from_str(result)?;
+        logs.into_iter()
+            .map(|log| event(&self.0, log).map_err(<serde_json::Error as serde::de::Error>::custom))
+            .collect()
     }
 }
 

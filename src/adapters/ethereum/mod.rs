@@ -19,7 +19,8 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use self::events::Topics;
-use self::wire::{Bytes, Number, Quantity, RawHeader, RawReceipt, RawTransaction};
+pub use self::logs::Decoder;
+use self::wire::{hex_of, Bytes, Number, Quantity, RawHeader, RawReceipt, RawTransaction};
 use super::json_rpc::{is_about_rate, Client, Raw, Request};
 
 mod abi;

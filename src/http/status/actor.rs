@@ -23,6 +23,7 @@ use serde_json::{json, Value};
 use sha2::{Digest, Sha256};
 
 use super::consortium::{self, Sets};
+use super::listening;
 use super::providers::{self, Providers};
 use super::readiness::{judge, Found, Needs, Probe, Reason};
 use super::views::{self, Shelf};
@@ -157,6 +158,7 @@ impl StatusServer {
             "version": env!("CARGO_PKG_VERSION"),
             "ready": reasons.is_empty(), "reasons": reasons,
             "chain": ChainStatus::read(store)?,
+            "listening": listening::document(store)?,
             "providers": self.ports.providers.as_ref().map(|tell| tell()),
             "actors": actors,
             "bids": counts(Shelf::BIDS)?, "audits": counts(Shelf::AUDITS)?, "intents": counts(Shelf::INTENTS)?,
@@ -215,6 +217,7 @@ impl StatusServer {
             let help = "Logs of the market that could not be decoded.";
             page.single("scatter_chain_poison_logs_total", Counter, help, chain.poison as f64);
         }
+        listening::metrics(store, &mut page)?;
         let stages = [
             (Shelf::BIDS, "scatter_bids", "Bids by stage, of the newest 10000."),
             (Shelf::AUDITS, "scatter_audits", "Audits by stage, of the newest 10000."),
