@@ -12,6 +12,7 @@ use scatter_actors::ports::store::{Batch, Store};
 use scatter_actors::records::audit::{Audit, Registered};
 use scatter_actors::records::decision::Decision;
 use scatter_actors::records::hosting::{refer, HostedBid, Owner, Pin};
+use scatter_actors::records::listening::Listening;
 use scatter_actors::records::meta::{Account, ChainStatus};
 use scatter_actors::records::wallet::Spend;
 use scatter_actors::supervisor::{ActorStatus, Actors, Guard};
@@ -299,8 +300,23 @@ async fn the_wallet_tells_account_and_the_last_days_spending() {
 async fn metrics_are_in_prometheus_format_with_help_and_units() {
     let site = site("running", None);
     site.host(1..4);
-    site.commit(|batch| batch.put(&chain_status()));
+    site.commit(|batch| {
+        batch.put(&chain_status());
+        batch.put(&Listening {
+            range: 500,
+            reorgs: [(3, 1)].into(),
+            errors: [("unreachable".to_owned(), 4)].into(),
+            ..Listening::default()
+        });
+    });
     site.probed().await;
+    let (_, told) = site.get("/api/v1/status").await;
+    let listening = &told["listening"];
+    assert_eq!(
+        (listening["lag"].as_u64(), listening["reorgs"]["3"].as_u64()),
+        (Some(10), Some(1)),
+        "{listening}"
+    );
     let (status, head, page) = site.talk("/metrics", "Host: 127.0.0.1:9100\r\n").await;
     assert_eq!(status, 200);
     assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
@@ -309,6 +325,10 @@ async fn metrics_are_in_prometheus_format_with_help_and_units() {
         "scatter_actor_up{actor=\"pinner\"} 1",
         "scatter_actor_restarts_total{actor=\"pinner\"} 3",
         "scatter_chain_head_age_seconds 10",
+        "scatter_chain_range_blocks 500",
+        "scatter_chain_reorgs_total{depth=\"3\"} 1",
+        "scatter_chain_errors_total{kind=\"unreachable\"} 4",
+        "scatter_chain_second_reading_total{what=\"missed\"} 0",
         "scatter_bids{stage=\"hosting\"} 2",
         "scatter_disk_free_bytes 1099511627776",
         "scatter_ipfs_stored_bytes 32",
