@@ -7,7 +7,7 @@ use actix_web::http::StatusCode;
 use actix_web::test::{call_service, init_service, read_body_json, TestRequest};
 use actix_web::App;
 use scatter_actors::domain::market::{Market, MarketCall, MarketRules, Version};
-use scatter_actors::domain::units::{Address, BlockHeight, WallTime};
+use scatter_actors::domain::units::{Address, BlockHeight, FileHash, WallTime};
 use scatter_actors::ports::chain::Chain;
 use scatter_actors::ports::store::{Batch, Store};
 use scatter_actors::records::intent::{Intent, IntentState};
@@ -80,7 +80,7 @@ impl World {
         batch.put(&Intent {
             key: key.clone(),
             market: MARKET,
-            call: MarketCall::Register(Default::default()),
+            call: MarketCall::Register(FileHash([7; 32])),
             deadline: None,
             created: WallTime(5),
             state: IntentState::Queued,
