@@ -147,7 +147,7 @@ struct OnChain {
 
 fn on_chain(config: &Config, signer: Option<Signer>) -> Result<OnChain, Fault> {
     let Some(chain) = &config.chain else { return Ok(OnChain::default()) };
-    let client = chain.connect().map_err(|error| Fault::new(Code::Config, error).about("chain.urls"))?;
+    let client = chain.connect().map_err(|mistake| Fault::new(Code::Config, &mistake).about(&mistake.key))?;
     let rpc = Rc::new(client);
     let ethereum = Ethereum::new(rpc.clone(), chain.contracts());
     let keys = signer.map(|signer| Rc::new(signer.with_directory(ethereum.directory())) as Rc<dyn Keys>);

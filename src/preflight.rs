@@ -13,7 +13,6 @@ use secrecy::ExposeSecret;
 use crate::adapters::data_dir::{self, DataDir};
 use crate::adapters::ethereum::signing::Signer;
 use crate::adapters::ethereum::Ethereum;
-use crate::adapters::json_rpc::Client;
 use crate::adapters::{keystore, name_key};
 use crate::config::{Chain, Node, ProviderUrl, Wallet};
 use crate::exit::{told, Code, Fault};
@@ -120,8 +119,8 @@ pub async fn providers(config: &Chain, account: Option<Address>) -> Vec<Provider
 }
 
 async fn look(config: &Chain, url: &ProviderUrl, account: Option<Address>) -> Result<Found, Fault> {
-    let client = Client::new(url.expose(), config.client())
-        .map_err(|error| Fault::new(Code::Config, error).about("chain.urls"))?;
+    let client =
+        url.connect(config).map_err(|mistake| Fault::new(Code::Config, &mistake).about(&mistake.key))?;
     let chain = Ethereum::new(Rc::new(client), config.contracts());
     let unreachable = |error: chain::Error| Fault::new(Code::Unreachable, told(&error)).about("chain.urls");
     let id = chain.chain_id().await.map_err(unreachable)?;

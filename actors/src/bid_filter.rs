@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use crate::chain_listener::BidPlaced;
-use crate::domain::admission::{byte_cap, judge, price, Circumstances, Policy, Refusal};
+use crate::domain::admission::{judge, price, Circumstances, Policy, Refusal};
 use crate::domain::bid::Stage;
 use crate::domain::cids;
 use crate::domain::market::{BidKey, BidState, MarketEvent};
@@ -20,12 +20,13 @@ use crate::planted::{planted, Bug};
 use crate::ports::chain::{self, Chain};
 use crate::ports::clock::Clock;
 use crate::ports::disk::{self, Disk};
-use crate::ports::store::{self, Batch, Order, Store};
+use crate::ports::store::{self, Batch, Store};
 use crate::records::decision::{self, Decision};
-use crate::records::hosting::{HostedBid, Pin};
+use crate::records::hosting::HostedBid;
 use crate::records::intent::{Intent, IntentKey};
 use crate::records::journal::{absorb, has_read_up_to, is_taken_back, unread, Fact};
 use crate::records::meta::{chain_now, ChainStatus};
+use crate::records::room::Room;
 use crate::supervised;
 use crate::supervisor::Guard;
 use crate::wake::Sweeps;
@@ -203,7 +204,10 @@ impl Judge {
         });
         let admitted = matches!(stage, Stage::Admitted { .. });
         let cid = cids::of_file(state.terms.file);
-        batch.put(&HostedBid { bid, terms: state.terms, cid, placed_at: fact.at.time, stage, since: wall });
+        let hosted = HostedBid { bid, terms: state.terms, cid, placed_at: fact.at.time, stage, since: wall };
+        let before = store::read::<HostedBid>(store, &bid.to_bytes())?;
+        batch.put(&hosted);
+        Room::change(store, batch, before.as_ref(), Some(&hosted))?;
         Ok(admitted.then_some(bid))
     }
 
@@ -232,16 +236,11 @@ fn unused(store: &dyn Store, bid: BidKey) -> Result<u32, store::Error> {
 
 /// Bytes that pins take and that live bids may still take.
 fn room_taken(store: &dyn Store) -> Result<ByteSize, store::Error> {
-    let pins = store::list::<Pin>(store, &[], Order::Ascending, usize::MAX)?;
-    let mut taken: u64 = pins.iter().filter(|_| !planted(Bug::ForgetPins)).map(|pin| pin.bytes).sum();
-    for bid in store::list::<HostedBid>(store, &[], Order::Ascending, usize::MAX)? {
-        let promised =
-            matches!(bid.stage, Stage::Admitted { .. } | Stage::Accepting { .. } | Stage::Fetching { .. });
-        if promised && !planted(Bug::ForgetPromises) {
-            taken = taken.saturating_add(byte_cap(bid.terms.size).0);
-        }
-    }
-    Ok(ByteSize(taken))
+    let room = Room::read(store)?;
+    let pinned = room.pinned_bytes.saturating_add(room.leaving_bytes);
+    let pinned = if planted(Bug::ForgetPins) { 0 } else { pinned };
+    let promised = if planted(Bug::ForgetPromises) { 0 } else { room.promised_bytes };
+    Ok(ByteSize(pinned.saturating_add(promised)))
 }
 
 fn reason(refusals: &[Refusal]) -> Option<String> {

@@ -10,18 +10,19 @@ use std::time::Duration;
 use actix::prelude::*;
 use serde::Deserialize;
 
-use crate::domain::market::{BidKey, MarketEvent};
+use crate::domain::market::BidKey;
 use crate::domain::units::{BlockHeight, ChainTime};
 use crate::line::Lines;
 use crate::ports::chain::{self, Chain};
 use crate::ports::clock::Clock;
-use crate::ports::store::{self, Batch, Store};
-use crate::records::journal::Fact;
-use crate::records::meta::ChainStatus;
+use crate::ports::store::{self, Store};
 use crate::supervised;
 use crate::supervisor::Guard;
 
+mod hints;
+mod ledger;
 mod reader;
+mod second_reading;
 #[cfg(test)]
 mod tests;
 
@@ -140,11 +141,26 @@ enum Trouble {
     Moved,
 }
 
+impl Trouble {
+    /// Its kind, for figures.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Chain(chain::Error::Unreachable { .. }) => "unreachable",
+            Self::Chain(chain::Error::Refused { .. }) => "refused",
+            Self::Chain(chain::Error::TooMuch { .. }) => "too_much",
+            Self::Chain(chain::Error::Reverts { .. }) => "reverts",
+            Self::Chain(chain::Error::Untrustworthy { .. }) => "untrustworthy",
+            Self::Store(_) => "store",
+            Self::WrongChain { .. } => "wrong_chain",
+            Self::NoMarket => "no_market",
+            Self::PastFinality(_) => "past_finality",
+            Self::Moved => "moved",
+        }
+    }
+}
+
 /// The reader of one market on one chain.
 pub struct ChainListener {
-    config: Config,
-    ports: Ports,
-    outbox: Outbox,
     reader: Rc<Reader>,
     _guard: Guard,
 }
@@ -152,76 +168,25 @@ pub struct ChainListener {
 impl ChainListener {
     /// A listener that begins to poll when it is started.
     pub fn new(config: Config, ports: Ports, outbox: Outbox, guard: Guard) -> Self {
-        let reader = Rc::new(Reader::new(config.clone(), ports.clone()));
-        Self { config, ports, outbox, reader, _guard: guard }
+        Self { reader: Rc::new(Reader::new(config, ports, outbox)), _guard: guard }
     }
 
     /// One poll, then the next after a pause; the next begins only when this one is over.
     fn poll(&mut self, ctx: &mut Context<Self>) {
         let reader = Rc::clone(&self.reader);
+        let pause = Duration::from_millis(reader.config.poll_ms);
         let poll = async move { reader.read().await }.into_actor(self);
-        ctx.spawn(poll.map(|(facts, moved, outcome), this, ctx| {
-            this.announce(&facts, moved);
+        ctx.spawn(poll.map(move |outcome, _, ctx| {
             let again = match outcome {
                 Ok(true) => Duration::ZERO,
-                Ok(false) => Duration::from_millis(this.config.poll_ms),
+                Ok(false) => pause,
                 Err(trouble) => {
-                    this.note(&trouble);
-                    Duration::from_millis(this.config.poll_ms)
+                    tracing::warn!(%trouble, "the chain could not be read");
+                    pause
                 }
             };
             ctx.run_later(again, Self::poll);
         }));
-    }
-
-    /// Tells of what is in the store now.
-    fn announce(&self, facts: &[Fact], moved: Option<ChainTime>) {
-        for fact in facts {
-            let Some(bid) = fact.bid() else { continue };
-            if fact.retracted {
-                self.outbox.retracted.tell(&Retracted { bid });
-                continue;
-            }
-            match fact.event {
-                MarketEvent::BidPlaced { .. } => {
-                    self.outbox.placed.tell(&BidPlaced { bid });
-                }
-                MarketEvent::Accepted { .. } => {
-                    self.outbox.accepted.tell(&BidAccepted { bid });
-                }
-                MarketEvent::Pinned { .. } => {
-                    self.outbox.pinned.tell(&BidPinned { bid });
-                }
-                MarketEvent::Voted { .. } => {
-                    self.outbox.voted.tell(&VoteRecorded { bid });
-                }
-                MarketEvent::Settled { .. } => {
-                    self.outbox.settled.tell(&Settled { bid });
-                }
-                _ => {}
-            }
-        }
-        if let Some(time) = moved {
-            self.outbox.heads.tell(&HeadMoved { time });
-        }
-    }
-
-    /// Tells of trouble; past finality it is written down, so that nobody sends any more.
-    fn note(&self, trouble: &Trouble) {
-        tracing::warn!(trouble = %trouble, "the chain could not be read");
-        if !matches!(trouble, Trouble::PastFinality(_)) {
-            return;
-        }
-        let halt = || -> Result<(), store::Error> {
-            let Some(mut status) = ChainStatus::read(&*self.ports.store)? else { return Ok(()) };
-            status.halted = Some(trouble.to_string());
-            let mut batch = Batch::new();
-            batch.put(&status);
-            self.ports.store.commit(batch)
-        };
-        if let Err(error) = halt() {
-            tracing::error!(%error, "the halt could not be written down");
-        }
     }
 }
 

@@ -172,8 +172,6 @@ pub struct Pinner {
     ports: Ports,
     outbox: Outbox,
     fetches: BTreeMap<BidKey, Fetch>,
-    /// Bytes that bids may still bring.
-    promised: u64,
     mirror: mirror::Mirror,
     releasing: BTreeSet<queue::Root>,
     due: bool,
@@ -194,7 +192,7 @@ impl Pinner {
     pub fn new(config: Config, ports: Ports, outbox: Outbox, guard: Guard) -> Self {
         let mirror = mirror::Mirror::new(&config.mirroring);
         let (fetches, releasing) = (BTreeMap::new(), BTreeSet::new());
-        Self { config, ports, outbox, fetches, promised: 0, mirror, releasing, due: false, _guard: guard }
+        Self { config, ports, outbox, fetches, mirror, releasing, due: false, _guard: guard }
     }
 }
 
@@ -246,6 +244,7 @@ impl Sweeps for Pinner {
     }
 
     fn sweep(&mut self, ctx: &mut Self::Context) {
+        self.mirror.open = None;
         if let Err(error) = self.look(ctx) {
             tracing::error!(%error, "hosted bids could not be attended to; trying again");
         }

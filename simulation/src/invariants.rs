@@ -14,10 +14,12 @@ use scatter_actors::records::consortium::kept;
 use scatter_actors::records::hosting::{references, root_key, roots_for, Owner, Pin};
 use scatter_actors::records::journal::Fact;
 use scatter_actors::records::meta::newest_block;
+use scatter_actors::records::room::Room;
 use scatter_actors::testkit::chain::{cost, Mined};
 use sha3::{Digest, Keccak256};
 
 use crate::node::{Node, FLOOR, MAX_HEAD_AGE_MS, MIN_FREE, QUOTA};
+use crate::people::rivals::RIVAL;
 use crate::street::Cheat;
 use crate::world::World;
 
@@ -170,6 +172,8 @@ fn i6(world: &World) -> Verdict {
         })
         .map(|bid| byte_cap(bid.terms.size).0)
         .sum();
+    let (written, counted) = (Room::read(store).unwrap(), Room::count(store).unwrap());
+    holds(written == counted, || format!("I6: the room is written as {written:?} and is {counted:?}"))?;
     let taken = pinned + promised;
     holds(taken <= QUOTA.0, || format!("I6: {taken} of {} bytes are pinned or promised", QUOTA.0))
 }
@@ -318,11 +322,15 @@ pub fn i12(world: &World) -> Verdict {
     Ok(())
 }
 
-/// What the market owes is what it holds.
+/// What the market owes is what it holds, and it pays each bid out once. Version 1 holds what it refused, too.
 fn money_is_conserved(world: &World) -> Verdict {
     let market = world.chain.market_now();
     let (owes, held) = (market.owes(), market.held);
-    holds(owes == held, || format!("the market holds {held} wei and owes {owes}"))
+    let paid_again = market.bids.iter().position(|bid| bid.payouts > 1);
+    holds(paid_again.is_none(), || format!("bid {paid_again:?} was paid out more than once"))?;
+    holds(owes == held || world.plan.legacy && owes <= held, || {
+        format!("the market holds {held} wei and owes {owes}")
+    })
 }
 
 /// A bid at the floor or above is settled as paid, unless there was no room for it when it came or the hoster
@@ -331,7 +339,18 @@ fn every_bid_that_was_worth_it_is_paid(world: &World) -> Verdict {
     let market = world.chain.market_now();
     for bid in world.hosted() {
         let BidId(id) = bid.bid.id;
-        let outcome = market.bids[id as usize].outcome;
+        let fate = &market.bids[id as usize];
+        let outcome = fate.outcome;
+        if fate.hoster == Some(RIVAL) && fate.pinned_at.is_some() {
+            let lost = matches!(bid.stage, Stage::Lost { .. } | Stage::Declined { .. });
+            holds(lost, || format!("paid: bid {id}, which the rival hosts, is {:?}", bid.stage))?;
+            continue;
+        }
+        if world.people.files.borrow().iter().any(|file| file.is_understated(&fate.terms)) {
+            let out = matches!(bid.stage, Stage::Failed { .. } | Stage::Declined { .. });
+            holds(out, || format!("paid: bid {id}, larger than it says, is {:?}", bid.stage))?;
+            continue;
+        }
         match &bid.stage {
             Stage::Declined { reason } => {
                 let cheap = reason.contains(&format!("below the floor of {FLOOR}"));
@@ -347,7 +366,8 @@ fn every_bid_that_was_worth_it_is_paid(world: &World) -> Verdict {
                     Cheat::Drops | Cheat::Flips => Settlement::Failed,
                 };
                 let released = matches!(stage, Stage::Released { how, .. } if *how == Some(due));
-                holds(released && outcome == Some(due), || {
+                let paid_out = outcome == Some(due) || world.plan.legacy && fate.payouts == 1;
+                holds(released && paid_out, || {
                     format!("paid: bid {id} ended {stage:?}, on chain {outcome:?}")
                 })?;
             }

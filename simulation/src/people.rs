@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use cid::Cid;
+use scatter_actors::domain::admission::byte_cap;
 use scatter_actors::domain::cids;
-use scatter_actors::domain::market::MarketCall;
+use scatter_actors::domain::market::{BidTerms, MarketCall, Version};
 use scatter_actors::domain::units::{Address, BidId, ByteSize, Digest, FileHash, Wei};
 use scatter_actors::ports::keys::Fees;
 use scatter_actors::testkit::chain::{FakeChain, Tx, CALL_GAS};
@@ -17,6 +18,10 @@ use crate::dice::Dice;
 use crate::history::History;
 use crate::plan::{Plan, PlannedBid, Voter};
 use crate::CHAIN;
+
+pub mod rivals;
+
+use rivals::Rivalry;
 
 /// Who offers.
 pub const BIDDER: Address = Address([0xb1; 20]);
@@ -33,7 +38,9 @@ pub struct File {
     pub blocks: Vec<(Cid, Vec<u8>)>,
     /// From which millisecond on it is to be had.
     pub from: u64,
-    loaded: bool,
+    /// From which millisecond on all of it is.
+    pub whole: u64,
+    loaded: usize,
 }
 
 impl File {
@@ -44,6 +51,10 @@ impl File {
     /// The root.
     pub fn root(&self) -> Cid {
         self.blocks[0].0
+    }
+    /// Whether an offer says so little that a hoster must give up fetching it.
+    pub fn is_understated(&self, terms: &BidTerms) -> bool {
+        terms.file == self.hash() && byte_cap(terms.size).0 < self.bytes()
     }
     /// Bytes of all blocks.
     pub fn bytes(&self) -> u64 {
@@ -60,6 +71,8 @@ pub struct People {
     /// Every file of every bid so far.
     pub files: Rc<RefCell<Vec<File>>>,
     sent: BTreeMap<(Address, u64), Tx>,
+    rivals: Vec<Rivalry>,
+    settled: BTreeSet<BidId>,
     dice: Dice,
 }
 
@@ -73,6 +86,8 @@ impl People {
             voters: plan.voters,
             files: Rc::default(),
             sent: BTreeMap::new(),
+            rivals: Vec::new(),
+            settled: BTreeSet::new(),
             dice: Dice::new(plan.seed, "people"),
         }
     }
@@ -92,12 +107,14 @@ impl People {
         if !bid.repeats || self.files.borrow().is_empty() {
             let blocks = unixfs_file(&self.dice.bytes(bid.len), bid.chunk);
             let from = now + bid.arrives_after;
-            self.files.borrow_mut().push(File { blocks, from, loaded: false });
+            let whole = from + bid.torn_for;
+            self.files.borrow_mut().push(File { blocks, from, whole, loaded: 0 });
         }
         let (file, size, root) = {
             let files = self.files.borrow();
             let file = files.last().unwrap();
-            (file.hash(), ByteSize(file.bytes()), file.root())
+            let size = if bid.understated { 1 } else { file.bytes() };
+            (file.hash(), ByteSize(size), file.root())
         };
         let (duration, amount) = (bid.duration, bid.amount);
         let pool = Wei::from(POOL);
@@ -108,21 +125,34 @@ impl People {
     /// What they do after each step: give content that is due, vote when it is time, send again what a mempool
     /// forgot.
     pub fn act(&mut self, now: u64) {
-        for file in self.files.borrow_mut().iter_mut().filter(|file| !file.loaded && file.from <= now) {
-            file.loaded = true;
-            self.ipfs.load(&file.blocks);
-            self.history.tell("people", format_args!("{} is to be had", file.root()));
-        }
-        for (bid, voter) in self.due_votes() {
-            let valid = self.voters[voter] == Voter::Honest;
-            let vote = MarketCall::Vote { bid, valid, evidence: Digest::default() };
-            let (who, pool) = (VOTERS[voter], self.chain.pool());
-            if !pool.iter().any(|tx| tx.from == who && tx.call == vote) {
-                self.send(who, vote);
+        for file in self.files.borrow_mut().iter_mut() {
+            let there = match file.blocks.len() {
+                all if file.whole <= now => all,
+                all if file.from <= now => all.div_ceil(2),
+                _ => 0,
+            };
+            if there > file.loaded {
+                file.loaded = there;
+                self.ipfs.load(&file.blocks[..there]);
+                let of = file.blocks.len();
+                self.history
+                    .tell("people", format_args!("{there} of {of} blocks of {} are to be had", file.root()));
             }
         }
         let mined: BTreeSet<(Address, u64)> =
             self.chain.mined().iter().map(|mined| (mined.tx.from, mined.tx.nonce)).collect();
+        for (bid, voter) in self.due_votes() {
+            let valid = self.voters[voter] == Voter::Honest;
+            let vote = MarketCall::Vote { bid, valid, evidence: Digest::default() };
+            let who = VOTERS[voter];
+            // What a mempool forgot comes back: on version 1 a second vote would be mined, too.
+            let waits =
+                |(key, tx): (&(Address, u64), &Tx)| tx.from == who && tx.call == vote && !mined.contains(key);
+            if !self.sent.iter().any(waits) {
+                self.send(who, vote);
+            }
+        }
+        self.race();
         let pooled: BTreeSet<(Address, u64)> =
             self.chain.pool().iter().map(|tx| (tx.from, tx.nonce)).collect();
         for (key, tx) in &self.sent {
@@ -140,6 +170,12 @@ impl People {
             let Some(end) = bid.pinned_at.map(|at| at.plus(bid.terms.duration)) else { continue };
             let close = end.plus(scatter_actors::testkit::market::VOTE);
             if bid.outcome.is_some() || now < end || now >= close {
+                continue;
+            }
+            if market.version == Version::Legacy {
+                // The first vote behind the end pays out, and each one more would pay again.
+                let first = self.voters.iter().position(|voter| *voter != Voter::Absent);
+                due.extend(first.filter(|_| bid.payouts == 0).map(|voter| (BidId(index as u64), voter)));
                 continue;
             }
             for (voter, who) in VOTERS.iter().enumerate() {

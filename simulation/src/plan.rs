@@ -1,11 +1,12 @@
 //! What a seed decides before anything happens: bids, the pace of the chain, and what breaks when.
 
 use scatter_actors::domain::units::Wei;
-use scatter_actors::testkit::chain::Trouble;
+use scatter_actors::testkit::chain::{Logs, Trouble};
 
 use crate::dice::Dice;
 use crate::friends::Deed;
 use crate::node::{FLOOR, SPEND_CAP};
+use crate::people::rivals::Rivalry;
 use crate::street::Cheat;
 
 /// Milliseconds in which things break; then the weather is calm.
@@ -40,6 +41,8 @@ pub struct Plan {
     pub cheat: Cheat,
     /// How many friends the hoster mirrors.
     pub friends: usize,
+    /// Whether the market is one of version 1, with its traps.
+    pub legacy: bool,
     /// Wei that the hoster may spend in a day. Where that is too little for all bids, liveness is not asked for.
     pub cap: u128,
 }
@@ -70,6 +73,10 @@ pub struct PlannedBid {
     pub amount: Wei,
     /// Milliseconds after which the content is to be had.
     pub arrives_after: u64,
+    /// Milliseconds after that for which half of it is missing.
+    pub torn_for: u64,
+    /// The bid says one byte, whatever the content has.
+    pub understated: bool,
     /// The same content as the bid before.
     pub repeats: bool,
     /// The hoster's own IPFS node has it pinned already, for a reason of its own.
@@ -124,6 +131,19 @@ pub enum Fault {
     Stall(u64),
     /// The hoster's disk is full for so long.
     DiskFull(u64),
+    /// The newest blocks are replaced, and come back.
+    Fork {
+        /// How many.
+        depth: u64,
+        /// Milliseconds until then.
+        for_ms: u64,
+    },
+    /// Nothing more becomes final for so long.
+    Unfinal(u64),
+    /// A hostile IPFS node offers rotten blocks of all content that there is.
+    Rotten,
+    /// Somebody else is after the next bid.
+    Rival(Rivalry),
     /// A friend does something, or something happens to its name.
     Friend {
         /// Which.
@@ -137,7 +157,21 @@ impl Fault {
     /// Its kind, in one word.
     pub fn kind(&self) -> &'static str {
         match self {
+            Self::Rpc { trouble: Trouble::Tells(logs), .. } => match logs {
+                Logs::TooMuch { .. } => "logs_too_much",
+                Logs::None => "logs_none",
+                Logs::Twice => "logs_twice",
+                Logs::Backwards => "logs_backwards",
+                Logs::Foreign => "logs_foreign",
+                Logs::Elsewhere => "logs_elsewhere",
+                Logs::Removed => "logs_removed",
+                Logs::Unborn => "logs_unborn",
+            },
             Self::Rpc { .. } => "rpc",
+            Self::Fork { .. } => "fork",
+            Self::Unfinal(_) => "unfinal",
+            Self::Rotten => "rotten",
+            Self::Rival(_) => "rival",
             Self::Reorg(_) => "reorg",
             Self::Evict => "evict",
             Self::BaseFee(_) => "base_fee",
@@ -204,8 +238,20 @@ impl Plan {
                 faults.push((dice.between(30_000, WEATHER_MS), Fault::Friend { who, deed }));
             }
         }
+        let dice = Dice::new(seed, "worlds");
+        for _ in 0..dice.between(0, 5) {
+            faults.push((dice.between(0, WEATHER_MS), of_the_world(&dice, validators)));
+        }
+        let legacy = seed % 16 == 5 && !validators;
+        if !validators && dice.chance(10) {
+            bids.push(understated(&dice));
+            bids.sort_by_key(|bid| bid.at);
+        }
+        for bid in bids.iter_mut().filter(|_| dice.chance(20)) {
+            bid.torn_for = dice.between(1_000, 60_000);
+        }
         faults.sort_by_key(|(at, _)| *at);
-        Self { seed, bids, faults, pace, voters, validators, cheat, friends, cap }
+        Self { seed, bids, faults, pace, voters, validators, cheat, friends, legacy, cap }
     }
 
     /// The same bids on a day on which nothing breaks.
@@ -225,6 +271,8 @@ impl Plan {
         plan.bids[0].amount = Wei::from(100_000_000_000_000_000);
         plan.bids[0].foreign = false;
         plan.bids[0].arrives_after = 0;
+        plan.bids[0].torn_for = 0;
+        plan.bids[0].understated = false;
         plan.voters = [Voter::Honest; 3];
         plan.validators = false;
         plan.faults = vec![(at, fault)];
@@ -274,8 +322,64 @@ fn bid(dice: &Dice, n: u64) -> PlannedBid {
         duration,
         amount: Wei::from(amount),
         arrives_after: if dice.chance(30) { dice.between(1_000, 150_000) } else { 0 },
+        torn_for: 0,
+        understated: false,
         repeats: n > 0 && dice.chance(20),
         foreign: dice.chance(10),
+    }
+}
+
+/// A bid whose content is larger than any room that is kept for what it says.
+fn understated(dice: &Dice) -> PlannedBid {
+    let (chunk, amount) = (250_000, Wei::from(100_000_000_000_000_000));
+    let rest = PlannedBid { repeats: false, foreign: false, ..bid(dice, 0) };
+    PlannedBid { chunk, len: 5 * chunk, amount, arrives_after: 0, torn_for: 0, understated: true, ..rest }
+}
+
+/// Words of real providers that say nothing of the question.
+const WORDS: [&str; 8] = [
+    "header not found",
+    "missing trie node",
+    "Internal server error",
+    "Your app has exceeded its compute units per second capacity",
+    "too many requests",
+    "daily request count exceeded, request rate limited",
+    "upstream connect error or disconnect/reset before headers",
+    "execution timeout",
+];
+
+/// What goes wrong with answers about logs, with branches, and with other people.
+fn of_the_world(dice: &Dice, validators: bool) -> Fault {
+    let for_ms = dice.between(5_000, 90_000);
+    let rpc = |method, trouble| Fault::Rpc { method, trouble, percent: dice.between(20, 100), for_ms };
+    match dice.between(0, 11) {
+        0..=1 => {
+            let (most, tells) = (dice.between(1, 20), dice.chance(50));
+            rpc(Some("events"), Trouble::Tells(Logs::TooMuch { most, tells }))
+        }
+        2..=5 => rpc(
+            Some("events"),
+            Trouble::Tells(*dice.pick(&[
+                Logs::None,
+                Logs::Twice,
+                Logs::Backwards,
+                Logs::Foreign,
+                Logs::Elsewhere,
+                Logs::Removed,
+                Logs::Unborn,
+            ])),
+        ),
+        // One machine's head, and another's logs.
+        6 => rpc(Some("events"), Trouble::Lags(3)),
+        7 => rpc(
+            *dice.pick(&[Some("submit"), Some("receipt"), Some("events"), Some("simulate"), Some("head")]),
+            Trouble::Says(dice.pick::<&str>(&WORDS)),
+        ),
+        8 => Fault::Fork { depth: dice.between(1, 6), for_ms: dice.between(2_000, 40_000) },
+        // A slot of an audit waits for a final block.
+        9 if !validators => Fault::Unfinal(dice.between(20_000, 200_000)),
+        10 if !validators => Fault::Rival(*dice.pick(&Rivalry::ALL)),
+        _ => Fault::Rotten,
     }
 }
 

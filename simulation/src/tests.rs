@@ -6,6 +6,8 @@ use crate::plan::{Fault, Plan};
 use crate::street::Cheat;
 use crate::world::{live, Ended, Summary};
 
+mod worlds;
+
 /// Fails with the whole history where an invariant was broken.
 fn told(seed: u64, ended: Ended) -> Summary {
     match ended.verdict {

@@ -31,6 +31,7 @@ use crate::plan::{Plan, VALIDATORS, WEATHER_MS};
 use crate::street::Street;
 use crate::CHAIN;
 
+mod forks;
 mod registrations;
 mod weather;
 
@@ -119,6 +120,9 @@ pub struct World {
     /// No reorg goes below: chain time has leapt there.
     floor: u64,
     outages: weather::Outages,
+    aside: Option<forks::Aside>,
+    /// An IPFS node that offers what it does not have.
+    hostile: MemoryIpfs,
     checked: (usize, u64, u64),
 }
 
@@ -148,10 +152,14 @@ pub fn live(plan: Plan) -> Ended {
 
 impl World {
     fn new(plan: Plan, history: &History) -> Self {
-        let chain = Rc::new(FakeChain::with_market(CHAIN));
+        let chain = Rc::new(match plan.legacy {
+            true => FakeChain::with_legacy_market(CHAIN),
+            false => FakeChain::with_market(CHAIN),
+        });
         let net = MemoryNet::default();
         let clock = Rc::new(RuntimeClock(Instant::now()));
         let street = Rc::new(Street { door: RefCell::default(), cheat: plan.cheat });
+        let hostile = MemoryIpfs::on("hostile", &net);
         let node = MemoryIpfs::on("friends", &net);
         let friends = Friends::new(plan.friends, plan.seed, node, &clock, history);
         let around = Surroundings {
@@ -211,6 +219,8 @@ impl World {
             next_block: 0,
             floor: 0,
             outages,
+            aside: None,
+            hostile,
             checked: (0, 0, 0),
         }
     }
@@ -229,6 +239,7 @@ impl World {
                 calm = true;
                 self.clear_up();
             }
+            self.join(now);
             self.place_bids(now);
             self.people.act(now);
             if now >= self.next_block {

@@ -12,6 +12,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -46,6 +47,8 @@ pub struct Config {
     pub total: Duration,
     /// Bytes of an answer's body at most.
     pub max_body: usize,
+    /// Authorities that are trusted to sign providers' certificates, beside the well-known ones.
+    pub authorities: Vec<CertificateDer<'static>>,
     /// The chain's id: where there are several providers, all must be on it. `None`: nobody is asked.
     pub chain: Option<u64>,
     /// From one probe of a provider that stands by to the next.
@@ -61,6 +64,7 @@ impl Default for Config {
             idle: Duration::from_secs(30),
             total: Duration::from_secs(60),
             max_body: 64 << 20,
+            authorities: Vec::new(),
             chain: None,
             probe: Duration::from_secs(30),
             max_lag: Duration::from_secs(30),
@@ -143,7 +147,7 @@ impl Client {
     /// # Errors
     /// If one is no such URL.
     pub fn of_several(url: &str, others: &[String], config: Config) -> Result<Self, BadUrl> {
-        let http = http_client::client(config.connect, MAX_CONNECTIONS);
+        let http = http_client::client(config.connect, MAX_CONNECTIONS, &config.authorities);
         let provider = |url: &str| Ok::<_, BadUrl>(Provider::new(url.parse()?, http.clone(), config.clone()));
         let others = others.iter().map(|url| provider(url)).collect::<Result<_, _>>()?;
         Ok(Self { pool: Rc::new(Pool::new(provider(url)?, others, &config)) })

@@ -111,3 +111,25 @@ fn counts(stages: &Value) -> String {
 fn actor(actor: &Value) -> Vec<String> {
     ["name", "state", "restarts", "last_cause"].map(|field| output::cell(&actor[field])).to_vec()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_provider_is_told_in_one_line_with_what_is_known_of_it() {
+        let mut one = json!({
+            "url": "https://node.example:443/…", "state": "good", "in_use": true, "head": 120,
+            "limit_per_second": 19.5, "requests": 500, "errors": {"timed_out": 2, "refused": 1},
+        });
+        let all = "https://node.example:443/…: good, in use, block 120, 19.5 questions/s at most, \
+                   3 errors in 500 questions";
+        assert_eq!(provider(&one), all);
+        one["in_use"] = false.into();
+        one["head"] = Value::Null;
+        one["limit_per_second"] = Value::Null;
+        assert_eq!(provider(&one), "https://node.example:443/…: good, 3 errors in 500 questions");
+    }
+}

@@ -77,11 +77,13 @@ fn words(status: &Value) -> String {
         ("balance", output::money(&status["balance"])),
         ("owed by the market", output::money(&status["credit"])),
         ("next nonce", output::cell(&status["nonce"])),
-        ("nonces that others used", output::cell(&status["foreign_nonces"])),
         ("waiting for a nonce", output::cell(&status["queued"])),
         ("spent in 24 h", spent),
         ("at most, with what is under way", format!("{counted} of {}", output::money(&status["spend_cap"]))),
     ];
+    if status["foreign_nonces"].as_u64().is_some_and(|count| count > 0) {
+        rows.push(("nonces that others used", output::cell(&status["foreign_nonces"])));
+    }
     for alert in status["alerts"].as_array().into_iter().flatten() {
         rows.push(("alert", output::cell(&alert["what"])));
     }
@@ -91,7 +93,6 @@ fn words(status: &Value) -> String {
 }
 
 fn pending(pending: &Value) -> Vec<String> {
-    let state = output::cell(&pending["stage"]);
     let key = match &pending["intent"] {
         Value::Null => "fills a gap".into(),
         key => output::cell(key),
@@ -101,7 +102,7 @@ fn pending(pending: &Value) -> Vec<String> {
         output::cell(&pending["tx"]),
         output::cell(&pending["attempts"]),
         output::moment(pending["signed_at"].as_u64().unwrap_or_default()),
-        state,
+        output::cell(&pending["stage"]),
         key,
     ]
 }
@@ -113,10 +114,10 @@ mod tests {
     #[test]
     fn a_wallet_is_told_with_its_alerts_and_what_is_under_way() {
         let status = json!({
-            "address": "0xaa", "balance": "1000000000000000000", "credit": null, "nonce": 8, "queued": 2,
+            "address": "0xaa", "balance": "1000000000000000000", "credit": null, "nonce": 8, "queued": 2, "foreign_nonces": 2,
             "pending": [
                 {"nonce": 6, "intent": "bid:1", "tx": "0x66", "attempts": 2, "signed_at": 0, "stage": "sent"},
-                {"nonce": 7, "intent": null, "tx": "0x77", "attempts": 1, "signed_at": 0, "stage": "mined"},
+                {"nonce": 7, "intent": null, "tx": "0x77", "attempts": 1, "signed_at": 0, "stage": "confirmed"},
             ],
             "spent_today": "5", "counted_today": "7", "spend_cap": "10",
             "alerts": [{"about": "balance", "what": "too low"}],
@@ -126,7 +127,11 @@ mod tests {
         assert!(line("balance").ends_with("1 ether") && line("owed").ends_with('-'), "{told}");
         assert!(line("at most").ends_with("7 wei of 10 wei"), "{told}");
         assert!(line("alert").ends_with("too low"), "{told}");
-        assert!(line("6 ").ends_with("sent   bid:1") && line("7 ").ends_with("mined  fills a gap"), "{told}");
+        assert!(line("6 ").ends_with("sent       bid:1"), "{told}");
+        assert!(
+            line("7 ").ends_with("confirmed  fills a gap") && line("nonces that others").ends_with('2'),
+            "{told}"
+        );
         let given_up = cancelled(&json!({"cancelled": "done", "intent": "bid:1"}));
         assert!(given_up.starts_with("bid:1 is given up"), "{given_up}");
         let idle = words(&json!({"pending": [], "alerts": []}));

@@ -3,22 +3,17 @@
 //! `config/default.toml` is both the documentation of every key and the lowest layer, so the two never differ.
 //! Each section here turns into the `Config` of whoever needs it in `node`.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use scatter_actors::domain::admission::Policy;
 use scatter_actors::domain::limits::Limits;
-use scatter_actors::domain::units::{Address, Wei};
-use scatter_actors::{chain_listener, supervisor, validator, wallet_signer};
+use scatter_actors::{supervisor, validator, wallet_signer};
 use secrecy::SecretString;
 use url::Url;
 
-use crate::adapters::ethereum;
-use crate::adapters::json_rpc::{self, BadUrl, Endpoint};
-
+mod chain;
 mod consortium;
 mod ipfs;
 mod layers;
@@ -29,6 +24,7 @@ mod secrets;
 mod tests;
 mod values;
 
+pub use chain::{Chain, ProviderUrl};
 pub use consortium::{Bounds, Consortium, Entry};
 pub use ipfs::{Backend, Dht, Ipfs, Kubo};
 pub use layers::{Mistake, Mistakes};
@@ -116,124 +112,9 @@ impl Roles {
     }
 }
 
-/// `[chain]`
-#[derive(Debug, Clone)]
-pub struct Chain {
-    /// The providers, one at least, the preferred first.
-    pub urls: Vec<ProviderUrl>,
-    /// The chain's id, never 0.
-    pub chain_id: u64,
-    /// The Router; this or the market is set.
-    pub router: Option<Address>,
-    /// The market.
-    pub market: Option<Address>,
-    /// The Register.
-    pub register: Option<Address>,
-    /// The Env.
-    pub env: Option<Address>,
-    /// The first block to read.
-    pub start_block: u64,
-    /// Blocks above an event before it is acted on.
-    pub confirmations: u64,
-    /// Time from block to block as a rule.
-    pub block_time: Duration,
-    /// Pause between two looks at the head.
-    pub poll: Duration,
-    /// Blocks of one ranged read at most.
-    pub max_range: u64,
-    /// Blocks below the head that count as final where the chain does not tell.
-    pub finality_depth: u64,
-    /// Which percentile of recent tips to offer, 0 to 100.
-    pub tip_percentile: u8,
-    /// Wei a gas: never offer less as a tip.
-    pub min_tip: Wei,
-    /// One exchange with the provider may take so long.
-    pub timeout: Duration,
-}
-
-impl Chain {
-    /// The listener's part.
-    pub fn listener(&self) -> chain_listener::Config {
-        chain_listener::Config {
-            chain_id: self.chain_id,
-            start_block: self.start_block,
-            confirmations: self.confirmations,
-            poll_ms: milliseconds(self.poll),
-            max_range: self.max_range,
-            finality_depth: self.finality_depth,
-        }
-    }
-
-    /// Seconds from block to block, rounded up.
-    pub fn block_seconds(&self) -> u64 {
-        milliseconds(self.block_time).div_ceil(1_000)
-    }
-
-    /// The adapter's part.
-    pub fn contracts(&self) -> ethereum::Config {
-        ethereum::Config {
-            router: self.router,
-            market: self.market,
-            register: self.register,
-            env: self.env,
-            tip_percentile: self.tip_percentile,
-            min_tip: self.min_tip,
-        }
-    }
-
-    /// The client's part.
-    pub fn client(&self) -> json_rpc::Config {
-        let chain = Some(self.chain_id);
-        json_rpc::Config { total: self.timeout, chain, ..json_rpc::Config::default() }
-    }
-
-    /// A client of all providers. Nothing is asked before the first question.
-    ///
-    /// # Errors
-    /// If there is none.
-    pub fn connect(&self) -> Result<json_rpc::Client, BadUrl> {
-        let mut urls = self.urls.iter().map(|url| url.expose().to_owned());
-        let first = urls.next().unwrap_or_default();
-        json_rpc::Client::of_several(&first, &urls.collect::<Vec<_>>(), self.client())
-    }
-}
-
 /// Milliseconds of a duration, as the actors count.
 pub fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// A provider's URL. It is shown without the credentials that it may hold.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ProviderUrl {
-    whole: String,
-    shown: Endpoint,
-}
-
-impl ProviderUrl {
-    /// The whole URL, credentials included: for the client alone.
-    pub fn expose(&self) -> &str {
-        &self.whole
-    }
-}
-
-impl FromStr for ProviderUrl {
-    type Err = BadUrl;
-    fn from_str(text: &str) -> Result<Self, BadUrl> {
-        Ok(Self { whole: text.to_owned(), shown: text.parse()? })
-    }
-}
-
-impl fmt::Display for ProviderUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.shown, f)
-    }
-}
-
-impl fmt::Debug for ProviderUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.shown, f)
-    }
 }
 
 /// `[wallet]`

@@ -82,6 +82,7 @@ fn roles(from: &mut Layers) -> Roles {
 
 fn chain(from: &mut Layers, roles: Roles) -> Option<Chain> {
     let urls = from.read("chain.urls", list(provider));
+    let ca_file = from.read("chain.ca_file", optional(text));
     let chain_id = from.read("chain.chain_id", count);
     let router = from.read("chain.router", optional(parsed));
     let market = from.read("chain.market", optional(parsed));
@@ -129,6 +130,7 @@ fn chain(from: &mut Layers, roles: Roles) -> Option<Chain> {
     }
     Some(Chain {
         urls,
+        ca_file: ca_file.map(Into::into),
         chain_id,
         router,
         market,

@@ -1,13 +1,16 @@
 use std::path::PathBuf;
 
+use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::Engine;
 use figment::providers::{Format, Toml};
 use figment::value::{Dict, Value};
 use scatter_actors::domain::units::{ByteSize, Wei};
-use scatter_actors::{manifest_resolver, publisher};
+use scatter_actors::{chain_listener, manifest_resolver, publisher};
 use secrecy::ExposeSecret;
 
 use super::layers::{keys, Layers, DEFAULTS};
 use super::*;
+use crate::adapters::{ethereum, json_rpc};
 
 /// A hoster's file with what is required and nothing else.
 const HOSTER: &str = r#"
@@ -89,7 +92,10 @@ fn defaults_that_the_actors_have_too_are_the_same() {
     let chain = load(HOSTER, &[]).unwrap().chain.unwrap();
     let market = chain.market;
     assert_eq!(chain.contracts(), ethereum::Config { market, ..ethereum::Config::default() });
-    assert_eq!(chain.client(), json_rpc::Config { chain: Some(1337), ..json_rpc::Config::default() });
+    assert_eq!(
+        chain.client().unwrap(),
+        json_rpc::Config { chain: Some(1337), ..json_rpc::Config::default() }
+    );
     let (ours, theirs) = (&config.consortium, publisher::Config::default());
     assert_eq!((ours.republish, ours.lifetime), (theirs.republish, theirs.lifetime));
     let theirs = manifest_resolver::Config::new(vec![], ours.interval);
@@ -139,6 +145,31 @@ fn several_providers_are_listed_in_the_order_of_preference_wherever_they_come_fr
     assert_eq!(urls(load(&two, &[]).unwrap()), ["http://127.0.0.1:8545", "https://provider.example:443/…"]);
     let env = ("SCATTER_CHAIN__URLS", "https://a.example/key, http://127.0.0.1:1");
     assert_eq!(urls(load(HOSTER, &[env]).unwrap()), ["https://a.example:443/…", "http://127.0.0.1:1"]);
+}
+
+#[test]
+fn a_file_of_authorities_is_read_whole_or_refused_with_its_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("ca.pem");
+    let text = HOSTER.replace("chain_id", &format!("ca_file = {:?}\nchain_id", file.display().to_string()));
+    let read = || load(&text, &[]).unwrap().chain.unwrap().client();
+    let refused = || {
+        let mistake = read().unwrap_err();
+        assert_eq!((mistake.key.as_str(), mistake.origin), ("chain.ca_file", file.display().to_string()));
+        mistake.what
+    };
+    assert!(!refused().is_empty(), "it is missing");
+    std::fs::write(&file, "not a certificate").unwrap();
+    assert_eq!(refused(), "no certificate is in it");
+    std::fs::write(&file, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+    assert!(!refused().is_empty(), "it is none");
+    let issued = ["a.test", "b.test"].map(|name| rcgen::generate_simple_self_signed([name.into()]).unwrap());
+    let pem = issued.each_ref().map(|one| {
+        let text = BASE64.encode(one.cert.der());
+        format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+    });
+    std::fs::write(&file, pem.concat()).unwrap();
+    assert_eq!(read().unwrap().authorities, issued.map(|one| one.cert.der().clone()));
 }
 
 #[test]

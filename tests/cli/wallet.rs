@@ -53,7 +53,7 @@ fn a_node_that_is_aborted_leaves_no_core_dump() {
     let Some(market) = Anvil::start().map(Market::on) else { return };
     let place = market.place.path();
     let mut other = Command::new("sh");
-    other.args(["-c", "echo running; read line; cat"]).current_dir(place);
+    other.args(["-c", "echo running; exec sleep 60"]).current_dir(place);
     if !aborted(&other, "running").core_dumped() {
         not_run("core dumps", "a kernel and a hard limit (ulimit -Hc) that allow them");
         return;

@@ -70,6 +70,15 @@ async fn a_burst_shares_one_list_and_what_it_names_or_we_pinned_is_asked_for_aga
 }
 
 #[actix_rt::test]
+async fn no_pin_of_a_burst_has_a_walk_over_the_routing_system_of_its_own() {
+    let server = Replay::start(vec![unpinned(), added(root(1))]);
+    let kubo = client(&server.url(), &Request::default());
+    assert_eq!(kubo.pin(root(1), ByteSize(100), Rc::new(|_| ())).await, Ok(ONE));
+    let requests = server.requests();
+    assert_eq!(requests[1].values("fast-provide-root").collect::<Vec<_>>(), ["false"]);
+}
+
+#[actix_rt::test]
 async fn a_burst_whose_list_was_cut_asks_for_each_root_by_itself() {
     let mut answers: Vec<_> = (0..7).flat_map(|n| [unpinned(), added(root(n))]).collect();
     let list = pinned(&[root(50)]);

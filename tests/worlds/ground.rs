@@ -63,18 +63,8 @@ impl Ground {
         Deployed { chain, keys, address: at.market }
     }
 
-    /// A chain without contracts of ours.
-    pub fn bare(&self) -> Ethereum {
-        self.mines_alone(false);
-        Ethereum::new(self.rpc.clone(), Config::default())
-    }
-
     pub fn addresses(&self) -> Vec<Address> {
         self.keys.iter().map(Keys::address).collect()
-    }
-
-    pub fn keys(&self) -> &[Signer] {
-        &self.keys
     }
 
     fn mines_alone(&self, alone: bool) {

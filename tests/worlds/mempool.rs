@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::rc::Rc;
 
-use scatter_actors::domain::market::MarketCall;
+use scatter_actors::domain::market::{MarketCall, Version};
 use scatter_actors::domain::units::{Address, BlockHeight, TxHash, Wei};
 use scatter_actors::ports::chain::{At, Chain};
 use scatter_actors::ports::keys::{Fees, Keys, Signed, Unsigned};
@@ -162,8 +162,9 @@ async fn story(chain: &dyn Chain, keys: &dyn Keys, hands: &dyn Hands, id: u64) -
 #[actix_rt::test]
 async fn the_chain_in_memory_treats_transactions_and_reorgs_as_anvil_does() {
     let Some(ground) = Ground::start() else { return };
-    let real = ground.bare();
-    let told = story(&real, &ground.keys()[0], &ground, 31_337).await;
+    // Receipts are read with a market in mind.
+    let real = ground.deploy(Version::V2).await;
+    let told = story(&real.chain, &real.keys[0], &ground, 31_337).await;
 
     let chain = Rc::new(FakeChain::with_market(31_337));
     chain.mine_empty(1);

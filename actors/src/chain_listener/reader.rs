@@ -1,78 +1,152 @@
 //! The listener's hands: one poll of the chain into the store.
 
-use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::cell::{Cell, RefCell};
 
-use super::{Config, Ports, Trouble};
-use crate::domain::listening::{examine, plan, Doubt, Heights, Hopeless, Plan, Reach};
+use futures::stream::{FuturesOrdered, StreamExt};
+
+use super::{ledger, second_reading, Config, Outbox, Ports, Trouble};
+use crate::domain::listening::{examine, plan, Doubt, Event, Header, Heights, Hopeless, Plan, Reach, Span};
 use crate::domain::market::Market;
-use crate::domain::units::{BlockHash, BlockHeight, ChainTime};
+use crate::domain::units::{BlockHash, BlockHeight};
 use crate::planted::{planted, Bug};
-use crate::ports::chain::{self, Event, Header, Said, Span};
-use crate::ports::store::{self, Batch, Order, Record, Store};
-use crate::records::journal::{next_seq, Block, Fact, Poison};
+use crate::ports::chain;
+use crate::ports::store::{self, Batch, Order};
+use crate::records::journal::Block;
+use crate::records::listening::Listening;
 use crate::records::meta::{newest_block, ChainStatus, ReadForGood};
 
-/// Blocks kept below finality, so that a reorg finds its ancestor and a person something to look at.
-const BLOCKS_KEPT: u64 = 256;
-/// Reads in a row before the mailbox is looked at again.
+/// Spans read in a row before the head is looked at again.
 const READS_A_POLL: usize = 64;
 
 /// A span's answer that was examined: its first block, its logs in order, its last block.
-type Answered = (Header, Vec<Event>, Header);
+pub(super) type Answered = (Header, Vec<Event>, Header);
 
 /// What reads the chain, poll by poll.
 pub(super) struct Reader {
-    config: Config,
-    ports: Ports,
+    pub(super) config: Config,
+    pub(super) ports: Ports,
+    outbox: Outbox,
     /// How much is asked for at once, learnt from the provider's answers.
     reach: RefCell<Reach>,
+    /// The head below which the newest block of ours was found to be canonical.
+    trusted: Cell<Option<BlockHash>>,
+    /// When final blocks may be read again, on the monotonic clock.
+    pub(super) rests_until: Cell<u64>,
+}
+
+/// What came of looking at a span's answer beside the store.
+enum Followed {
+    /// It is in the store.
+    Taken(Block),
+    /// A reorg: what it removed is retracted.
+    Rewound,
 }
 
 impl Reader {
-    pub(super) fn new(config: Config, ports: Ports) -> Self {
+    pub(super) fn new(config: Config, ports: Ports, outbox: Outbox) -> Self {
         let reach = RefCell::new(Reach::new(config.max_range));
-        Self { config, ports, reach }
+        Self { config, ports, outbox, reach, trusted: Cell::new(None), rests_until: Cell::new(0) }
     }
 
-    /// Reads until nothing more is deep enough, or for a while. Tells what entered the journal even where it
-    /// then ran into trouble, whether chain time moved, and whether there is more to read at once.
-    pub(super) async fn read(&self) -> (Vec<Fact>, Option<ChainTime>, Result<bool, Trouble>) {
-        let mut facts = Vec::new();
-        let mut moved = None;
-        let outcome = self.read_into(&mut facts, &mut moved).await;
-        (facts, moved, outcome)
+    /// Reads until nothing more is deep enough, or for a while; tells what entered the journal. True if there is more
+    /// to read at once.
+    pub(super) async fn read(&self) -> Result<bool, Trouble> {
+        let more = self.read_on().await;
+        if let Err(trouble) = &more {
+            self.note(trouble)?;
+        }
+        more
     }
 
-    async fn read_into(&self, facts: &mut Vec<Fact>, moved: &mut Option<ChainTime>) -> Result<bool, Trouble> {
-        let Some(mut status) = self.look().await? else { return Ok(false) };
+    async fn read_on(&self) -> Result<bool, Trouble> {
+        let Some((mut status, head)) = self.look().await? else { return Ok(false) };
+        let store = &*self.ports.store;
+        let mut newest = newest_block(store)?;
         for _ in 0..READS_A_POLL {
-            let newest = newest_block(&*self.ports.store)?;
             let next = newest.as_ref().map_or(self.config.start_block, |block| block.number.0 + 1);
             let at = Heights { next: BlockHeight(next), head: status.head, finalized: status.finalized };
-            let reach = self.reach.borrow().blocks();
-            let read = match plan(at, self.config.confirmations, reach) {
-                Plan::Idle => return Ok(false),
-                Plan::Range(from, to) => self.range(from, to).await?,
+            let followed = match plan(at, self.config.confirmations, 1) {
+                Plan::Idle => return self.stand_still(head.hash, newest.as_ref()).await,
+                Plan::Range(..) => {
+                    self.catch_up(at, newest, &mut status).await?;
+                    return Ok(true);
+                }
                 Plan::One(height) => {
                     let Header { hash, .. } = self.header(height).await?;
-                    Some(self.examined(Span::Block(hash, height)).await?)
+                    let read = self.examined(Span::Block(hash, height)).await?;
+                    self.follow(newest.as_ref(), read, &mut status).await?
                 }
             };
-            // Too much was asked for, and less is the next time.
-            let Some((first, events, last)) = read else { continue };
-            if newest.is_some_and(|newest| newest.hash != first.parent) && !planted(Bug::IgnoreParents) {
-                facts.extend(self.rewind().await?);
-                continue;
-            }
-            facts.extend(self.take(events, &last, &mut status)?);
-            *moved = Some(last.time);
+            newest = match followed {
+                Followed::Taken(block) => Some(block),
+                Followed::Rewound => newest_block(store)?,
+            };
         }
         Ok(true)
     }
 
+    /// Nothing new is deep enough: a time to look whether the newest block of ours is still canonical, which the next
+    /// block would tell only once it comes, and to read final blocks again.
+    async fn stand_still(&self, head: BlockHash, newest: Option<&Block>) -> Result<bool, Trouble> {
+        if let Some(newest) = newest.filter(|_| self.trusted.get() != Some(head)) {
+            let there = self.ports.chain.header(newest.number).await?;
+            if there.is_some_and(|there| there.hash != newest.hash) && !planted(Bug::IgnoreParents) {
+                self.rewind().await?;
+                return Ok(true);
+            }
+            self.trusted.set(Some(head));
+        }
+        second_reading::go_on(self).await?;
+        Ok(false)
+    }
+
+    /// Reads final blocks, several ranges side by side, and takes them in their order.
+    async fn catch_up(
+        &self,
+        mut at: Heights,
+        mut newest: Option<Block>,
+        status: &mut ChainStatus,
+    ) -> Result<(), Trouble> {
+        let mut ahead = FuturesOrdered::new();
+        for left in (1..=READS_A_POLL).rev() {
+            while ahead.len() < self.reach.borrow().side_by_side().min(left) {
+                let reach = self.reach.borrow().blocks();
+                let Plan::Range(from, to) = plan(at, self.config.confirmations, reach) else { break };
+                ahead.push_back(self.range(from, to));
+                at.next = BlockHeight(to.0 + 1);
+            }
+            let Some(pieces) = ahead.next().await else { break };
+            for piece in pieces? {
+                match self.follow(newest.as_ref(), piece, status).await? {
+                    Followed::Taken(block) => newest = Some(block),
+                    Followed::Rewound => return Ok(()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a span that follows on the newest block; where it does not follow, goes back to where it would.
+    async fn follow(
+        &self,
+        newest: Option<&Block>,
+        read: Answered,
+        status: &mut ChainStatus,
+    ) -> Result<Followed, Trouble> {
+        let (first, _, last) = &read;
+        if newest.is_some_and(|newest| newest.hash != first.parent) && !planted(Bug::IgnoreParents) {
+            self.rewind().await?;
+            return Ok(Followed::Rewound);
+        }
+        let block = Block { number: last.number, hash: last.hash, parent: last.parent, time: last.time };
+        let range = self.reach.borrow().blocks();
+        let facts = ledger::take(&*self.ports.store, read, range, status)?;
+        self.outbox.announce(&facts, Some(block.time));
+        Ok(Followed::Taken(block))
+    }
+
     /// Looks at the head and writes down what is new about the chain. `None` once the listener has halted.
-    async fn look(&self) -> Result<Option<ChainStatus>, Trouble> {
+    async fn look(&self) -> Result<Option<(ChainStatus, Header)>, Trouble> {
         let stored = ChainStatus::read(&*self.ports.store)?;
         if stored.as_ref().is_some_and(|status| status.halted.is_some()) {
             return Ok(None);
@@ -117,20 +191,32 @@ impl Reader {
         let mut batch = Batch::new();
         batch.put(&status);
         self.ports.store.commit(batch)?;
-        Ok(Some(status))
+        Ok(Some((status, head)))
     }
 
     async fn header(&self, number: BlockHeight) -> Result<Header, Trouble> {
         self.ports.chain.header(number).await?.ok_or(Trouble::Moved)
     }
 
-    async fn is_canonical(&self, block: &Block) -> Result<bool, Trouble> {
-        let header = self.ports.chain.header(block.number).await?;
-        Ok(header.is_some_and(|header| header.hash == block.hash))
+    /// Reads a range, in as many pieces as the provider's limits demand.
+    async fn range(&self, from: BlockHeight, to: BlockHeight) -> Result<Vec<Answered>, Trouble> {
+        let (mut pieces, mut next) = (Vec::new(), from);
+        while next <= to {
+            let last = BlockHeight(to.0.min(next.0.saturating_add(self.reach.borrow().blocks() - 1)));
+            if let Some(piece) = self.piece(next, last).await? {
+                pieces.push(piece);
+                next = BlockHeight(last.0 + 1);
+            }
+        }
+        Ok(pieces)
     }
 
-    /// Reads a range; `None` if it was too long, and a shorter one is to be asked for.
-    async fn range(&self, from: BlockHeight, to: BlockHeight) -> Result<Option<Answered>, Trouble> {
+    /// Reads a range at once; `None` if it was too long, and a shorter one is to be asked for.
+    pub(super) async fn piece(
+        &self,
+        from: BlockHeight,
+        to: BlockHeight,
+    ) -> Result<Option<Answered>, Trouble> {
         let blocks = to.0 - from.0 + 1;
         match self.examined(Span::Range(from, to)).await {
             Ok(read) => {
@@ -139,21 +225,23 @@ impl Reader {
             }
             Err(Trouble::Chain(chain::Error::TooMuch { message, blocks: told, .. })) => {
                 tracing::debug!(blocks, told, message, "a range is too long for the provider");
+                let shorter = self.reach.borrow_mut().refused(blocks, told);
                 // A provider that does not even answer one block is left for another.
-                self.shorten(blocks, told).map_err(|()| self.distrust(&message))?;
+                shorter.map_err(|Hopeless| self.distrust(&message))?;
                 Ok(None)
             }
             Err(refused @ Trouble::Chain(chain::Error::Refused { .. })) => {
-                // Words that nobody knows may mean the same: after a pause less is asked for.
-                let _one_block_is_the_least = self.shorten(blocks, None);
+                // Words that nobody knows may mean the same: after a pause less is asked for, down to one block.
+                let _ = self.reach.borrow_mut().refused(blocks, None);
                 Err(refused)
             }
             Err(other) => Err(other),
         }
     }
 
-    fn shorten(&self, blocks: u64, told: Option<u64>) -> Result<(), ()> {
-        self.reach.borrow_mut().refused(blocks, told).map_err(|Hopeless| ())
+    /// The range that is asked for at the moment, in blocks.
+    pub(super) fn reach(&self) -> u64 {
+        self.reach.borrow().blocks()
     }
 
     /// Asks for a span's logs until the answer can be right, twice at most.
@@ -192,64 +280,15 @@ impl Reader {
         self.ports.chain.distrust(what).into()
     }
 
-    /// Makes a span durable with its last block: facts, poison, block, status, in one batch.
-    fn take(
-        &self,
-        events: Vec<Event>,
-        last: &Header,
-        status: &mut ChainStatus,
-    ) -> Result<Vec<Fact>, Trouble> {
-        let store = &*self.ports.store;
-        let mut seq = next_seq::<Fact>(store)?;
-        let mut facts = Vec::with_capacity(events.len());
-        let mut batch = Batch::new();
-        let mut poison = 0;
-        for Event { at, by, said, .. } in events {
-            match said {
-                Said::Known(event) => {
-                    let fact = Fact { seq, market: status.market, at, event, retracted: false };
-                    seq += 1;
-                    batch.put(&fact);
-                    facts.push(fact);
-                }
-                Said::Poison { topics, mut data } => {
-                    tracing::warn!(block = at.block.0, log = at.log, tx = %at.tx, "an undecodable log is parked");
-                    data.truncate(Poison::LONGEST);
-                    if status.poison + poison < Poison::MOST {
-                        batch.put(&Poison { at, by, topics, data: hex::encode(data) });
-                    }
-                    poison += 1;
-                }
-            }
-        }
-        batch.put(&Block { number: last.number, hash: last.hash, parent: last.parent, time: last.time });
-        // It follows on all that was read before, so as much of that as is final by now is final for good.
-        let height = status.finalized.min(last.number);
-        if height > ReadForGood::read(store)?.height {
-            batch.put(&ReadForGood { height });
-        }
-        if poison > 0 {
-            status.poison += poison;
-            batch.put(status);
-        }
-        let old = status.finalized.0.saturating_sub(BLOCKS_KEPT);
-        for block in store::list::<Block>(store, &[], Order::Ascending, 8)? {
-            if block.number.0 < old && block.number < last.number {
-                batch.delete::<Block>(&block.key());
-            }
-        }
-        self.ports.store.commit(batch)?;
-        Ok(facts)
-    }
-
     /// Goes back to the newest block of ours that is still canonical and retracts what stood above it.
-    async fn rewind(&self) -> Result<Vec<Fact>, Trouble> {
+    async fn rewind(&self) -> Result<(), Trouble> {
         let store = &*self.ports.store;
         let for_good = ReadForGood::read(store)?.height;
         let mut gone = Vec::new();
         let mut ancestor = None;
         for block in store::list::<Block>(store, &[], Order::Descending, usize::MAX)? {
-            if self.is_canonical(&block).await? {
+            // A provider that does not know a block below one that it told of is no witness that it is gone.
+            if self.header(block.number).await?.hash == block.hash {
                 ancestor = Some(block.number);
                 break;
             }
@@ -261,45 +300,27 @@ impl Reader {
         if gone.is_empty() {
             return Err(Trouble::Moved);
         }
-        let mut batch = Batch::new();
-        gone.iter().for_each(|block| batch.delete::<Block>(&block.key()));
-        let lost = ancestor.map_or(0, |ancestor| ancestor.0 + 1).to_be_bytes();
-        for poison in store::list_from::<Poison>(store, &lost, usize::MAX)? {
-            batch.delete::<Poison>(&poison.key());
-        }
-        let mut facts = retractions(store, ancestor)?;
-        facts.retain(|_| !planted(Bug::KeepRetracted));
-        facts.iter().for_each(|fact| batch.put(fact));
-        tracing::warn!(depth = gone.len(), retracted = facts.len(), "the chain was reorganised");
-        store.commit(batch)?;
-        Ok(facts)
+        let facts = ledger::undo(store, &gone, ancestor)?;
+        self.outbox.announce(&facts, None);
+        Ok(())
     }
-}
 
-/// The journal entries that take back everything above a block, newest first.
-fn retractions(store: &dyn Store, above: Option<BlockHeight>) -> Result<Vec<Fact>, store::Error> {
-    let mut seq = next_seq::<Fact>(store)?;
-    let mut taken_back = BTreeSet::new();
-    let mut entries = Vec::new();
-    let mut until = seq;
-    'journal: loop {
-        let rows = store.scan(Fact::TABLE, &[], Some(&until.to_be_bytes()), Order::Descending, 256)?;
-        if rows.is_empty() {
-            break;
+    /// Counts trouble; past finality the listener halts, and nobody sends any more.
+    fn note(&self, trouble: &Trouble) -> Result<(), store::Error> {
+        let store = &*self.ports.store;
+        let mut batch = Batch::new();
+        let mut listening = Listening::read(store)?;
+        *listening.errors.entry(trouble.kind().to_owned()).or_default() += 1;
+        listening.range = self.reach();
+        batch.put(&listening);
+        if let (Trouble::PastFinality(_), Some(mut status)) = (trouble, ChainStatus::read(store)?) {
+            status.halted = Some(trouble.to_string());
+            batch.put(&status);
         }
-        for (key, _) in rows {
-            let Some(fact) = store::read::<Fact>(store, &key)? else { continue };
-            until = fact.seq;
-            if fact.retracted {
-                taken_back.insert(fact.at);
-            } else if !taken_back.remove(&fact.at) {
-                if above.is_some_and(|above| fact.at.block <= above) {
-                    break 'journal;
-                }
-                entries.push(Fact { seq, retracted: true, ..fact });
-                seq += 1;
-            }
-        }
+        store.commit(batch)
     }
-    Ok(entries)
+
+    pub(super) fn announce(&self, facts: &[crate::records::journal::Fact]) {
+        self.outbox.announce(facts, None);
+    }
 }

@@ -4,19 +4,28 @@ use std::collections::BTreeMap;
 use std::future::Future;
 
 use super::*;
-use crate::domain::market::MarketCall;
+use crate::domain::market::{MarketCall, MarketEvent};
 use crate::domain::units::{Address, BlockHeight, ByteSize, FileHash, WallTime, Wei};
 use crate::ports::chain::Span;
 use crate::ports::keys::{Fees, Keys};
 use crate::ports::store::Order;
-use crate::records::meta::newest_block;
+use crate::records::journal::Fact;
+use crate::records::meta::{newest_block, ChainStatus};
 use crate::testkit::chain::{FakeChain, FakeKeys, Trouble as Fault, Tx};
 use crate::testkit::market::MIN_DURATION;
 use crate::testkit::{Fuse, ManualClock, MemoryStore};
 
+mod distrust;
+mod lying;
+mod reorgs;
+
 const BIDDER: FakeKeys = FakeKeys(Address([7; 20]));
 const CHAIN: u64 = 31_337;
 const DEPTH: u64 = 2;
+
+fn config() -> Config {
+    Config { chain_id: CHAIN, confirmations: DEPTH, max_range: 7, ..Config::default() }
+}
 
 struct World {
     chain: Rc<FakeChain>,
@@ -54,13 +63,12 @@ impl World {
 
     /// One poll, as the actor does it.
     async fn poll(&self) -> Result<bool, Trouble> {
-        let config = Config { chain_id: CHAIN, confirmations: DEPTH, max_range: 7, ..Config::default() };
         let ports = Ports {
             chain: self.chain.clone(),
             store: self.store.clone(),
             clock: Rc::new(ManualClock::at(WallTime(1))),
         };
-        Reader::new(config, ports).read().await.2
+        Reader::new(config(), ports, Outbox::default()).read().await
     }
 
     /// The amounts of the bids that the journal says stand.
@@ -170,12 +178,12 @@ fn the_same_transaction_in_another_block_after_a_reorg_is_told_again() {
         world.chain.mine_empty(12);
         world.bid(5);
         world.chain.mine_empty(DEPTH);
-        world.poll().await.unwrap();
+        while world.poll().await.unwrap() {}
         world.chain.reorg(DEPTH + 1);
         world.chain.mine_empty(2);
         world.chain.mine();
         world.chain.mine_empty(DEPTH);
-        world.poll().await.unwrap();
+        while world.poll().await.unwrap() {}
         world.agrees().await;
         assert_eq!(world.standing(), vec![Wei::from(5)]);
     });
@@ -207,19 +215,8 @@ fn past_finality_the_listener_halts_loudly_and_for_good() {
         }
         world.chain.reorg(15);
         world.chain.mine_empty(30);
-        let listener = ChainListener::new(
-            Config::default(),
-            Ports {
-                chain: world.chain.clone(),
-                store: world.store.clone(),
-                clock: Rc::new(ManualClock::at(WallTime(1))),
-            },
-            Outbox::default(),
-            Guard::none(),
-        );
         let trouble = world.poll().await.unwrap_err();
         assert!(matches!(trouble, Trouble::PastFinality(_)), "{trouble}");
-        listener.note(&trouble);
         let halted = ChainStatus::read(&*world.store).unwrap().unwrap().halted;
         assert!(halted.is_some_and(|why| why.contains("past finality")));
         let before = world.store.commits();

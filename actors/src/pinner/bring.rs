@@ -11,9 +11,11 @@ use tokio::task::JoinHandle;
 use super::queue::{Root, Start};
 use super::Pinner;
 use crate::domain::units::ByteSize;
+use crate::ports::disk;
 use crate::ports::ipfs::{self, Ipfs, Progress};
 use crate::ports::store::{self, Batch};
-use crate::records::hosting::Pin;
+use crate::records::hosting::{change_pin, Pin};
+use crate::records::room::Room;
 
 /// Roots that came within this time are written down together: a commit costs as much for one as for a hundred, and
 /// waits for the same disk as the backend.
@@ -62,6 +64,15 @@ pub(super) async fn pin(
     }
 }
 
+/// Why nobody knows how many bytes may still come.
+#[derive(Debug, thiserror::Error)]
+enum NoRoom {
+    #[error(transparent)]
+    Disk(#[from] disk::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
 /// A root that is being brought. Dropping it breaks that off.
 pub(super) struct Task {
     number: u64,
@@ -90,18 +101,31 @@ impl StreamHandler<Brought> for Pinner {
 }
 
 impl Pinner {
-    /// Bytes that may still come: within the storage that the operator gives, and above the disk's floor.
-    pub(super) fn room(&self) -> u64 {
-        let bounds = &self.config.mirroring;
-        let disk = match self.ports.disk.free() {
-            Ok(free) => free.0.saturating_sub(bounds.min_free_disk.0),
-            Err(error) => {
-                tracing::warn!(%error, "the disk could not be asked; nothing is brought");
-                0
+    /// Bytes that may still come: within the storage that the operator gives, and above the disk's floor. Looked up
+    /// at each sweep and whenever something was written down; what came since is off it.
+    pub(super) fn room(&mut self) -> u64 {
+        match self.mirror.open {
+            Some(open) => open,
+            None => {
+                let open = self.look_for_room().unwrap_or_else(|error| {
+                    tracing::warn!(%error, "the room that is left could not be told; nothing is brought");
+                    0
+                });
+                self.mirror.open = Some(open);
+                open
             }
-        };
-        let taken = self.mirror.stored.saturating_add(self.promised);
-        bounds.max_storage.map_or(disk, |most| disk.min(most.0.saturating_sub(taken)))
+        }
+    }
+
+    fn look_for_room(&self) -> Result<u64, NoRoom> {
+        let bounds = &self.config.mirroring;
+        let disk = self.ports.disk.free()?.0.saturating_sub(bounds.min_free_disk.0);
+        let Some(most) = bounds.max_storage else { return Ok(disk) };
+        let room = Room::read(&*self.ports.store)?;
+        // What is leaving counts no more: it may be wanted again, and has to find its own place.
+        let unwritten = self.mirror.came.values().map(|came| came.bytes).fold(0, u64::saturating_add);
+        let taken = room.pinned_bytes.saturating_add(room.promised_bytes).saturating_add(unwritten);
+        Ok(disk.min(most.0.saturating_sub(taken)))
     }
 
     /// Begins to bring roots until every place is taken.
@@ -160,11 +184,11 @@ impl Pinner {
             Err(Broken::Ipfs(ipfs::Error::TooLarge { .. })) => self.too_large(root, now),
             Ok(progress) => {
                 self.mirror.queue.came(root, progress.bytes);
-                self.mirror.stored = self.mirror.stored.saturating_add(progress.bytes);
+                self.mirror.open = self.mirror.open.map(|open| open.saturating_sub(progress.bytes));
                 if self.mirror.came.is_empty() {
                     ctx.run_later(GATHER, |this, _| this.write_came_or_tell());
                 }
-                self.mirror.came.push((Rc::clone(root), progress));
+                self.mirror.came.insert(Rc::clone(root), progress);
             }
             Err(why) => {
                 tracing::debug!(root = hex::encode(root), %why, "a root did not come");
@@ -202,11 +226,13 @@ impl Pinner {
         for (root, progress) in &self.mirror.came {
             if let Some(pin) = store::read::<Pin>(store, root)? {
                 let (bytes, blocks) = (progress.bytes, progress.blocks);
-                batch.put(&Pin { bytes, blocks, pinned_at: Some(now), ..pin });
+                let came = Pin { bytes, blocks, pinned_at: Some(now), ..pin.clone() };
+                change_pin(store, &mut batch, Some(&pin), &came)?;
             }
         }
         if !batch.is_empty() {
             store.commit(batch)?;
+            self.mirror.open = None;
         }
         self.mirror.came.clear();
         Ok(())

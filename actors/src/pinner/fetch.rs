@@ -17,7 +17,9 @@ use crate::domain::market::BidKey;
 use crate::domain::units::{ByteSize, FileHash};
 use crate::ports::ipfs::{self, Ipfs, Progress, Reach};
 use crate::ports::store::{self, Batch, Store};
-use crate::records::hosting::{index_leaf, keep, let_go, pin_of, root_key, HostedBid, Owner, Pin};
+use crate::records::hosting::{
+    change_pin, index_leaf, keep, let_go, pin_of, root_key, HostedBid, Owner, Pin,
+};
 use crate::records::meta::ChainStatus;
 
 /// Blocks whose places in the leaf index are written together.
@@ -198,10 +200,11 @@ impl Pinner {
         if let (Some(brought), Some(hosted)) = (brought, hosted) {
             if let Some(mut pin) = pin_of(&*store, &hosted.cid)? {
                 if pin.pinned_at.is_none() {
+                    let before = pin.clone();
                     pin.bytes = brought.bytes;
                     pin.blocks = brought.blocks;
                     pin.pinned_at = Some(self.ports.clock.wall());
-                    batch.put(&pin);
+                    change_pin(&*store, &mut batch, Some(&before), &pin)?;
                 }
                 bytes = Some(pin.bytes);
             }
@@ -221,6 +224,7 @@ impl Pinner {
     pub(super) fn give_back(&mut self, bid: BidKey, came: Option<u64>) {
         if let Some(root) = self.fetches.get_mut(&bid).and_then(|fetch| fetch.root.take()) {
             self.mirror.queue.given_back(&root, came);
+            self.mirror.open = None;
             self.fill();
         }
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use actix::prelude::*;
 
 use super::{Hosting, Pinner, READER};
-use crate::domain::admission::{byte_cap, price};
+use crate::domain::admission::price;
 use crate::domain::bid::{self, Case, Effect, Event, Stage, Step};
 use crate::domain::market::{BidKey, MarketCall};
 use crate::domain::units::ChainTime;
@@ -15,6 +15,7 @@ use crate::records::hosting::{keep, let_go, HostedBid, Owner};
 use crate::records::intent::{want, Intent, IntentKey, IntentState};
 use crate::records::journal::{absorb, unread, Fact, Outcome};
 use crate::records::meta::{chain_now, ChainStatus};
+use crate::records::room::Room;
 use crate::wallet_signer::Submit;
 
 impl Pinner {
@@ -67,7 +68,6 @@ impl Pinner {
         let busy = |bid: &&HostedBid| {
             matches!(bid.stage, Stage::Accepting { .. } | Stage::Fetching { .. } | Stage::Announcing { .. })
         };
-        self.promised = promised(&bids);
         let free = hosting.fetches.saturating_sub(bids.iter().filter(busy).count());
         let mut waiting: Vec<_> =
             bids.iter().filter(|bid| matches!(bid.stage, Stage::Admitted { .. })).collect();
@@ -132,9 +132,11 @@ impl Pinner {
                 said,
                 details: serde_json::json!({ "stage": step.next }),
             });
+            let before = hosted.clone();
             hosted.stage = step.next.clone();
             hosted.since = wall;
             batch.put(&hosted);
+            Room::change(store, batch, Some(&before), Some(&hosted))?;
         }
         for effect in &step.effects {
             self.write_effect(&hosted, effect, batch)?;
@@ -215,12 +217,4 @@ impl Pinner {
         }
         Ok(())
     }
-}
-
-/// Bytes that live bids may still bring.
-fn promised(bids: &[HostedBid]) -> u64 {
-    let coming = bids.iter().filter(|bid| {
-        matches!(bid.stage, Stage::Admitted { .. } | Stage::Accepting { .. } | Stage::Fetching { .. })
-    });
-    coming.map(|bid| byte_cap(bid.terms.size).0).fold(0, u64::saturating_add)
 }

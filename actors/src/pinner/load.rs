@@ -8,6 +8,7 @@ use super::{Mirrored, Pinner};
 use crate::ports::store::{self, Batch, Record};
 use crate::records::consortium::{kept, Kept};
 use crate::records::hosting::{root_key, set_unneeded, visit_references, Owner, Pin, Unneeded};
+use crate::records::room::Room;
 
 /// Pins mended in one batch.
 const MENDED: usize = 500;
@@ -27,12 +28,8 @@ impl Pinner {
         let store = Rc::clone(&self.ports.store);
         let mirror = &mut self.mirror;
         let mut pins = HashMap::<Root, Seen>::new();
-        mirror.stored = 0;
         store::visit::<Pin>(&*store, &[], |pin| {
             let (complete, unneeded) = (pin.pinned_at.is_some(), pin.unneeded_since.is_some());
-            if complete {
-                mirror.stored = mirror.stored.saturating_add(pin.bytes);
-            }
             pins.insert(pin.key().into(), Seen { bytes: pin.bytes, complete, unneeded, needed: false });
         })?;
         // A peer whose set became empty has no references, and may be gone.
@@ -65,6 +62,9 @@ impl Pinner {
         let odd = pins.into_iter().filter(|(_, pin)| pin.unneeded || !pin.needed);
         let odd: Vec<(Root, bool)> = odd.map(|(root, pin)| (root, pin.needed)).collect();
         self.mend(&odd)?;
+        if Room::mend(&*store)? {
+            tracing::warn!("the room that pins and bids take was written down wrong, and is counted anew");
+        }
         self.mirror.loaded = true;
         Ok(())
     }

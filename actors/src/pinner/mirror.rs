@@ -40,9 +40,9 @@ pub(super) struct Mirror {
     /// Counts them.
     number: u64,
     /// Roots that came and are not written down yet.
-    pub(super) came: Vec<(Root, Progress)>,
-    /// Bytes of all complete pins.
-    pub(super) stored: u64,
+    pub(super) came: BTreeMap<Root, Progress>,
+    /// Bytes that may still come, as last looked up, less what came since; `None`: to be looked up.
+    pub(super) open: Option<u64>,
     /// Whose references are being changed.
     pub(super) reconciling: Option<Rc<Owner>>,
     /// The operator's own references may have changed.
@@ -73,8 +73,8 @@ impl Mirror {
             tell,
             told: Some(told),
             number: 0,
-            came: Vec::new(),
-            stored: 0,
+            came: BTreeMap::new(),
+            open: None,
             reconciling: None,
             own_due: true,
             behind: BTreeSet::new(),

@@ -12,8 +12,8 @@ use crate::planted::{planted, Bug};
 use crate::ports::ipfs;
 use crate::ports::store::{self, Batch, Order, Record};
 use crate::records::hosting::{
-    forget_leaf, forget_pin, leaves_of, pin_of, references, set_unneeded, unneeded, Owner, Pin, Reference,
-    Unneeded,
+    change_pin, forget_leaf, forget_pin, leaves_of, pin_of, references, set_unneeded, unneeded, Owner, Pin,
+    Reference, Unneeded,
 };
 
 /// Leaves forgotten in one batch.
@@ -71,15 +71,15 @@ impl Pinner {
         self.write_came()?;
         let store = &*self.ports.store;
         let until = WallTime(self.ports.clock.wall().0.saturating_sub(self.config.grace_ms));
-        let (mut batch, mut pins, mut bytes) = (Batch::new(), Vec::new(), 0);
+        let (mut batch, mut pins) = (Batch::new(), Vec::new());
         for unneeded in unneeded(store, until, RELEASES)? {
             let pin = pin_of(store, &unneeded.cid)?;
             match pin.filter(|pin| pin.unneeded_since == Some(unneeded.since)) {
                 Some(pin) if is_needed(store, &pin)? => set_unneeded(&mut batch, pin, None),
                 Some(pin) => {
                     if pin.pinned_at.is_some() {
-                        bytes += pin.bytes;
-                        batch.put(&Pin { pinned_at: None, ..pin.clone() });
+                        let leaving = Pin { pinned_at: None, ..pin.clone() };
+                        change_pin(store, &mut batch, Some(&pin), &leaving)?;
                     }
                     pins.push(pin);
                 }
@@ -90,7 +90,7 @@ impl Pinner {
         if !batch.is_empty() {
             store.commit(batch)?;
         }
-        self.mirror.stored = self.mirror.stored.saturating_sub(bytes);
+        self.mirror.open = None;
         Ok(pins)
     }
 
@@ -111,7 +111,7 @@ impl Pinner {
             let references = references(&*store, &pin.cid)?;
             if references.is_empty() {
                 forget_leaves(&*store, &pin, &mut batch)?;
-                forget_pin(&mut batch, &pin);
+                forget_pin(&*store, &mut batch, &pin)?;
                 tracing::info!(cid = %pin.cid, bytes = pin.bytes, "content released");
             } else {
                 // Somebody came to need it meanwhile. A bid's fetch pins it again, the operator's look wants it.

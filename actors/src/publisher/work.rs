@@ -14,7 +14,7 @@ use crate::domain::units::WallTime;
 use crate::ports::names;
 use crate::ports::store::{self, Batch};
 use crate::records::consortium::{own as listed, Failing, OwnEntry, Publication};
-use crate::records::hosting::{keep, let_go, pin_of, root_key, Owner, Pin};
+use crate::records::hosting::{change_pin, keep, let_go, pin_of, root_key, Owner, Pin};
 
 pub(super) struct Work {
     pub(super) config: Rc<Config>,
@@ -187,7 +187,7 @@ impl Work {
         keep(store, &mut batch, pin.cid, Owner::Manual)?;
         if pin_of(store, &pin.cid)?.is_none() {
             // The backend has pinned it: as ours, so that it is let go of when it is superseded.
-            batch.put(&pin);
+            change_pin(store, &mut batch, None, &pin)?;
         }
         batch.put(&publication);
         store.commit(batch)?;

@@ -3,6 +3,7 @@
 use cid::Cid;
 use serde::{Deserialize, Serialize};
 
+use super::room::Room;
 use crate::domain::bid::{Failure, Stage};
 use crate::domain::market::{BidKey, BidTerms};
 use crate::domain::units::{ChainTime, WallTime};
@@ -256,11 +257,29 @@ pub fn set_unneeded(batch: &mut Batch, pin: Pin, since: Option<WallTime>) {
 }
 
 /// Forgets a pin. The leaves below it are forgotten one by one ([`forget_leaf`]).
-pub fn forget_pin(batch: &mut Batch, pin: &Pin) {
+///
+/// # Errors
+/// If the store fails.
+pub fn forget_pin(store: &dyn Store, batch: &mut Batch, pin: &Pin) -> Result<(), store::Error> {
     if let Some(since) = pin.unneeded_since {
         batch.delete::<Unneeded>(&Unneeded { cid: pin.cid, since }.key());
     }
     batch.delete::<Pin>(&pin.key());
+    Room::change(store, batch, Some(pin), None)
+}
+
+/// Writes what became of a pin.
+///
+/// # Errors
+/// If the store fails.
+pub fn change_pin(
+    store: &dyn Store,
+    batch: &mut Batch,
+    before: Option<&Pin>,
+    after: &Pin,
+) -> Result<(), store::Error> {
+    batch.put(after);
+    Room::change(store, batch, before, Some(after))
 }
 
 /// A pin whose root nobody needs, found by time: what [`Pin::unneeded_since`] says, in the order of release.

@@ -6,5 +6,7 @@ pub mod decision;
 pub mod hosting;
 pub mod intent;
 pub mod journal;
+pub mod listening;
 pub mod meta;
+pub mod room;
 pub mod wallet;

@@ -24,7 +24,7 @@ pub use blocks::Branch;
 use blocks::{Block, Blocks, State};
 pub use keys::FakeKeys;
 use pool::Pool;
-pub use provider::Trouble;
+pub use provider::{Logs, Trouble};
 
 /// Gas that every call uses, except a transfer of nothing.
 pub const CALL_GAS: u64 = 100_000;
@@ -97,6 +97,7 @@ pub struct FakeChain {
     legacy: Cell<bool>,
     tip: Cell<u128>,
     final_lag: Cell<Option<u64>>,
+    final_stop: Cell<Option<u64>>,
     broke: Cell<bool>,
     owed: Cell<u128>,
     tells_orphans: Cell<bool>,
@@ -146,6 +147,7 @@ impl FakeChain {
             legacy: Cell::new(false),
             tip: Cell::new(100_000_000),
             final_lag: Cell::new(Some(10)),
+            final_stop: Cell::new(None),
             broke: Cell::new(false),
             owed: Cell::new(0),
             tells_orphans: Cell::new(false),
@@ -213,6 +215,11 @@ impl FakeChain {
     /// Makes the last `blocks` not final; `None`: the chain does not tell what is final.
     pub fn set_final_lag(&self, blocks: Option<u64>) {
         self.final_lag.set(blocks);
+    }
+    /// Lets nothing more become final, as where too few vote on the chain; or lets it go on.
+    pub fn stop_finality(&self, stop: bool) {
+        let newest = self.final_lag.get().map(|lag| self.height().saturating_sub(lag));
+        self.final_stop.set(newest.filter(|_| stop));
     }
     /// Takes all ether from everybody, or gives it back.
     pub fn set_broke(&self, broke: bool) {

@@ -40,6 +40,9 @@ pub struct MemoryIpfs {
     net: MemoryNet,
     asked: Cell<u64>,
     down: Cell<bool>,
+    /// How often it went down: what was under way then is broken off.
+    falls: Cell<u64>,
+    full: Cell<bool>,
     hop_ms: Cell<u64>,
     listings: Cell<u64>,
     reads: Cell<u64>,
@@ -70,6 +73,11 @@ pub fn unixfs_file(bytes: &[u8], chunk: usize) -> Vec<(Cid, Vec<u8>)> {
     node.extend(field(1, &data));
     let root = Cid::new_v0(*cid_of(DAG_PB, &node).hash()).unwrap();
     [vec![(root, node)], leaves].concat()
+}
+
+/// Whether bytes hash to a name, as far as that is by sha2-256.
+fn is_named_so(cid: &Cid, bytes: &[u8]) -> bool {
+    cid.hash().code() != SHA2_256 || cid.hash().digest() == &Sha256::digest(bytes)[..]
 }
 
 pub(super) fn varint(mut value: u64) -> Vec<u8> {
@@ -104,6 +112,8 @@ impl MemoryIpfs {
             net: net.clone(),
             asked: Cell::new(0),
             down: Cell::new(false),
+            falls: Cell::new(0),
+            full: Cell::new(false),
             hop_ms: Cell::new(HOP_MS),
             listings: Cell::new(0),
             reads: Cell::new(0),
@@ -169,9 +179,14 @@ impl MemoryIpfs {
     pub fn touches(&self) -> u64 {
         self.asked.get()
     }
-    /// Makes every call fail, or mends it.
+    /// Makes every call fail, those under way too, or mends it.
     pub fn set_broken(&self, broken: bool) {
+        self.falls.set(self.falls.get() + u64::from(broken));
         self.down.set(broken);
+    }
+    /// Leaves no room for any block that comes over the network, or makes room again.
+    pub fn set_full(&self, full: bool) {
+        self.full.set(full);
     }
     /// Lets every block that comes over the network take so many milliseconds.
     pub fn set_hop(&self, ms: u64) {
@@ -189,25 +204,40 @@ impl MemoryIpfs {
     fn check(&self) -> Result<(), Error> {
         self.asked.set(self.asked.get() + 1);
         match self.down.get() {
-            true => Err(Error::Unreachable(format!("{} is down", self.name))),
+            true => Err(self.is_down()),
             false => Ok(()),
         }
     }
 
-    /// A block from here or from whoever has it, waited for as long as nobody does.
-    async fn bring(&self, cid: &Cid) -> Vec<u8> {
+    fn is_down(&self) -> Error {
+        Error::Unreachable(format!("{} is down", self.name))
+    }
+
+    /// A block from here or from whoever has it, waited for as long as nobody does. What does not hash to its name is
+    /// not taken, whoever sends it.
+    async fn bring(&self, cid: &Cid) -> Result<Vec<u8>, Error> {
+        let falls = self.falls.get();
         loop {
             if let Some(block) = self.here(cid) {
-                return block;
+                return Ok(block);
             }
             let key = cid.hash().to_bytes();
-            let found = self.net.0.borrow().iter().find_map(|peer| peer.borrow().get(&key).cloned());
-            if let Some(block) = found {
-                tokio::time::sleep(Duration::from_millis(self.hop_ms.get())).await;
-                self.blocks.borrow_mut().insert(key, block.clone());
-                return block;
+            let found = self.net.0.borrow().iter().find_map(|peer| {
+                let block = peer.borrow().get(&key).cloned();
+                block.filter(|block| is_named_so(cid, block))
+            });
+            let wait = if found.is_some() { self.hop_ms.get() } else { LOOK_MS };
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+            if self.falls.get() > falls {
+                return Err(self.is_down());
             }
-            tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
+            if let Some(block) = found {
+                if self.full.get() {
+                    return Err(Error::Storage("no space left on device".to_owned()));
+                }
+                self.blocks.borrow_mut().insert(key, block.clone());
+                return Ok(block);
+            }
         }
     }
 }
@@ -223,7 +253,7 @@ impl Ipfs for MemoryIpfs {
                 if !seen.insert(cid.hash().to_bytes()) {
                     continue;
                 }
-                let block = self.bring(&cid).await;
+                let block = self.bring(&cid).await?;
                 walked.blocks += 1;
                 walked.bytes += block.len() as u64;
                 progress(walked);
@@ -256,7 +286,7 @@ impl Ipfs for MemoryIpfs {
             self.check()?;
             match reach {
                 Reach::Local => Ok(self.here(&cid)),
-                Reach::Network => Ok(Some(self.bring(&cid).await)),
+                Reach::Network => self.bring(&cid).await.map(Some),
             }
         }
         .boxed_local()
@@ -282,7 +312,7 @@ impl Ipfs for MemoryIpfs {
             if directory.codec() != DAG_PB {
                 return Err(unusable());
             }
-            let entries = entries(&self.bring(&directory).await).ok_or_else(unusable)?;
+            let entries = entries(&self.bring(&directory).await?).ok_or_else(unusable)?;
             match entries.len() > cap {
                 true => Err(Error::TooMany { cap }),
                 false => Ok(entries),
@@ -298,7 +328,7 @@ impl Ipfs for MemoryIpfs {
             let (mut bytes, mut ahead) = (Vec::new(), vec![file]);
             while let Some(cid) = ahead.pop() {
                 let unusable = |why: dag::Unauditable| Error::Unusable(format!("{cid}: {why}"));
-                let block = self.bring(&cid).await;
+                let block = self.bring(&cid).await?;
                 let links = dag::links(&cid, &block).map_err(unusable)?;
                 if cid.codec() == DAG_PB && entries(&block).is_some() {
                     return Err(Error::Unusable(format!("{cid}: a directory")));

@@ -82,6 +82,10 @@ impl Bid {
     fn close(&self) -> ChainTime {
         self.end().plus(VOTE)
     }
+    /// When no vote counts any more by our rules; `None` until it is announced.
+    pub fn closes_at(&self) -> Option<ChainTime> {
+        self.pinned_at.map(|_| self.close())
+    }
     fn is_open(&self, now: ChainTime) -> bool {
         self.outcome.is_none() && self.pinned_at.is_none() && now < self.offer_end()
     }

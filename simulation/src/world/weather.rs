@@ -28,6 +28,7 @@ pub(super) struct Outages {
     /// Since when the hoster's IPFS node does not answer.
     pub(super) ipfs_since: Option<u64>,
     disk_until: u64,
+    final_from: u64,
 }
 
 struct Outage {
@@ -45,6 +46,7 @@ impl Outages {
             ipfs_until: 0,
             ipfs_since: None,
             disk_until: 0,
+            final_from: 0,
         }
     }
 
@@ -92,6 +94,10 @@ impl World {
             self.mend_disk();
             self.history.tell("disk", "has room again");
         }
+        if now >= self.outages.final_from && self.outages.final_from > 0 {
+            self.mend_finality();
+            self.history.tell("chain", "has final blocks again");
+        }
         for node in self.nodes_mut() {
             if node.life.as_ref().is_some_and(|life| life.fuse.is_blown()) {
                 node.kill().await;
@@ -107,8 +113,14 @@ impl World {
         self.hoster.ipfs.set_broken(false);
     }
 
+    fn mend_finality(&mut self) {
+        self.outages.final_from = 0;
+        self.chain.stop_finality(false);
+    }
+
     fn mend_disk(&mut self) {
         self.outages.disk_until = 0;
+        self.hoster.ipfs.set_full(false);
         self.hoster.disk.set_free(ROOMY);
     }
 
@@ -118,6 +130,7 @@ impl World {
         self.chain.heal();
         self.mend_ipfs();
         self.mend_disk();
+        self.mend_finality();
         self.hoster.ipfs.set_hop(GOOD_HOP_MS);
         self.friends.heal();
         self.next_block = self.next_block.min(self.history.now() + self.plan.pace.1);
@@ -151,10 +164,18 @@ impl World {
             }
             Fault::Stranger => self.ask_as_a_stranger(now),
             Fault::Stall(ms) => self.next_block = self.next_block.max(now + ms),
+            Fault::Fork { depth, for_ms } => self.fork(depth, now + for_ms),
+            Fault::Unfinal(ms) => {
+                self.outages.final_from = now + ms;
+                self.chain.stop_finality(true);
+            }
+            Fault::Rotten => self.offer_rotten_blocks(),
+            Fault::Rival(what) => self.people.rival(what),
             Fault::Friend { who, deed } => self.friends.act(who, deed),
             Fault::DiskFull(ms) => {
                 self.outages.disk_until = now + ms;
                 self.hoster.disk.set_free(ByteSize(0));
+                self.hoster.ipfs.set_full(true);
             }
         }
     }
@@ -180,6 +201,16 @@ impl World {
                 4 => self.mine_without(BIDDER),
                 _ => self.mine_what(|_| false),
             }
+        }
+    }
+
+    /// A hostile node says that it has every block there is, and gives others.
+    fn offer_rotten_blocks(&self) {
+        for file in self.people.files.borrow().iter() {
+            let rotten =
+                |(cid, bytes): &(cid::Cid, Vec<u8>)| (*cid, bytes.iter().map(|byte| byte ^ 0x55).collect());
+            let rotten: Vec<(cid::Cid, Vec<u8>)> = file.blocks.iter().map(rotten).collect();
+            self.hostile.load(&rotten);
         }
     }
 

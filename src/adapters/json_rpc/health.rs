@@ -126,16 +126,16 @@ impl Board {
         self.current
     }
 
-    /// Whom to ask, and whom then if that one fails. One that wants to be left alone (`paused`) comes after those that
-    /// do not. What `looks` at the head begins a new reading: only there the client returns to a provider that is well
+    /// Whom to ask, and whom then if that one fails. One that wants to be left alone comes after those that do not, and
+    /// the longer its `pause` the later. What `looks` at the head begins a new reading: only there the client returns to a provider that is well
     /// again, so that what belongs together comes from one.
-    pub(super) fn order(&mut self, looks: bool, paused: impl Fn(usize) -> bool) -> Vec<usize> {
+    pub(super) fn order(&mut self, looks: bool, pause: impl Fn(usize) -> u64) -> Vec<usize> {
         let rank = |who: usize| match self.state(who).rank() {
-            0 if paused(who) => 1,
+            0 if pause(who) > 0 => 1,
             rank => rank,
         };
         let mut order: Vec<_> = (0..self.all.len()).filter(|who| rank(*who) <= 3).collect();
-        order.sort_by_key(|who| rank(*who));
+        order.sort_by_key(|who| (rank(*who), pause(*who)));
         let stays = rank(self.current) == 0 && !(looks && self.has_caught_up(order.first().copied()));
         match order.iter().position(|who| *who == self.current) {
             Some(place) if stays => order[..=place].rotate_right(1),
@@ -178,7 +178,7 @@ impl Board {
     }
 
     /// The highest final block of all; one of another chain does not count.
-    fn highest_final(&self) -> u64 {
+    pub(super) fn highest_final(&self) -> u64 {
         let ours = self.all.iter().filter(|health| !matches!(health.did, State::OtherChain(_)));
         ours.filter_map(|health| health.finalized.height).max().unwrap_or_default()
     }
@@ -227,26 +227,23 @@ impl Board {
         before != health.did
     }
 
-    /// A provider told its newest block. It is not to be believed if that lies below a final one.
-    ///
-    /// # Errors
-    /// The highest final block.
-    pub(super) fn saw_head(&mut self, who: usize, now: u64, height: u64) -> Result<(), u64> {
+    /// A provider told its newest block.
+    pub(super) fn saw_head(&mut self, who: usize, now: u64, height: u64) {
+        if self.ours(who).is_none() {
+            return;
+        }
         self.heads.rise(height, now);
         let lag = self.heads.lag(height, now);
         if let Some(health) = self.ours(who) {
             health.head = Seen { height: Some(height), lag };
         }
-        let finalized = self.highest_final();
-        if height < finalized {
-            Err(finalized)
-        } else {
-            Ok(())
-        }
     }
 
     /// A provider told its newest final block.
     pub(super) fn saw_final(&mut self, who: usize, now: u64, height: u64) {
+        if self.ours(who).is_none() {
+            return;
+        }
         self.finals.rise(height, now);
         let lag = self.finals.lag(height, now);
         if let Some(health) = self.ours(who) {

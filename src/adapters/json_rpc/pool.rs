@@ -151,7 +151,7 @@ impl Pool {
         let now = self.now();
         let mut board = self.board.borrow_mut();
         let before = board.current();
-        let order = board.order(looks, |who| self.at(who).rate.borrow().pause(now) > 0);
+        let order = board.order(looks, |who| self.at(who).rate.borrow().pause(now));
         if board.current() != before {
             let (url, was) = (&self.at(board.current()).endpoint, board.state(before).name());
             tracing::info!(%url, was, "another provider is asked from now on");
@@ -190,7 +190,7 @@ impl Pool {
         let mut left = tries;
         loop {
             self.wait_for_turn(provider, part.len()).await?;
-            let sent = self.now();
+            let (sent, least) = (self.now(), self.board.borrow().highest_final());
             let outcome = provider.answer(part).await.and_then(|answers| {
                 match answers.iter().find_map(|answer| answer.as_ref().err().filter(|e| e.is_about_rate())) {
                     Some(limited) => Err(limited.clone()),
@@ -217,7 +217,7 @@ impl Pool {
                 Ok(answers) => {
                     provider.rate.borrow_mut().succeeded(sent, now);
                     self.board.borrow_mut().succeeded(who, sent, now);
-                    self.note(who, part, &answers)?;
+                    self.note(who, part, &answers, least)?;
                     return Ok(answers);
                 }
             }
@@ -237,8 +237,9 @@ impl Pool {
         Ok(())
     }
 
-    /// Notes what answers show of the provider that gave them.
-    fn note(&self, who: usize, part: &[Request], answers: &[Answer]) -> Result<(), Error> {
+    /// Notes what answers show of the provider that gave them. A head below the block that was final before they were
+    /// asked for (`least`) is not believed.
+    fn note(&self, who: usize, part: &[Request], answers: &[Answer], least: u64) -> Result<(), Error> {
         let provider = self.at(who);
         for (request, answer) in part.iter().zip(answers) {
             let (Some(sight), Ok(raw)) = (Sight::of(request), answer) else { continue };
@@ -261,8 +262,9 @@ impl Pool {
                 (Sight::Chain, _) => {}
                 (Sight::Final, _) => board.saw_final(who, now, number),
                 (Sight::Head, _) => {
-                    if let Err(last) = board.saw_head(who, now, number) {
-                        let what = format!("its head {number} lies below block {last}, which is final");
+                    board.saw_head(who, now, number);
+                    if number < least {
+                        let what = format!("its head {number} lies below block {least}, which is final");
                         return Err(provider.distrust(what));
                     }
                 }

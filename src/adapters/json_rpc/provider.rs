@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use awc::http::header::{HeaderMap, HttpDate, CONTENT_TYPE, DATE, RETRY_AFTER, USER_AGENT};
+use awc::http::header::{HeaderMap, HttpDate, CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER, USER_AGENT};
 use awc::http::StatusCode;
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
@@ -15,6 +15,9 @@ use tokio::time::timeout;
 use super::rate::{self, Rate};
 use super::{excerpt, is_about_rate, Config, Endpoint, Error, Raw, Request};
 use crate::adapters::http_client::AGENT;
+
+/// Bytes of an announced body for which room is made before it comes: it may never come.
+const TRUSTED_LENGTH: usize = 1 << 20;
 
 /// What one question got.
 pub(super) type Answer = Result<Raw, Error>;
@@ -245,7 +248,9 @@ impl Provider {
             .await
             .map_err(silent)?
             .map_err(|e| self.unreachable(format!("{method}: {e}")))?;
-        let mut whole = Vec::new();
+        let announced =
+            response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let mut whole = Vec::with_capacity(announced.unwrap_or(0).min(max_body).min(TRUSTED_LENGTH));
         while let Some(piece) = timeout(idle, response.next()).await.map_err(silent)? {
             let piece = piece.map_err(|e| self.unreachable(format!("{method}: {e}")))?;
             if whole.len() + piece.len() > max_body {

@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 mod limits;
 mod secrets;
 mod several;
+mod tls;
 
 /// What a faulty server does with one request, given its JSON.
 enum Act {

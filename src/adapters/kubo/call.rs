@@ -102,7 +102,7 @@ impl Api {
     pub(super) fn new(endpoint: Endpoint, token: Option<Token>, config: Config) -> Self {
         let base = format!("{}/api/v0/", endpoint.request_url().trim_end_matches('/'));
         // A fetch keeps its connection until it ends: only calls that end by themselves wait for a turn.
-        let http = http_client::client(config.connect, 0);
+        let http = http_client::client(config.connect, 0, &[]);
         let turns = Semaphore::new(config.max_in_flight.max(1));
         Self { endpoint, base, token, http, config, turns }
     }

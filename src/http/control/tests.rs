@@ -265,8 +265,8 @@ async fn own_bids_are_listed_newest_first_without_what_a_reorg_removed() {
     let world = world();
     let Offer { size, amount, pool, duration, .. } = offer(1);
     for seq in 1..=3 {
-        let call =
-            MarketCall::Bid { file: Default::default(), size, duration, amount, pool, min_validations: 2 };
+        let file = scatter_actors::domain::units::FileHash([7; 32]);
+        let call = MarketCall::Bid { file, size, duration, amount, pool, min_validations: 2 };
         let [event] = <[_; 1]>::try_from(world.mine(call).await).unwrap();
         world.tell(seq, event, false);
     }

@@ -6,6 +6,7 @@ use scatter_actors::domain::units::{BidId, WallTime, Wei};
 use scatter_actors::ports::store::{self, Order, Store, Table};
 use scatter_actors::records::hosting::{references, HostedBid, Pin};
 use scatter_actors::records::meta::{Account, ChainStatus};
+use scatter_actors::records::room::Room;
 use scatter_actors::records::wallet::{attempts, spent_since, Counters};
 use scatter_actors::records::{audit, decision};
 use serde_json::{json, Value};
@@ -167,8 +168,7 @@ pub(super) fn by_stage(store: &dyn Store, shelf: Shelf) -> Result<Vec<(String, u
 }
 
 /// How many complete pins there are and their bytes.
-pub(super) fn pins(store: &dyn Store) -> Result<(usize, u64), Problem> {
-    let mut pins = store::list::<Pin>(store, &[], Order::Ascending, MAX_SCAN)?;
-    pins.retain(|pin| pin.pinned_at.is_some());
-    Ok((pins.len(), pins.iter().map(|pin| pin.bytes).sum()))
+pub(super) fn pins(store: &dyn Store) -> Result<(u64, u64), Problem> {
+    let room = Room::read(store)?;
+    Ok((room.pins, room.pinned_bytes))
 }

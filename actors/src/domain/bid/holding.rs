@@ -43,7 +43,7 @@ pub(super) fn accepted(execution: &Execution, attempt: u32, case: Case<'_>, now:
         }
         Execution::Reverted { .. } => again("the accept was reverted", attempt, now),
         Execution::Abandoned { reason: reason @ Abandonment::WouldRevert(_) } => {
-            again(&reason.to_string(), attempt, now)
+            refused(&reason.to_string(), attempt, case, now)
         }
         Execution::Abandoned { reason } => failed(&reason.to_string()),
     }
@@ -57,6 +57,16 @@ fn again(why: &str, attempt: u32, now: ChainTime) -> Step {
     }
     let not_before = now.plus(ACCEPT_AGAIN_AFTER);
     Step::to(Stage::Admitted { not_before, attempt: attempt + 1 }, [Effect::StopFetch])
+}
+
+/// The provider says that the market would take it for nothing, and not why: its head may lag, which is over soon, or
+/// a hold is in the way, somebody else's or our own, which is over after its time.
+fn refused(why: &str, attempt: u32, case: Case<'_>, now: ChainTime) -> Step {
+    match attempt {
+        0 => again(why, attempt, now),
+        _ if attempt + 1 >= MAX_ACCEPTS => failed(why),
+        _ => wait_for_the_hold(now.plus(case.rules.accept_hold), attempt),
+    }
 }
 
 fn wait_for_the_hold(not_before: ChainTime, attempt: u32) -> Step {
@@ -99,7 +109,7 @@ pub(super) fn announced(
         Execution::Reverted { .. } => again("the announcement was reverted", attempt, now),
         Execution::Abandoned { .. } if now >= hold_until => lapsed(attempt),
         Execution::Abandoned { reason: reason @ Abandonment::WouldRevert(_) } => {
-            again(&reason.to_string(), attempt, now)
+            refused(&reason.to_string(), attempt, case, now)
         }
         Execution::Abandoned { reason } => failed(&reason.to_string()),
     }

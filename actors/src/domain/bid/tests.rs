@@ -253,6 +253,21 @@ fn what_the_market_did_not_take_is_accepted_anew_after_a_while_but_not_for_ever(
     assert!(last.effects.contains(&Effect::LetGo), "nobody pays for it");
 }
 
+#[test]
+fn a_refusal_that_does_not_tell_why_is_met_by_a_short_wait_and_then_by_one_that_outlasts_any_hold() {
+    let reason = Abandonment::WouldRevert("the market would refuse it".into());
+    let refused = Event::AcceptEnded(Execution::Abandoned { reason: reason.clone() });
+    let announcing = |attempt| Stage::Announcing { hold_until: ChainTime(900), attempt };
+    for (attempt, wait) in [(0, ACCEPT_AGAIN_AFTER), (1, 900)] {
+        let waiting = Stage::Admitted { not_before: ChainTime(100 + wait), attempt: attempt + 1 };
+        assert_eq!(go(&Stage::Accepting { attempt }, &refused, Version::V2, 100).next, waiting);
+        let unheard = Event::AnnounceEnded(Execution::Abandoned { reason: reason.clone() });
+        assert_eq!(go(&announcing(attempt), &unheard, Version::V2, 100).next, waiting);
+    }
+    let last = Stage::Accepting { attempt: MAX_ACCEPTS - 1 };
+    assert_eq!(go(&last, &refused, Version::V2, 100).next.name(), "failed");
+}
+
 fn too_early() -> Event {
     Event::SettleEnded(Execution::Abandoned { reason: Abandonment::WouldRevert("too early".into()) })
 }

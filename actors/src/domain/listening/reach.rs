@@ -2,6 +2,8 @@
 
 /// Logs of one answer that are plenty: ranges are kept as short as that, so that answers stay small in memory.
 const PLENTY: u64 = 5_000;
+/// Ranges that are asked for at the same time once their size is known to do.
+const SIDE_BY_SIDE: usize = 4;
 /// Whole ranges in a row before a limit that was met is tried again.
 const PATIENCE: u32 = 64;
 /// Nearer to a limit than this part of the range nothing is gained by finding it exactly.
@@ -36,11 +38,22 @@ impl Reach {
         self.now
     }
 
+    /// How many ranges may be asked for side by side: one until an answer shows that they are not too large, so that
+    /// what waits to be taken stays small.
+    pub fn side_by_side(&self) -> usize {
+        if self.good == 0 {
+            1
+        } else {
+            SIDE_BY_SIDE
+        }
+    }
+
     /// A range of so many blocks was answered with so many logs: the next may be longer, or should be shorter.
     pub fn answered(&mut self, blocks: u64, logs: u64) {
         if logs > PLENTY {
             let fewer = u128::from(blocks) * u128::from(PLENTY) / u128::from(logs);
             self.now = u64::try_from(fewer).unwrap_or(blocks).max(1);
+            self.good = 0;
             return;
         }
         if blocks < self.now {

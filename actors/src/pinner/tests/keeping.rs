@@ -6,7 +6,9 @@ use proptest::prelude::*;
 
 use super::mirroring::{dead, set, Node};
 use super::*;
+use crate::ports::disk;
 use crate::ports::store::{Error, Row, Table};
+use crate::records::room::Room;
 
 const ROOMY: u64 = 1 << 30;
 
@@ -30,6 +32,38 @@ fn a_restart_goes_on_with_what_is_still_to_be_brought() {
         node.pass(2).await;
         node.outlast_grace().await;
         assert_eq!(node.pinned(), set(&[]));
+    });
+}
+
+/// A disk that counts how often it is asked for its room.
+struct Counted(MemoryDisk, Cell<u32>);
+
+impl Disk for Counted {
+    fn free(&self) -> Result<ByteSize, disk::Error> {
+        self.1.set(self.1.get() + 1);
+        self.0.free()
+    }
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<String, disk::Error> {
+        self.0.write(name, bytes)
+    }
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, disk::Error> {
+        self.0.read(name)
+    }
+}
+
+#[test]
+fn roots_that_come_together_ask_the_disk_for_its_room_once() {
+    on_paused_time(|| async {
+        let mut node = Node::new();
+        let roots = node.hold(0..500);
+        node.stop().await;
+        let asked = Rc::new(Counted(MemoryDisk::default(), Cell::new(0)));
+        node.start_with(node.store.clone(), asked.clone());
+        node.peer("ann", ROOMY, 1_000);
+        node.lists("ann", &[("a.json", roots.clone())]);
+        node.pass(10).await;
+        assert_eq!(node.pinned(), set(&roots));
+        assert!(asked.1.get() < 100, "asked {} times for 500 roots", asked.1.get());
     });
 }
 
@@ -227,10 +261,12 @@ fn name(who: bool) -> &'static str {
     }
 }
 
-/// What the store calls complete and somebody needs is pinned; what is somebody else's stays pinned.
+/// What the store calls complete and somebody needs is pinned; what is somebody else's stays pinned; and the room
+/// that is written down is the room that is taken.
 fn nothing_is_lost(node: &Node, foreign: &BTreeSet<Cid>) {
     let pinned = node.pinned();
     assert!(pinned.is_superset(foreign), "a foreign pin is gone");
+    assert_eq!(Room::read(&*node.store).unwrap(), Room::count(&*node.store).unwrap());
     for pin in store::list::<Pin>(&*node.store, &[], Order::Ascending, 100).unwrap() {
         let needed = !references(&*node.store, &pin.cid).unwrap().is_empty();
         assert!(!needed || pin.pinned_at.is_none() || pinned.contains(&pin.cid), "{} is lost", pin.cid);

@@ -48,9 +48,13 @@ impl Node {
     }
 
     pub(super) fn start_on(&mut self, store: Rc<dyn Store>) {
+        self.start_with(store, self.disk.clone());
+    }
+
+    pub(super) fn start_with(&mut self, store: Rc<dyn Store>, disk: Rc<dyn Disk>) {
         let config = Config { hosting: None, mirroring: self.bounds.clone(), grace_ms: GRACE_MS };
         let ipfs = Rc::new(Slow(self.ipfs.clone()));
-        let ports = Ports { ipfs, store, clock: self.clock.clone(), disk: self.disk.clone() };
+        let ports = Ports { ipfs, store, clock: self.clock.clone(), disk };
         self.pinner = Some(Pinner::new(config, ports, Outbox::default(), Guard::none()).start());
     }
 

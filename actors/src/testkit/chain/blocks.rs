@@ -33,6 +33,10 @@ impl Branch {
     pub fn depth(&self) -> u64 {
         self.0.len() as u64
     }
+    /// The hash of the block on which they grew.
+    pub fn parent(&self) -> BlockHash {
+        self.0.first().map_or(BlockHash::default(), |block| block.header.parent)
+    }
     /// The number of the lowest.
     pub fn from(&self) -> u64 {
         self.0.first().map_or(0, |block| block.header.number.0)

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use futures::FutureExt;
+use serde::{Deserialize, Serialize};
 
 use super::blocks::State;
 use super::{gas, FakeChain, Law, Mined};
@@ -16,7 +17,7 @@ use crate::testkit::market::Market;
 const MARKET: Address = Address([0x3a; 20]);
 
 /// How a provider fails one question.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Trouble {
     /// No answer, no effect.
     Lost,
@@ -30,6 +31,62 @@ pub enum Trouble {
     HangsAfter,
     /// An answer as of so many blocks ago.
     Lags(u64),
+    /// An answer about logs that can't be right, or a refusal of its size. Other questions are answered.
+    Tells(Logs),
+}
+
+/// What is wrong with logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Logs {
+    /// Ranges of more blocks are refused.
+    TooMuch {
+        /// So many are answered.
+        most: u64,
+        /// Whether the provider tells how many.
+        tells: bool,
+    },
+    /// None of a block, although its filter names us; a range tells all, since nobody could know.
+    None,
+    /// The first one twice.
+    Twice,
+    /// In the wrong order.
+    Backwards,
+    /// One of a contract that nobody asked about.
+    Foreign,
+    /// One of another block with that number.
+    Elsewhere,
+    /// One that a reorg removed.
+    Removed,
+    /// As of a machine that does not know the span's last block yet.
+    Unborn,
+}
+
+impl Logs {
+    /// Bends a true answer.
+    fn bend(self, mut told: Events, span: Span) -> Result<Events, Error> {
+        if let (Self::TooMuch { most, tells }, Span::Range(first, last)) = (self, span) {
+            let message = format!("block range is too large, max is {most} blocks");
+            let blocks = tells.then_some(most);
+            return match last.0 - first.0 >= most {
+                true => Err(Error::TooMuch { url: "memory".into(), message, blocks }),
+                false => Ok(told),
+            };
+        }
+        match (self, told.logs.first_mut()) {
+            (Self::Unborn, _) => (told.last, told.logs) = (None, vec![]),
+            (Self::None, Some(_)) if matches!(span, Span::Block(..)) => told.logs.clear(),
+            (Self::Twice, Some(log)) => {
+                let again = log.clone();
+                told.logs.push(again);
+            }
+            (Self::Foreign, Some(log)) => log.by = Address([0x66; 20]),
+            (Self::Elsewhere, Some(log)) => log.at.hash = BlockHash([0x66; 32]),
+            (Self::Removed, Some(log)) => log.removed = true,
+            (Self::Backwards, _) => told.logs.reverse(),
+            _ => {}
+        }
+        Ok(told)
+    }
 }
 
 /// The error of a provider that has words of its own.
@@ -43,6 +100,16 @@ impl FakeChain {
         &'a self,
         method: &'static str,
         question: impl FnOnce(u64) -> Result<T, Error> + 'a,
+    ) -> Answer<'a, T, Error> {
+        self.answer_bent(method, question, |answer, _| Ok(answer))
+    }
+
+    /// The same where an answer about logs is `bent`.
+    fn answer_bent<'a, T: 'a>(
+        &'a self,
+        method: &'static str,
+        question: impl FnOnce(u64) -> Result<T, Error> + 'a,
+        bent: impl FnOnce(T, Logs) -> Result<T, Error> + 'a,
     ) -> Answer<'a, T, Error> {
         let lost = || Error::Unreachable { url: "memory".into(), what: "lost".into() };
         async move {
@@ -61,6 +128,7 @@ impl FakeChain {
                     futures::future::pending().await
                 }
                 Some(Trouble::Lags(blocks)) => question(head.saturating_sub(blocks)),
+                Some(Trouble::Tells(logs)) => question(head).and_then(|answer| bent(answer, logs)),
             }
         }
         .boxed_local()
@@ -129,15 +197,17 @@ impl Chain for FakeChain {
     }
     fn finalized(&self) -> Answer<'_, Option<Header>, Error> {
         self.answer("finalized", |head| {
-            let lag = self.final_lag.get();
-            Ok(lag.and_then(|lag| self.header_at(self.height().saturating_sub(lag), head)))
+            let newest = self.final_lag.get().map(|lag| self.height().saturating_sub(lag));
+            let newest = newest.map(|newest| self.final_stop.get().map_or(newest, |stop| stop.min(newest)));
+            Ok(newest.and_then(|newest| self.header_at(newest, head)))
         })
     }
     fn header(&self, number: BlockHeight) -> Answer<'_, Option<Header>, Error> {
         self.answer("header", move |head| Ok(self.header_at(number.0, head)))
     }
     fn events(&self, span: Span) -> Answer<'_, Events, Error> {
-        self.answer("events", move |head| self.events_in(span, head))
+        let question = move |head| self.events_in(span, head);
+        self.answer_bent("events", question, move |told, logs| logs.bend(told, span))
     }
     fn others_fill_the_filter(&self, block: BlockHash) -> Answer<'_, bool, Error> {
         self.answer("others_fill_the_filter", move |head| {

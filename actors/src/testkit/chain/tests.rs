@@ -49,3 +49,33 @@ async fn a_reorg_puts_what_was_mined_back_into_the_pool() {
     assert_eq!(first.block, second.block);
     assert_ne!(first.hash, second.hash);
 }
+
+#[actix_rt::test]
+async fn finality_that_stops_stays_where_it_is_and_goes_on_later() {
+    let chain = chain();
+    chain.mine_empty(20);
+    let newest = || async { chain.finalized().await.unwrap().unwrap().number.0 };
+    assert_eq!(newest().await, 10);
+    chain.stop_finality(true);
+    chain.mine_empty(20);
+    assert_eq!(newest().await, 10);
+    chain.stop_finality(false);
+    assert_eq!(newest().await, 30);
+}
+
+#[actix_rt::test]
+async fn a_branch_that_comes_back_is_the_same_to_the_hash() {
+    let chain = chain();
+    chain.submit(&signed(0, 2_000_000_000, 1).raw).await.unwrap();
+    chain.mine();
+    chain.mine_empty(2);
+    let before = chain.head().await.unwrap();
+    let branch = chain.reorg(3);
+    assert_eq!((branch.depth(), branch.from()), (3, 1));
+    assert_eq!(Some(branch.parent()), chain.block(0).map(|block| block.hash));
+    chain.mine_empty(4);
+    assert_ne!(chain.block(3).unwrap().hash, before.hash);
+    chain.back_to(branch);
+    assert_eq!(chain.head().await.unwrap(), before);
+    assert_eq!((chain.pool().len(), chain.mined().len()), (0, 1));
+}

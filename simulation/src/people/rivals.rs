@@ -1,0 +1,69 @@
+//! Somebody else who is after the same bids and is always a moment earlier.
+
+use scatter_actors::domain::market::{MarketCall, Version};
+use scatter_actors::domain::units::{Address, BidId};
+use serde::{Deserialize, Serialize};
+
+use super::People;
+use crate::world::HOSTER;
+
+/// The rival's account: blocks are filled in the order of accounts, so it is served first.
+pub const RIVAL: Address = Address([0xa9; 20]);
+
+/// What the rival does, at its next chance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rivalry {
+    /// Accepts a bid for which the hoster's accept waits in the mempool, and lets its hold lapse.
+    Accepts,
+    /// The same, and announces at once.
+    Hosts,
+    /// Settles what can be settled before anybody else does.
+    Settles,
+}
+
+impl Rivalry {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Accepts, Self::Hosts, Self::Settles];
+}
+
+impl People {
+    /// Lets the rival wait for its chance.
+    pub fn rival(&mut self, what: Rivalry) {
+        self.rivals.push(what);
+    }
+
+    /// What the rival does after each step.
+    pub(super) fn race(&mut self) {
+        let wanted = self.chain.pool().into_iter().find_map(|tx| match tx.call {
+            MarketCall::Accept(bid) if tx.from == HOSTER => Some(bid),
+            _ => None,
+        });
+        let ready = self.rivals.iter().position(|what| *what != Rivalry::Settles);
+        if let (Some(bid), Some(ready)) = (wanted, ready) {
+            let what = self.rivals.remove(ready);
+            self.send(RIVAL, MarketCall::Accept(bid));
+            if what == Rivalry::Hosts {
+                self.send(RIVAL, MarketCall::Pinned(bid));
+            }
+        }
+        if self.rivals.contains(&Rivalry::Settles) {
+            for bid in self.to_settle() {
+                self.send(RIVAL, MarketCall::Settle(bid));
+            }
+        }
+    }
+
+    /// Bids whose money could be divided now, each told once.
+    fn to_settle(&mut self) -> Vec<BidId> {
+        let (market, now) = (self.chain.market_now(), self.chain.now());
+        let mut due = Vec::new();
+        for (index, bid) in market.bids.iter().enumerate() {
+            let id = BidId(index as u64);
+            let closed = bid.closes_at().is_some_and(|close| now >= close);
+            if market.version == Version::V2 && closed && bid.outcome.is_none() && self.settled.insert(id) {
+                due.push(id);
+            }
+        }
+        due
+    }
+}
