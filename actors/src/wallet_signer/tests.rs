@@ -1,4 +1,15 @@
-//! The wallet on a chain in memory, on paused time.
+//! The wallet on a chain in memory, on paused time. Where to look for what:
+//!
+//! | what happens | where |
+//! |---|---|
+//! | killed before and after nonce, sign, persist, send, response; at any step | `kills` |
+//! | answers lost, the same key twice, a cold start, lagging nodes, refusals amid others, eviction, reorgs, gaps | `sending` |
+//! | 109 and 110 per cent, ceilings, old hashes, deadlines, chains without EIP-1559 | `prices` |
+//! | caps over restarts, refills, floors, wrong chains and accounts | `money` |
+//! | a key used elsewhere, sure reverts, the stages that people see | `strangers` |
+//! | cancel and bump | `orders` |
+//! | ten thousand intents, a hundred at once | `scale` |
+//! | all of it at random: one mined transaction a key, no gap at the end, spending below its cap | `chaos` |
 
 use super::*;
 use crate::domain::market::{Abandonment, Execution, Market, MarketCall, MarketEvent, MarketRules, Version};

@@ -20,7 +20,7 @@ use serde_json::json;
 
 use self::events::Topics;
 pub use self::logs::Decoder;
-use self::wire::{hex_of, Bytes, Number, Quantity, RawHeader, RawReceipt, RawTransaction};
+use self::wire::{Bytes, Number, Quantity, RawHeader, RawReceipt, RawTransaction};
 use super::json_rpc::{is_about_rate, Client, Raw, Request};
 
 mod abi;
