@@ -1,7 +1,5 @@
 //! A history written down as a plan: it stays what it was, whatever another version makes of its seed.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Plan;
@@ -34,12 +32,11 @@ impl Case {
         serde_json::to_string_pretty(self).unwrap()
     }
 
-    /// Reads a case. Its text stays in memory to the end: the plan's names are borrowed from it.
+    /// Reads a case's text, which stays in memory to the end: the plan's names are borrowed from it.
     ///
     /// # Errors
-    /// What is wrong with the file, in words.
-    pub fn read(file: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-        serde_json::from_str(text.leak()).map_err(|error| format!("{}: {error}", file.display()))
+    /// If that is no case.
+    pub fn of_text(text: String) -> serde_json::Result<Self> {
+        serde_json::from_str(text.leak())
     }
 }

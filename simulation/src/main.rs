@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -83,10 +84,10 @@ fn clean(arguments: &Arguments) -> (Value, bool) {
 
 /// Writes a failed history down, and the smallest plan that breaks the same. Tells where.
 fn told(seed: u64, ended: Ended, arguments: &Arguments) -> String {
-    std::fs::create_dir_all(&arguments.out).unwrap();
+    fs::create_dir_all(&arguments.out).unwrap();
     let write = |ended: &Ended, name: String| {
         let file = arguments.out.join(name);
-        std::fs::write(&file, ended.history()).unwrap();
+        fs::write(&file, ended.history()).unwrap();
         file.display().to_string()
     };
     let broken = ended.verdict.clone().unwrap_err();
@@ -94,7 +95,7 @@ fn told(seed: u64, ended: Ended, arguments: &Arguments) -> String {
     let Shrunk { ended, lived } = shrink(ended, arguments.shrink);
     let case = Case::of(&ended.plan, &ended.verdict.clone().unwrap_err());
     let file = arguments.out.join(format!("seed-{seed}.json"));
-    std::fs::write(&file, case.text()).unwrap();
+    fs::write(&file, case.text()).unwrap();
     let small = write(&ended, format!("seed-{seed}-shrunk.txt"));
     let Plan { bids, faults: left, .. } = &ended.plan;
     let faulty: String = left.iter().map(|(at, fault)| format!("\n    {at:>7} ms  {fault:?}")).collect();
@@ -109,7 +110,8 @@ fn told(seed: u64, ended: Ended, arguments: &Arguments) -> String {
 
 /// One plan, which may break nothing. Its history goes to stderr.
 fn replayed(file: &Path) -> (Value, bool) {
-    let case = Case::read(file).unwrap_or_else(|wrong| panic!("{wrong}"));
+    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let case = Case::of_text(text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let ended = live(case.plan);
     eprintln!("{}", ended.history());
     let broken = ended.verdict.err();

@@ -1,5 +1,7 @@
 //! Single histories; the command `simulate` plays them by the hundred.
 
+use std::path::Path;
+
 use scatter_actors::planted::{plant, Bug};
 use scatter_actors::testkit::chain::Trouble;
 
@@ -116,6 +118,11 @@ fn what_once_broke_does_not_break_again() {
     }
 }
 
+#[allow(clippy::disallowed_methods)] // The case is a file.
+fn read(file: &Path) -> Case {
+    Case::of_text(std::fs::read_to_string(file).unwrap()).unwrap()
+}
+
 /// Plans that once broke something, as they were shrunk and written down.
 #[test]
 fn plans_that_once_broke_something_break_nothing() {
@@ -124,7 +131,7 @@ fn plans_that_once_broke_something_break_nothing() {
     files.sort();
     assert!(!files.is_empty());
     for file in files {
-        let case = Case::read(&file).unwrap();
+        let case = read(&file);
         if let Err(broken) = live(case.plan).verdict {
             panic!("{} ({}): {broken}", file.display(), case.what);
         }
@@ -135,7 +142,7 @@ fn plans_that_once_broke_something_break_nothing() {
 fn a_plan_that_was_written_down_still_breaks_where_its_defect_is_there() {
     let _planted = Planted::the(Bug::SettleOnce);
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/regressions/settle-taken-for-too-early.json");
-    let case = Case::read(file.as_ref()).unwrap();
+    let case = read(file.as_ref());
     let broken = live(case.plan).verdict.unwrap_err();
     assert_eq!(name_of(&broken), case.broke, "{broken}");
 }

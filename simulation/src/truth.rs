@@ -10,8 +10,11 @@ use scatter_actors::testkit::market::Market;
 /// The chain as it is, whatever its provider says.
 pub struct Truth {
     chain: Rc<FakeChain>,
-    seen: RefCell<Option<(BlockHash, Rc<[Mined]>, Rc<Market>)>>,
+    seen: RefCell<Option<Seen>>,
 }
+
+/// What stands below a tip: the transactions, and the market after them.
+type Seen = (BlockHash, Rc<[Mined]>, Rc<Market>);
 
 impl Truth {
     /// The truth about a chain.

@@ -47,14 +47,14 @@ impl People {
             }
         }
         if self.rivals.contains(&Rivalry::Settles) {
-            for bid in self.to_settle() {
+            for bid in self.settlements_due() {
                 self.send(RIVAL, MarketCall::Settle(bid));
             }
         }
     }
 
     /// Bids whose money could be divided now, each told once.
-    fn to_settle(&mut self) -> Vec<BidId> {
+    fn settlements_due(&mut self) -> Vec<BidId> {
         let (market, now) = (self.chain.market_now(), self.chain.now());
         let mut due = Vec::new();
         for (index, bid) in market.bids.iter().enumerate() {
