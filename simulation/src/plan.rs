@@ -27,7 +27,7 @@ pub const VALIDATORS: [&str; 2] = ["val-1", "val-2"];
 
 /// A whole history before it happens. It can be written down: names in it are borrowed from the text that is read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(bound(deserialize = "'de: 'static"))]
+#[serde(bound(deserialize = "'de: 'static"))] // What was written down lacks what came later: hence the defaults.
 pub struct Plan {
     /// Whence it comes.
     pub seed: u64,
@@ -46,6 +46,7 @@ pub struct Plan {
     /// How many friends the hoster mirrors.
     pub friends: usize,
     /// Whether the market is one of version 1, with its traps.
+    #[serde(default)]
     pub legacy: bool,
     /// Wei that the hoster may spend in a day. Where that is too little for all bids, liveness is not asked for.
     pub cap: u128,
@@ -78,8 +79,10 @@ pub struct PlannedBid {
     /// Milliseconds after which the content is to be had.
     pub arrives_after: u64,
     /// Milliseconds after that for which half of it is missing.
+    #[serde(default)]
     pub torn_for: u64,
     /// The bid says one byte, whatever the content has.
+    #[serde(default)]
     pub understated: bool,
     /// The same content as the bid before.
     pub repeats: bool,
