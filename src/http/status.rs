@@ -6,6 +6,7 @@
 
 mod actor;
 mod consortium;
+mod head_age;
 mod listening;
 mod providers;
 mod readiness;

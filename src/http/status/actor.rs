@@ -1,9 +1,10 @@
 //! The status server's actor: answers the workers' queries on the arbiter, from the store.
 //!
-//! Owns: the last probe of the IPFS backend.  Hears: [`Query`].  Says: [`Actors`] to the
+//! Owns: the last probe of the IPFS backend, the age of the chain's head.  Hears: [`Query`].  Says: [`Actors`] to the
 //! supervisor, [`Mirroring`] to the pinner.
 //! On restart: the backend is probed anew at once.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use serde_json::{json, Value};
 use sha2::{Digest, Sha256};
 
 use super::consortium::{self, Sets};
+use super::head_age::HeadAge;
 use super::listening;
 use super::providers::{self, Providers};
 use super::readiness::{judge, Found, Needs, Probe, Reason};
@@ -72,13 +74,14 @@ pub struct StatusServer {
     needs: Needs,
     ports: Ports,
     probe: Option<Probe>,
+    head: Cell<Option<HeadAge>>,
     _guard: Guard,
 }
 
 impl StatusServer {
     /// An actor that calls the node ready if it has what it needs. It probes a backend if there is one.
     pub fn new(needs: Needs, ports: Ports, guard: Guard) -> Self {
-        Self { needs, ports, probe: None, _guard: guard }
+        Self { needs, ports, probe: None, head: Cell::default(), _guard: guard }
     }
 
     /// Puts a block of 32 bytes and reads it back: only that shows that the backend works.
@@ -101,10 +104,18 @@ impl StatusServer {
         }));
     }
 
+    /// Milliseconds since the chain's head changed.
+    fn head_age(&self, status: &ChainStatus) -> u64 {
+        let clock = &self.ports.clock;
+        let age = HeadAge::look(self.head.get(), status, clock.wall(), clock.monotonic());
+        self.head.set(Some(age));
+        age.milliseconds()
+    }
+
     fn reasons(&self, actors: Option<&[ActorStatus]>) -> Vec<Reason> {
         let chain = ChainStatus::read(&*self.ports.store).map_err(|error| error.to_string());
         let found = Found {
-            now: self.ports.clock.wall(),
+            head_age: chain.iter().flatten().next().map_or(0, |status| self.head_age(status)),
             monotonic: self.ports.clock.monotonic(),
             actors,
             chain: chain.as_ref().map(Option::as_ref).map_err(Clone::clone),
@@ -204,7 +215,7 @@ impl StatusServer {
         );
 
         if let Some(chain) = ChainStatus::read(store)? {
-            let age = self.ports.clock.wall().since(chain.head_changed) as f64 / 1000.0;
+            let age = self.head_age(&chain) as f64 / 1000.0;
             page.single(
                 "scatter_chain_head_block",
                 Gauge,

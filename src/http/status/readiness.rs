@@ -1,6 +1,6 @@
 //! Whether the node is ready (I12), as a pure judgement of what was found.
 
-use scatter_actors::domain::units::{ByteSize, WallTime};
+use scatter_actors::domain::units::ByteSize;
 use scatter_actors::planted::{planted, Bug};
 use scatter_actors::records::meta::ChainStatus;
 use scatter_actors::supervisor::ActorStatus;
@@ -43,14 +43,14 @@ pub struct Probe {
 /// What was found.
 #[derive(Debug)]
 pub struct Found<'a> {
-    /// Now, by the wall clock.
-    pub now: WallTime,
     /// Now, on the monotonic clock in milliseconds.
     pub monotonic: u64,
     /// The actors; an error if the supervisor does not answer.
     pub actors: Option<&'a [ActorStatus]>,
     /// What the listener wrote, or why it can't be read.
     pub chain: Result<Option<&'a ChainStatus>, String>,
+    /// Milliseconds since the chain's head changed; 0 while there is none.
+    pub head_age: u64,
     /// The last probe of the backend.
     pub probe: Option<&'a Probe>,
     /// Bytes free on the disk, or why that can't be told.
@@ -94,7 +94,7 @@ pub fn judge(needs: &Needs, found: &Found<'_>) -> Vec<Reason> {
             if let Some(halt) = &status.halted {
                 because("chain_halted", halt.clone());
             }
-            let age = found.now.since(status.head_changed);
+            let age = found.head_age;
             if age > wanted.max_head_age_ms && !planted(Bug::ReadyWithOldHead) {
                 because("chain_head_stale", format!("no new block for {} s", age / 1000));
             }
@@ -124,7 +124,7 @@ pub fn judge(needs: &Needs, found: &Found<'_>) -> Vec<Reason> {
 #[cfg(test)]
 mod tests {
     use scatter_actors::domain::market::{Market, MarketRules, Version};
-    use scatter_actors::domain::units::{Address, BlockHeight, ChainTime};
+    use scatter_actors::domain::units::{Address, BlockHeight, ChainTime, WallTime};
 
     use super::*;
 
@@ -158,7 +158,7 @@ mod tests {
         let (mut needs, mut chain, mut actor) = (needs(), chain(), actor("running", 0));
         let probe = Probe { at: 0, outcome: Ok(ByteSize(1)) };
         let mut found = Found {
-            now: WallTime(110_000),
+            head_age: 10_000,
             monotonic: 10_000,
             actors: None,
             chain: Ok(None),
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(codes(|_, _, actor, _| actor.silent = 1), [""; 0]);
         assert_eq!(codes(|_, chain, _, _| chain.market.chain = 5), ["chain_wrong"]);
         assert_eq!(codes(|_, chain, _, _| chain.halted = Some("reorg".into())), ["chain_halted"]);
-        assert_eq!(codes(|_, chain, _, _| chain.head_changed = WallTime(49_999)), ["chain_head_stale"]);
+        assert_eq!(codes(|_, _, _, found| found.head_age = 60_001), ["chain_head_stale"]);
         assert_eq!(codes(|_, _, _, found| found.chain = Err("disk".into())), ["store_failed"]);
         assert_eq!(codes(|_, _, _, found| found.probe = None), ["ipfs_unseen"]);
         assert_eq!(codes(|_, _, _, found| found.monotonic = 150_001), ["ipfs_silent"]);
@@ -201,7 +201,7 @@ mod tests {
 
     fn everything_well() -> Found<'static> {
         Found {
-            now: WallTime(110_000),
+            head_age: 10_000,
             monotonic: 10_000,
             actors: Some(&[]),
             chain: Ok(None),
