@@ -95,7 +95,7 @@ fn a_bid_that_a_lagging_provider_does_not_know_yet_is_judged_later() {
 }
 
 /// Seeds that once broke something, and what.
-const REGRESSIONS: [(u64, &str); 11] = [
+const REGRESSIONS: [(u64, &str); 13] = [
     (134, "a reorg put the accept before the bid, and that ended the bid"),
     (164, "a settlement was taken back behind the content's release"),
     (198, "a reorg put the accept before the bid, and that ended the bid"),
@@ -105,6 +105,8 @@ const REGRESSIONS: [(u64, &str); 11] = [
     (2848, "a provider that lagged took the settle for too early, and it was never tried anew"),
     (3237, "a provider that lagged took the settle for too early, and it was never tried anew"),
     (3358, "a provider that lagged took the settle for too early, and it was never tried anew"),
+    (29, "the wall clock was set back, and a stalled chain stayed fresh"),
+    (579, "chain time leapt over a bid that a reorg had placed in another block, before anybody read so"),
     (3826, "chain time leapt over the offer of a bid that waited to be judged again"),
     (4737, "the filter read that a bid was placed anew before the pinner read that it was taken back"),
 ];

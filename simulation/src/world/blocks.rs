@@ -1,8 +1,9 @@
 //! How the chain goes on: blocks, reorgs, and leaps over days on which nobody waits for anything.
 
 use scatter_actors::domain::bid::Stage;
-use scatter_actors::domain::units::Address;
+use scatter_actors::domain::units::{Address, BlockHeight};
 use scatter_actors::records::audit;
+use scatter_actors::records::meta::newest_block;
 use scatter_actors::testkit::chain::Tx;
 
 use super::World;
@@ -54,6 +55,9 @@ impl World {
         if hosted.iter().any(|bid| bid.may_be_had_anew() && market.is_open(bid.bid.id, now)) {
             return;
         }
+        if !self.nodes().all(|node| self.has_read_what_is_mined(node)) {
+            return;
+        }
         let mut moments = Vec::new();
         for bid in hosted.iter().filter(|bid| !bid.stage.is_over()) {
             let Stage::Hosting { end, close, .. } = bid.stage else { return };
@@ -78,6 +82,16 @@ impl World {
             self.chain.skip(seconds);
             self.floor = self.chain.height() + 1;
         }
+    }
+
+    /// Whether a node's journal holds every transaction of the canonical chain: until then it may not know what it has
+    /// to do.
+    fn has_read_what_is_mined(&self, node: &Node) -> bool {
+        let last = self.truth.mined().last().map_or(BlockHeight(0), |mined| mined.receipt.block);
+        newest_block(&*node.store).unwrap().is_some_and(|read| {
+            read.number >= last
+                && self.chain.block(read.number.0).is_some_and(|block| block.hash == read.hash)
+        })
     }
 
     /// Replaces the newest blocks, never those below a leap of days, by one more than they were. The new ones
