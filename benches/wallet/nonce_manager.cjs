@@ -1,7 +1,7 @@
 // Sends transactions as one does with ethers.js: a NonceManager over a wallet, so many under way, each waited for.
-// Reads {url, key, calls, inFlight} from standard input and prints the seconds that it took.
+// Reads {url, key, calls, inFlight, limitSeconds} from standard input and prints the seconds that it took.
 const { JsonRpcProvider, NonceManager, Wallet } = require("ethers");
-const { url, key, calls, inFlight } = JSON.parse(require("node:fs").readFileSync(0, "utf8"));
+const { url, key, calls, inFlight, limitSeconds } = JSON.parse(require("node:fs").readFileSync(0, "utf8"));
 
 async function main() {
   // It would look for new blocks every four seconds.
@@ -10,6 +10,12 @@ async function main() {
   const signer = new NonceManager(new Wallet(key, provider));
   const begun = process.hrtime.bigint();
   let next = 0;
+  // A wait for a receipt may never end.
+  const limit = () => {
+    console.error(`ethers.js: not done after ${limitSeconds} s, ${next} of ${calls.length} begun`);
+    process.exit(2);
+  };
+  const timer = setTimeout(limit, limitSeconds * 1000);
   const lane = async () => {
     while (next < calls.length) {
       const sent = await signer.sendTransaction(calls[next++]);
@@ -19,6 +25,7 @@ async function main() {
   };
   await Promise.all(Array.from({ length: inFlight }, lane));
   console.log(Number(process.hrtime.bigint() - begun) / 1e9);
+  clearTimeout(timer);
   provider.destroy();
 }
 
