@@ -14,6 +14,9 @@ use crate::exit::{Code, Fault};
 use crate::node::Node;
 use crate::telemetry;
 
+/// Pauses before a peer whose round failed is looked up again.
+const LOOK_AGAIN: [Duration; 3] =
+    [Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(3)];
 /// Between two looks at how far it is.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -90,9 +93,14 @@ impl Round {
         let begun = Instant::now();
         self.progress.set_message("looking peers up");
         self.look_up(&[])?;
-        // Who is connected since a moment ago is not in the network's tables yet: one more look is worth it.
-        let failing: Vec<_> = self.peers()?.iter().filter(|peer| is_failing(peer)).map(name).collect();
-        if !failing.is_empty() && begun.elapsed() < self.timeout {
+        // Who is connected since a moment ago is not in the network's tables yet: some more looks are worth it.
+        for pause in LOOK_AGAIN {
+            let failing: Vec<_> = self.peers()?.iter().filter(|peer| is_failing(peer)).map(name).collect();
+            if failing.is_empty() || begun.elapsed() + pause >= self.timeout {
+                break;
+            }
+            #[allow(clippy::disallowed_methods, reason = "a command has no arbiter that this could block")]
+            std::thread::sleep(pause);
             self.look_up(&failing)?;
         }
         loop {
