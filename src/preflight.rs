@@ -96,7 +96,7 @@ pub async fn chain(config: &Chain, account: Option<Address>) -> Result<Found, Fa
 /// silent it may yet show it.
 ///
 /// # Errors
-/// As for [`chain`].
+/// As for [`chain()`].
 pub fn agreed(providers: &[Provider]) -> Result<(&Provider, &Found), Fault> {
     let good = providers.iter().find_map(|provider| Some((provider, provider.found.as_ref().ok()?)));
     let faults = || providers.iter().filter_map(|provider| provider.found.as_ref().err());

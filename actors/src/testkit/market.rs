@@ -1,6 +1,6 @@
 //! The market contract's rules as a model: what each call does to the state of the market.
 //!
-//! It knows both rule sets: ours ([`ours`], `contracts/src/ScatterMarket.sol`), and version 1 with its traps ([`legacy`],
+//! It knows both rule sets: ours (`ours`, `contracts/src/ScatterMarket.sol`), and version 1 with its traps (`legacy`,
 //! `contracts/test/support/TrapMarket.sol`). A test plays the same random calls to the model and to the Solidity.
 //! A block keeps the state that stands after it, so a reorg has nothing to undo.
 
