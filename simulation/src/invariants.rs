@@ -1,5 +1,4 @@
 //! What always holds: each a function over the truth behind the ports, asked after every step.
-//!
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use scatter_actors::domain::admission::byte_cap;
 use scatter_actors::domain::bid::Stage;
 use scatter_actors::domain::evidence::verify::verify;
-use scatter_actors::domain::market::{MarketCall, MarketEvent, Position, Settlement};
-use scatter_actors::domain::units::{Address, BidId, BlockHash, ChainTime, Wei};
+use scatter_actors::domain::market::{MarketCall, MarketEvent, Position};
+use scatter_actors::domain::units::{Address, BlockHash, ChainTime, Wei};
 use scatter_actors::ports::disk::Disk;
 use scatter_actors::ports::store::{self, Order};
 use scatter_actors::records::consortium::kept;
@@ -19,15 +18,23 @@ use scatter_actors::records::room::Room;
 use scatter_actors::testkit::chain::{cost, Mined};
 use sha3::{Digest, Keccak256};
 
-use crate::node::{Node, FLOOR, MAX_HEAD_AGE_MS, MIN_FREE, QUOTA};
-use crate::people::rivals::RIVAL;
+use crate::node::{Node, COMPARE_EACH, MAX_HEAD_AGE_MS, MIN_FREE, QUOTA};
+use crate::plan::WEATHER_MS;
 use crate::street::Cheat;
 use crate::world::World;
+
+mod liveness;
+
+use liveness::every_bid_that_was_worth_it_is_paid;
+pub use liveness::every_friend_is_mirrored;
 
 /// Milliseconds from a block to the listener's note of it: a poll and a step.
 const LISTENER_LAG_MS: u64 = 10_000;
 /// Milliseconds for which a probe of the IPFS node may be old: one a minute, each of which may take 20 s.
 const PROBE_LAG_MS: u64 = 90_000;
+
+/// Milliseconds until a lost pin is found, and its content here again.
+const UPKEEP_MS: u64 = 4 * COMPARE_EACH.as_millis() as u64;
 
 type Verdict = Result<(), String>;
 
@@ -155,10 +162,14 @@ fn i5(world: &World) -> Verdict {
     for foreign in &world.foreign {
         holds(pinned.contains(foreign), || format!("I5: {foreign} was not ours to unpin"))?;
     }
+    // What somebody else let go comes back within a while of calm weather.
+    let now = world.history.now();
+    let lost = |root: &cid::Cid| world.lost.get(root).is_some_and(|at| now < WEATHER_MS.max(*at) + UPKEEP_MS);
+    let here = |root: &cid::Cid| pinned.contains(root) || lost(root);
     let store = &*world.hoster.store;
     for pin in store::list::<Pin>(store, &[], Order::Ascending, usize::MAX).unwrap() {
         let needed = !references(store, &pin.cid).unwrap().is_empty();
-        let missing = needed && pin.pinned_at.is_some() && !pinned.contains(&pin.cid);
+        let missing = needed && pin.pinned_at.is_some() && !here(&pin.cid);
         holds(!missing, || format!("I5: {} is needed and not pinned", pin.cid))?;
     }
     // What is promised on chain is kept, whatever the store says of it.
@@ -170,7 +181,7 @@ fn i5(world: &World) -> Verdict {
             _ => false,
         };
         if kept {
-            holds(pinned.contains(&bid.cid), || format!("I5: bid {} is hosted unpinned", bid.bid.id))?;
+            holds(here(&bid.cid), || format!("I5: bid {} is hosted unpinned", bid.bid.id))?;
         }
     }
     Ok(())
@@ -295,19 +306,6 @@ fn i9(world: &World) -> Verdict {
     Ok(())
 }
 
-/// All that a friend lists is here.
-///
-/// # Errors
-/// What is not.
-pub fn every_friend_is_mirrored(world: &World) -> Verdict {
-    let pinned: BTreeSet<cid::Cid> = world.hoster.ipfs.pinned().into_iter().collect();
-    for friend in &world.friends.all {
-        let missing = friend.lists.difference(&pinned).count();
-        holds(missing == 0, || format!("{missing} roots of {} are not mirrored", friend.name))?;
-    }
-    Ok(())
-}
-
 /// The firewall asks the backend for nothing but what a bid that is hosted at that moment names or holds.
 fn i10(world: &World) -> Verdict {
     let served = world.hoster.served.borrow();
@@ -360,47 +358,4 @@ fn money_is_conserved(world: &World) -> Verdict {
     holds(owes == held || world.plan.legacy && owes <= held, || {
         format!("the market holds {held} wei and owes {owes}")
     })
-}
-
-/// A bid at the floor or above is settled as paid, unless there was no room for it when it came or the hoster
-/// cheated.
-fn every_bid_that_was_worth_it_is_paid(world: &World) -> Verdict {
-    let market = world.truth.market();
-    for bid in world.hosted().iter() {
-        let BidId(id) = bid.bid.id;
-        let fate = &market.bids[id as usize];
-        let outcome = fate.outcome;
-        if fate.hoster == Some(RIVAL) && fate.pinned_at.is_some() {
-            let lost = matches!(bid.stage, Stage::Lost { .. } | Stage::Declined { .. });
-            holds(lost, || format!("paid: bid {id}, which the rival hosts, is {:?}", bid.stage))?;
-            continue;
-        }
-        if world.people.files.borrow().iter().any(|file| file.is_understated(&fate.terms)) {
-            let out = matches!(bid.stage, Stage::Failed { .. } | Stage::Declined { .. });
-            holds(out, || format!("paid: bid {id}, larger than it says, is {:?}", bid.stage))?;
-            continue;
-        }
-        match &bid.stage {
-            Stage::Declined { reason } => {
-                let cheap = reason.contains(&format!("below the floor of {FLOOR}"));
-                let full = reason.contains("are used or promised");
-                let disk = reason.contains("would leave less than") && world.struck.contains_key("disk_full");
-                holds(cheap || full || disk, || format!("paid: bid {id} was declined: {reason}"))?;
-            }
-            stage => {
-                let due = match world.plan.cheat {
-                    Cheat::None => Settlement::Paid,
-                    // Nobody can prove silence towards a single hoster: it gets nothing, and that is all.
-                    Cheat::Silent => Settlement::Undecided,
-                    Cheat::Drops | Cheat::Flips => Settlement::Failed,
-                };
-                let released = matches!(stage, Stage::Released { how, .. } if *how == Some(due));
-                let paid_out = outcome == Some(due) || world.plan.legacy && fate.payouts == 1;
-                holds(released && paid_out, || {
-                    format!("paid: bid {id} ended {stage:?}, on chain {outcome:?}")
-                })?;
-            }
-        }
-    }
-    Ok(())
 }

@@ -34,6 +34,8 @@ pub const CONFIRMATIONS: u64 = 3;
 pub const SPEND_CAP: u128 = 20_000_000_000_000_000;
 /// Bytes that a hoster gives: room for three fetches, each of which may take a MiB more than it says.
 pub const QUOTA: ByteSize = ByteSize(7 << 19);
+/// Between two looks whether the backend still has every pin.
+pub const COMPARE_EACH: Duration = Duration::from_secs(60);
 /// Bytes that stay free on its disk.
 pub const MIN_FREE: ByteSize = ByteSize(1 << 30);
 /// A head that has not changed for so many milliseconds is not fresh.

@@ -9,4 +9,5 @@ pub mod journal;
 pub mod listening;
 pub mod meta;
 pub mod room;
+pub mod upkeep;
 pub mod wallet;
