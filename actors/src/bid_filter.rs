@@ -33,7 +33,7 @@ use crate::wake::Sweeps;
 use crate::wakes;
 
 /// Its name as a reader of the journal.
-const READER: &str = "bid_filter";
+pub const READER: &str = "bid_filter";
 /// Between two looks at the journal when nobody tells.
 const SWEEP: Duration = Duration::from_secs(5);
 

@@ -11,7 +11,7 @@ use scatter_actors::domain::units::{Address, BlockHash, ChainTime, Wei};
 use scatter_actors::ports::disk::Disk;
 use scatter_actors::ports::store::{self, Order};
 use scatter_actors::records::consortium::kept;
-use scatter_actors::records::hosting::{references, root_key, roots_for, Owner, Pin};
+use scatter_actors::records::hosting::{root_key, roots_for, visit_references, HostedBid, Owner, Pin};
 use scatter_actors::records::journal::Fact;
 use scatter_actors::records::meta::newest_block;
 use scatter_actors::records::room::Room;
@@ -50,7 +50,7 @@ fn holds(condition: bool, otherwise: impl FnOnce() -> String) -> Verdict {
 pub struct Checked {
     chain: Cell<BlockHash>,
     sent: Cell<usize>,
-    kept: RefCell<(BlockHash, u64, Vec<cid::Cid>)>,
+    kept: RefCell<(u64, Vec<cid::Cid>)>,
     journals: RefCell<(BlockHash, Vec<u64>)>,
     listed: Cell<(u64, usize)>,
 }
@@ -71,18 +71,20 @@ pub fn all(world: &World) -> Verdict {
     if seen.sent.replace(sent) != sent {
         i2(world)?;
     }
-    let kept = (tip, world.hoster.commits.get(), world.hoster.ipfs.pinned());
-    if *seen.kept.borrow() != kept {
+    let written = world.hoster.commits.kept.get();
+    let kept = (written, world.hoster.ipfs.pinned());
+    // What is lost has to be back in time, whether anything changes or not.
+    if *seen.kept.borrow() != kept || !world.lost.is_empty() {
         i5(world)?;
         i6(world)?;
         seen.kept.replace(kept);
     }
-    let journals = (tip, world.nodes().map(|node| node.commits.get()).collect());
+    let journals = (tip, world.nodes().map(|node| node.commits.journal.get()).collect());
     if *seen.journals.borrow() != journals {
         i8(world)?;
         seen.journals.replace(journals);
     }
-    let listed = (world.hoster.commits.get(), world.friends.all.iter().map(|friend| friend.ever.len()).sum());
+    let listed = (written, world.friends.all.iter().map(|friend| friend.ever.len()).sum());
     if seen.listed.replace(listed) != listed {
         i9(world)?;
     }
@@ -145,11 +147,13 @@ fn i3(world: &World) -> Verdict {
     Ok(())
 }
 
-/// What is spent stays below its cap. A history takes less than the window of a day.
+/// What the node's wallet spends stays below its cap. A history takes less than the window of a day.
 fn i4(world: &World) -> Verdict {
-    let mined = world.truth.mined();
+    let (mined, sent) = (world.truth.mined(), world.sent.borrow());
     for node in world.nodes() {
-        let spent = of(&mined, node).fold(Wei::ZERO, |sum, mined| sum.plus(cost(mined)));
+        // Somebody registered the account before its node first ran.
+        let own = of(&mined, node).filter(|mined| sent.contains_key(&mined.receipt.tx));
+        let spent = own.fold(Wei::ZERO, |sum, mined| sum.plus(cost(mined)));
         let within = spent <= Wei::from(node.cap);
         holds(within, || format!("I4: {} spent {spent} of {} wei", node.name, node.cap))?;
     }
@@ -167,9 +171,13 @@ fn i5(world: &World) -> Verdict {
     let lost = |root: &cid::Cid| world.lost.get(root).is_some_and(|at| now < WEATHER_MS.max(*at) + UPKEEP_MS);
     let here = |root: &cid::Cid| pinned.contains(root) || lost(root);
     let store = &*world.hoster.store;
+    let mut needed = BTreeSet::new();
+    visit_references(store, |reference| {
+        needed.insert(root_key(&reference.cid));
+    })
+    .unwrap();
     for pin in store::list::<Pin>(store, &[], Order::Ascending, usize::MAX).unwrap() {
-        let needed = !references(store, &pin.cid).unwrap().is_empty();
-        let missing = needed && pin.pinned_at.is_some() && !here(&pin.cid);
+        let missing = needed.contains(&root_key(&pin.cid)) && pin.pinned_at.is_some() && !here(&pin.cid);
         holds(!missing, || format!("I5: {} is needed and not pinned", pin.cid))?;
     }
     // What is promised on chain is kept, whatever the store says of it.
@@ -191,27 +199,27 @@ fn i5(world: &World) -> Verdict {
 fn i6(world: &World) -> Verdict {
     let files = world.people.files.borrow();
     let size = |root| files.iter().find(|file| file.root() == root).map_or(0, |file| file.bytes());
-    let pins = world.hoster.ipfs.pinned();
-    // What is mirrored has bounds of its own.
-    let mirrored = |root: &cid::Cid| world.friends.sizes.contains_key(root);
-    let ours = pins.into_iter().filter(|root| !world.foreign.contains(root) && !mirrored(root));
-    let pinned: u64 = ours.map(size).sum();
     // What is complete takes no more room, also where its accept is to be sent anew.
     let store = &*world.hoster.store;
-    let complete = |root| {
+    let complete = |root: &cid::Cid| {
         let pin = store::read::<Pin>(store, &root_key(root)).unwrap();
         pin.is_some_and(|pin| pin.pinned_at.is_some())
     };
-    let promised: u64 = world
-        .hosted()
-        .iter()
-        .filter(|bid| {
-            let stage = &bid.stage;
-            matches!(stage, Stage::Admitted { .. } | Stage::Accepting { .. } | Stage::Fetching { .. })
-                && !complete(&bid.cid)
-        })
-        .map(|bid| byte_cap(bid.terms.size).0)
-        .sum();
+    let hosted = world.hosted();
+    let coming = |bid: &&HostedBid| {
+        matches!(bid.stage, Stage::Admitted { .. } | Stage::Accepting { .. } | Stage::Fetching { .. })
+            && !complete(&bid.cid)
+    };
+    let promises: Vec<&HostedBid> = hosted.iter().filter(coming).collect();
+    let promised: u64 = promises.iter().map(|bid| byte_cap(bid.terms.size).0).sum();
+    let pins = world.hoster.ipfs.pinned();
+    // What is mirrored has bounds of its own, and what came and is not written down yet has its promise.
+    let mirrored = |root: &cid::Cid| world.friends.sizes.contains_key(root);
+    let is_promised = |root: &cid::Cid| promises.iter().any(|bid| bid.cid == *root);
+    let ours = pins
+        .into_iter()
+        .filter(|root| !world.foreign.contains(root) && !mirrored(root) && !is_promised(root));
+    let pinned: u64 = ours.map(size).sum();
     let (written, counted) = (Room::read(store).unwrap(), Room::count(store).unwrap());
     holds(written == counted, || format!("I6: the room is written as {written:?} and is {counted:?}"))?;
     let taken = pinned + promised;

@@ -19,7 +19,7 @@ use scatter_actors::ports::chain::{self, At, Chain, Events, FeeMarket, Header, R
 use scatter_actors::ports::disk::{self, Disk};
 use scatter_actors::ports::ipfs::{self, Added, Entry, Identity, Ipfs, Progress, Reach};
 use scatter_actors::ports::names::{self, Names};
-use scatter_actors::ports::store::{self, Batch, Order, Row, Store, Table};
+use scatter_actors::ports::store::{self, Batch, Change, Order, Row, Store, Table};
 use scatter_actors::ports::Answer;
 use scatter_actors::testkit::chain::FakeChain;
 use scatter_actors::testkit::names::MemoryNames;
@@ -212,16 +212,38 @@ impl Disk for Mortal<MemoryDisk> {
     }
 }
 
+/// How often a node's store was written to, by what an invariant looks at.
+#[derive(Debug, Default)]
+pub struct Commits {
+    /// Bids, pins, references, peers' sets.
+    pub kept: Cell<u64>,
+    /// Blocks and what the chain told.
+    pub journal: Cell<u64>,
+}
+
+impl Commits {
+    fn count(&self, batch: &Batch) {
+        let touches = |tables: &[Table]| {
+            batch.changes.iter().any(|change| match change {
+                Change::Put(table, ..) | Change::Delete(table, _) => tables.contains(table),
+            })
+        };
+        let mark = |count: &Cell<u64>, touched| count.set(count.get() + u64::from(touched));
+        mark(&self.kept, touches(&[Table::Bids, Table::Pins, Table::Refs, Table::Peers]));
+        mark(&self.journal, touches(&[Table::Blocks, Table::Facts]));
+    }
+}
+
 /// The production store, whose commits count down the fuse and stand in the history.
 pub struct FusedStore {
     store: Mortal<Sqlite>,
     history: History,
-    commits: Rc<Cell<u64>>,
+    commits: Rc<Commits>,
 }
 
 impl FusedStore {
     /// The store as this life sees it. The next life opens it as the last commit left it.
-    pub fn new(store: Mortal<Sqlite>, history: History, commits: &Rc<Cell<u64>>) -> Self {
+    pub fn new(store: Mortal<Sqlite>, history: History, commits: &Rc<Commits>) -> Self {
         Self { store, history, commits: Rc::clone(commits) }
     }
 }
@@ -245,7 +267,7 @@ impl Store for FusedStore {
     fn commit(&self, batch: Batch) -> Result<(), store::Error> {
         self.store.fuse.check()?;
         self.history.tell_changes(self.store.node, &batch);
-        self.commits.set(self.commits.get() + 1);
+        self.commits.count(&batch);
         self.store.inner.commit(batch)?;
         self.store.fuse.count();
         if self.store.fuse.is_blown() {

@@ -23,6 +23,7 @@ use scatter_actors::{firewall, wallet_signer};
 use crate::bomb::Bomb;
 use crate::clock::RuntimeClock;
 use crate::history::History;
+use crate::mortal::Commits;
 use crate::street::Street;
 use birth::Birth;
 
@@ -86,7 +87,7 @@ pub struct Node {
     /// Blocks that its firewall asked the IPFS node for, and whether a bid that is hosted then holds each.
     pub served: Rc<RefCell<Vec<(Cid, bool)>>>,
     /// How often its store was written to.
-    pub commits: Rc<Cell<u64>>,
+    pub commits: Rc<Commits>,
     /// Its process, unless it is down.
     pub life: Option<Life>,
     /// Wei that it may spend in a day.

@@ -57,11 +57,12 @@ impl Pinner {
         ctx: &mut Context<Self>,
     ) -> Result<(), store::Error> {
         let store = Rc::clone(&self.ports.store);
-        let bids = store::list::<HostedBid>(&*store, &[], Order::Ascending, usize::MAX)?;
-        for bid in bids.iter().filter(|bid| !bid.stage.is_over()) {
-            self.decide(Some(bid.bid), &Event::Tick, status, Batch::new(), ctx)?;
+        let mut bids = store::list::<HostedBid>(&*store, &[], Order::Ascending, usize::MAX)?;
+        for bid in bids.iter_mut().filter(|bid| !bid.stage.is_over()) {
+            if let Some(after) = self.decide(Some(bid.bid), &Event::Tick, status, Batch::new(), ctx)? {
+                *bid = after;
+            }
         }
-        let bids = store::list::<HostedBid>(&*store, &[], Order::Ascending, usize::MAX)?;
         for bid in bids.iter().filter(|bid| matches!(bid.stage, Stage::Fetching { .. })) {
             self.fetch(bid, ctx);
         }
@@ -82,7 +83,7 @@ impl Pinner {
         Ok(())
     }
 
-    /// The one loop: decide, make durable, then do.
+    /// The one loop: decide, make durable, then do. Gives the bid as it stands then.
     pub(super) fn decide(
         &mut self,
         bid: Option<BidKey>,
@@ -90,9 +91,9 @@ impl Pinner {
         status: &ChainStatus,
         mut batch: Batch,
         ctx: &mut Context<Self>,
-    ) -> Result<(), store::Error> {
+    ) -> Result<Option<HostedBid>, store::Error> {
         let store = Rc::clone(&self.ports.store);
-        let Some(me) = self.config.hosting.as_ref().map(|hosting| hosting.me) else { return Ok(()) };
+        let Some(me) = self.config.hosting.as_ref().map(|hosting| hosting.me) else { return Ok(None) };
         let hosted = match bid {
             Some(bid) => store::read::<HostedBid>(&*store, &bid.to_bytes())?,
             None => None,
@@ -109,10 +110,10 @@ impl Pinner {
         if !batch.is_empty() {
             store.commit(batch)?;
         }
-        if let Some(hosted) = after {
-            self.perform(&hosted, &effects, ctx);
+        if let Some(hosted) = &after {
+            self.perform(hosted, &effects, ctx);
         }
-        Ok(())
+        Ok(after)
     }
 
     /// Puts a step into the batch: the stage, why, and every durable effect.
