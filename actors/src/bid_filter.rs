@@ -22,10 +22,11 @@ use crate::ports::clock::Clock;
 use crate::ports::disk::{self, Disk};
 use crate::ports::store::{self, Batch, Store};
 use crate::records::decision::{self, Decision};
+use crate::records::following::rules_of;
 use crate::records::hosting::HostedBid;
 use crate::records::intent::{Intent, IntentKey};
 use crate::records::journal::{absorb, has_read_up_to, is_taken_back, unread, Fact};
-use crate::records::meta::{chain_now, ChainStatus};
+use crate::records::meta::chain_now;
 use crate::records::room::Room;
 use crate::supervised;
 use crate::supervisor::Guard;
@@ -177,13 +178,13 @@ impl Judge {
     /// Judges one bid and writes the verdict into the batch. Tells the bid if it was admitted.
     async fn verdict(&self, bid: BidKey, fact: &Fact, batch: &mut Batch) -> Result<Option<BidKey>, Trouble> {
         let store = &*self.ports.store;
-        let state = self.ports.chain.bid(bid.id).await?;
-        let (Some(state), Some(status)) = (state, ChainStatus::read(store)?) else {
+        let state = self.ports.chain.bid(bid).await?;
+        let (Some(state), Some(rules)) = (state, rules_of(store, bid.market)?) else {
             // A provider that lags does not know it yet; what a reorg removed nobody knows.
             return if is_taken_back(store, fact)? { Ok(None) } else { Err(Trouble::Unknown(bid.id)) };
         };
-        let circumstances = self.circumstances().await?;
-        let refusals = judge(&state, &self.config.policy, &status.rules, &circumstances);
+        let circumstances = self.circumstances(bid).await?;
+        let refusals = judge(&state, &self.config.policy, &rules, &circumstances);
         let stage = match reason(&refusals) {
             None => Stage::Admitted { not_before: state.hold_until, attempt: unused(store, bid)? },
             Some(reason) => Stage::Declined { reason },
@@ -211,13 +212,13 @@ impl Judge {
         Ok(admitted.then_some(bid))
     }
 
-    async fn circumstances(&self) -> Result<Circumstances, Trouble> {
+    async fn circumstances(&self, bid: BidKey) -> Result<Circumstances, Trouble> {
         let fees = self.ports.chain.fees().await?;
         Ok(Circumstances {
             used: room_taken(&*self.ports.store)?,
             free_disk: self.ports.disk.free()?,
             gas_price: fees.base_fee.unwrap_or_default().plus(fees.tip),
-            registered: self.ports.chain.registered_count().await?,
+            registered: self.ports.chain.registered_count(bid.market.address).await?,
             confirmation_time: self.config.confirmations.saturating_mul(self.config.block_time),
             now: chain_now(&*self.ports.store)?,
             me: self.config.me,

@@ -174,10 +174,10 @@ impl Reader {
                 status
             }
             None => {
-                let (address, rules) = chain.market().await?.ok_or(Trouble::NoMarket)?;
+                let market = chain.market().await?.ok_or(Trouble::NoMarket)?;
                 ChainStatus {
-                    market: Market { chain: found, address },
-                    rules,
+                    market: Market { chain: found, address: market.address() },
+                    rules: market.rules,
                     head: head.number,
                     head_time: head.time,
                     newest_time: head.time,

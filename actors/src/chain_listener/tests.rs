@@ -50,7 +50,7 @@ impl World {
         };
         let fees = Fees { max_fee: Wei::from(20_000_000_000), max_tip: Some(Wei::from(1_000_000_000)) };
         let from = BIDDER.address();
-        let tx = Tx { from, chain: CHAIN, nonce: self.nonce, gas_limit: 1_000_000, fees, call };
+        let tx = Tx { from, chain: CHAIN, nonce: self.nonce, gas_limit: 1_000_000, fees, call, on: None };
         self.nonce += 1;
         self.chain.inject(tx);
     }

@@ -2,7 +2,8 @@
 
 use ethers::types::U256;
 use ethers::utils::keccak256;
-use scatter_actors::domain::market::{BidState, BidTerms, MarketRules, Version, Vote};
+use scatter_actors::domain::following::Contracts;
+use scatter_actors::domain::market::{BidKey, BidState, BidTerms, MarketRules, Version, Vote};
 use scatter_actors::domain::units::{Address, BidId, BlockHeight, ByteSize, ChainTime, FileHash, Wei};
 use scatter_actors::ports::chain::Error;
 use serde_json::json;
@@ -11,7 +12,7 @@ use super::abi::{address, bid, file, flag, outcome, small, somebody, time, word,
 use super::calls::{of_address, of_bid, selector, with};
 use super::revert;
 use super::wire::{hex_of, quantity_of, Bytes, Number};
-use super::{Contracts, Ethereum};
+use super::Ethereum;
 use crate::adapters::json_rpc::{Raw, Request};
 
 /// Most votes of one bid that are read: on the legacy market anybody may add as many as they pay for.
@@ -54,37 +55,50 @@ impl Ethereum {
         self.read::<Bytes>("eth_call", raw).map(|bytes| bytes.0)
     }
 
-    /// Finds the market's contracts; `None` where there is no code.
+    /// Finds the contracts of the market that the configuration names; `None` where there is no code.
     pub(super) async fn resolve(&self) -> Result<Option<Contracts>, Error> {
-        let config = &self.config;
-        let (mut market, mut register, mut env) = (config.market, config.register, config.env);
-        if let Some(router) = config.router {
-            let entry = |name: &str| (router, with("get(bytes32)", (keccak256(name),)));
-            let found = self.all("latest", [entry("Scatter"), entry("Register"), entry("Env")]).await?;
-            let [m, r, e] = found.map(|answer| address_in(answer.as_deref()));
-            (market, register, env) = (market.or(m), register.or(r), env.or(e));
-        }
-        let Some(market) = market else { return Ok(None) };
-        let code: Bytes = self.rpc.call("eth_getCode", json!([market, "latest"])).await?;
+        let named = self.entries("latest").await?;
+        let Some(market) = self.config.market.or(named.market) else { return Ok(None) };
+        self.inspect(market, &named, "latest").await?.known(self)
+    }
+
+    /// The contracts of the market at an address; `None` where there is no code.
+    pub(super) async fn resolve_at(&self, market: Address) -> Result<Option<Contracts>, Error> {
+        let named = self.entries("latest").await?;
+        self.inspect(market, &named, "latest").await?.known(self)
+    }
+
+    /// What the Router names at a block; nothing where there is no Router.
+    async fn entries(&self, at: &str) -> Result<Entries, Error> {
+        let Some(router) = self.config.router else { return Ok(Entries::default()) };
+        let entry = |name: &str| (router, with("get(bytes32)", (keccak256(name),)));
+        let found = self.all(at, [entry("Scatter"), entry("Register"), entry("Env")]).await?;
+        let [market, register, env] = found.map(|answer| address_in(answer.as_deref()));
+        Ok(Entries { market, register, env })
+    }
+
+    /// What stands at a market's address.
+    async fn inspect(&self, market: Address, named: &Entries, at: &str) -> Result<Inspected, Error> {
+        let code: Bytes = self.rpc.call("eth_getCode", json!([market, at])).await?;
         if code.0.is_empty() {
-            return Ok(None);
+            return Ok(Inspected::NoCode);
         }
         let views = ["marketVersion()", "voters()", "env()"].map(|view| (market, selector(view)));
-        let [number, voters, own_env] = self.all("latest", views).await?;
+        let [number, voters, own_env] = self.all(at, views).await?;
         // The legacy market has no such function: it reverts, or answers nothing where it has a fallback.
         let version = match number.as_deref().and_then(word).map(small) {
             None => Version::Legacy,
             Some(Some(2)) => Version::V2,
-            Some(number) => {
-                return Err(self.distrust(format!("the market's version is {number:?}, which is not known")))
-            }
+            Some(number) => return Ok(Inspected::Unknown(number)),
         };
         let (voters, own_env) = match version {
             Version::Legacy => (None, None),
             Version::V2 => (address_in(voters.as_deref()), address_in(own_env.as_deref())),
         };
+        let register = self.config.register.or(named.register).or(voters);
         // What the market itself uses counts more than what a Router says today.
-        Ok(Some(Contracts { market, version, register: register.or(voters), voters, env: own_env.or(env) }))
+        let env = own_env.or(self.config.env).or(named.env);
+        Ok(Inspected::Market(Contracts { market, version, register, voters, env }))
     }
 
     /// The market's constants.
@@ -103,15 +117,15 @@ impl Ethereum {
         Ok(rules)
     }
 
-    pub(super) async fn read_terms(&self, id: BidId) -> Result<Option<BidTerms>, Error> {
-        let market = self.contracts().await?.market;
-        let answer = self.one((market, of_bid("getBid(int256)", id))).await?;
-        self.terms_in(id, answer.as_deref())
+    pub(super) async fn read_terms(&self, bid: BidKey) -> Result<Option<BidTerms>, Error> {
+        let contracts = self.contracts_of(bid.market.address).await?;
+        let answer = self.one((contracts.market, of_bid("getBid(int256)", bid.id))).await?;
+        self.terms_in(bid.id, answer.as_deref())
     }
 
-    pub(super) async fn read_bid(&self, id: BidId) -> Result<Option<BidState>, Error> {
-        let contracts = self.contracts().await?;
-        let market = contracts.market;
+    pub(super) async fn read_bid(&self, bid: BidKey) -> Result<Option<BidState>, Error> {
+        let contracts = self.contracts_of(bid.market.address).await?;
+        let (market, id) = (contracts.market, bid.id);
         // All of it at one block, so that the parts fit each other.
         let head: Number = self.rpc.call("eth_blockNumber", json!([])).await?;
         let at = quantity_of(head.0);
@@ -174,8 +188,8 @@ impl Ethereum {
         Some(())
     }
 
-    pub(super) async fn read_bid_count(&self) -> Result<u64, Error> {
-        let market = self.contracts().await?.market;
+    pub(super) async fn read_bid_count(&self, market: Address) -> Result<u64, Error> {
+        let market = self.contracts_of(market).await?.market;
         let answer = self.one((market, selector("getBidCount()"))).await?;
         let count = answer.as_deref().and_then(word).and_then(bid).map(|count| count.0);
         count.ok_or_else(|| self.distrust("the count of bids does not decode"))
@@ -183,9 +197,10 @@ impl Ethereum {
 
     pub(super) async fn read_registration(
         &self,
+        market: Address,
         who: Address,
     ) -> Result<Option<(FileHash, ChainTime)>, Error> {
-        let Some(register) = self.contracts().await?.register else { return Ok(None) };
+        let Some(register) = self.contracts_of(market).await?.register else { return Ok(None) };
         let views = ["getUserFile(address)", "registeredAt(address)"];
         let [root, since] = self.all("latest", views.map(|view| (register, of_address(view, who)))).await?;
         // A closed list of voters keeps no files, a legacy Register no times.
@@ -196,14 +211,14 @@ impl Ethereum {
         Ok(Some((file(root), since)))
     }
 
-    pub(super) async fn read_registered_count(&self) -> Result<Option<u64>, Error> {
-        let Some(voters) = self.contracts().await?.voters else { return Ok(None) };
+    pub(super) async fn read_registered_count(&self, market: Address) -> Result<Option<u64>, Error> {
+        let Some(voters) = self.contracts_of(market).await?.voters else { return Ok(None) };
         let answer = self.one((voters, selector("voterCount()"))).await?;
         Ok(answer.as_deref().and_then(word).and_then(small))
     }
 
-    pub(super) async fn read_credit(&self, who: Address) -> Result<Wei, Error> {
-        let market = self.contracts().await?.market;
+    pub(super) async fn read_credit(&self, market: Address, who: Address) -> Result<Wei, Error> {
+        let market = self.contracts_of(market).await?.market;
         let answer = self.one((market, of_address("balance(address)", who))).await?;
         answer.as_deref().and_then(word).map(Wei).ok_or_else(|| self.distrust("a balance does not decode"))
     }
@@ -214,6 +229,35 @@ impl Ethereum {
 
     pub(super) fn known_block(number: BlockHeight) -> String {
         quantity_of(number.0)
+    }
+}
+
+/// What a Router names.
+#[derive(Debug, Default)]
+struct Entries {
+    market: Option<Address>,
+    register: Option<Address>,
+    env: Option<Address>,
+}
+
+/// What stands at a market's address.
+enum Inspected {
+    Market(Contracts),
+    NoCode,
+    /// A market of a version that nobody here knows.
+    Unknown(Option<u64>),
+}
+
+impl Inspected {
+    /// The market, where it can be one.
+    fn known(self, chain: &Ethereum) -> Result<Option<Contracts>, Error> {
+        match self {
+            Self::Market(contracts) => Ok(Some(contracts)),
+            Self::NoCode => Ok(None),
+            Self::Unknown(number) => {
+                Err(chain.distrust(format!("the market's version is {number:?}, which is not known")))
+            }
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use scatter_actors::ports::ipfs;
 use scatter_actors::ports::store::{self, Batch, Order as Direction};
 use scatter_actors::records::audit::AuditSecrets;
 use scatter_actors::records::decision;
+use scatter_actors::records::following::rules_of;
 use scatter_actors::records::intent::{want, Intent, IntentKey, IntentState};
 use scatter_actors::records::journal::{Fact, Outcome};
 use scatter_actors::records::meta::ChainStatus;
@@ -152,7 +153,7 @@ impl Desk {
                 offer.amount
             ));
         }
-        match chain.registered_count().await.map_err(no_chain)? {
+        match chain.registered_count(status.market.address).await.map_err(no_chain)? {
             Some(registered) if registered < votes + 1 => warnings.push(format!(
                 "{registered} accounts are registered with the market: {} are needed, {votes} to validate and one \
                  to host",
@@ -168,7 +169,7 @@ impl Desk {
 
     async fn withdraw(&self, request: u32) -> Result<Value, Fault> {
         let (status, me) = (self.status()?, self.account()?);
-        let credit = self.chain()?.credit(me).await.map_err(no_chain)?;
+        let credit = self.chain()?.credit(status.market.address, me).await.map_err(no_chain)?;
         let store = &*self.ports.store;
         let key =
             IntentKey::of_account("withdraw", status.market, me, u64::from(u32::MAX) + u64::from(request));
@@ -227,7 +228,7 @@ impl Desk {
         self.ports.ipfs.pin(cid, size, Rc::new(|_| {})).await.map_err(no_ipfs)?;
         let file = cids::file_hash(&cid)
             .ok_or_else(|| Fault::new(Code::Bug, "the ipfs backend names blocks by another hash"))?;
-        let known = self.chain()?.registration(me).await.map_err(no_chain)?;
+        let known = self.chain()?.registration(status.market.address, me).await.map_err(no_chain)?;
         let mut answer = match known {
             Some((registered, _)) if registered == file => json!({"intent": null}),
             _ => {
@@ -293,32 +294,47 @@ impl Desk {
         let mut items = Vec::new();
         let mut seen = std::collections::BTreeSet::new();
         for fact in facts {
-            let MarketEvent::BidPlaced { bid, bidder, .. } = fact.event else { continue };
+            let (MarketEvent::BidPlaced { bidder, .. }, Some(bid)) = (&fact.event, fact.bid()) else {
+                continue;
+            };
             // The newest word on a bid counts: a retraction stands above what it takes back.
-            if bidder != me || !seen.insert(bid) || fact.retracted {
+            if *bidder != me || !seen.insert(bid) || fact.retracted {
                 continue;
             }
             if items.len() == LISTED {
                 break;
             }
             let state = self.chain()?.bid(bid).await.map_err(no_chain)?;
-            items.extend(state.map(|state| document(bid, &state, &status)));
+            items.extend(state.map(|state| self.document(bid, &state, &status)).transpose()?);
         }
         Ok(json!({"items": items, "next": null}))
     }
 
     async fn show(&self, bid: BidId) -> Result<Value, Fault> {
         let status = self.status()?;
-        let state = self.chain()?.bid(bid).await.map_err(no_chain)?;
-        let unknown = || Fault::new(Code::NotFound, format!("bid {bid}: the market knows no such bid"));
-        let mut shown = document(bid, &state.ok_or_else(unknown)?, &status);
         let key = BidKey { market: status.market, id: bid };
+        let state = self.chain()?.bid(key).await.map_err(no_chain)?;
+        let unknown = || Fault::new(Code::NotFound, format!("bid {bid}: the market knows no such bid"));
+        let mut shown = self.document(key, &state.ok_or_else(unknown)?, &status)?;
         let decisions = decision::on(&*self.ports.store, &key.to_string(), LISTED).map_err(no_store)?;
         shown["decisions"] = json!(decisions);
         Ok(shown)
     }
 
-    fn status(&self) -> Result<ChainStatus, Fault> {
+    /// A bid as it is shown.
+    fn document(&self, bid: BidKey, state: &BidState, status: &ChainStatus) -> Result<Value, Fault> {
+        let rules = rules_of(&*self.ports.store, bid.market).map_err(no_store)?;
+        let rules = rules.as_ref().unwrap_or(&status.rules);
+        let mut shown = json!(state);
+        shown["bid"] = json!(bid.id);
+        shown["market"] = json!(bid.market);
+        shown["phase"] = json!(phase(state, rules, status.head_time));
+        shown["cid"] = json!(cids::of_file(state.terms.file).to_string());
+        shown["ends"] = json!(state.pinned_at.map(|pinned| pinned.plus(state.terms.duration)));
+        Ok(shown)
+    }
+
+    pub(super) fn status(&self) -> Result<ChainStatus, Fault> {
         self.chain()?;
         let status = ChainStatus::read(&*self.ports.store).map_err(no_store)?;
         status.ok_or_else(|| {
@@ -352,14 +368,4 @@ pub(super) fn reachable(addrs: &[String]) -> Option<&String> {
     };
     // The first of the best: what the operator announces stands where the backend puts it.
     addrs.iter().rev().max_by_key(|addr| rank(addr))
-}
-
-/// A bid as it is shown.
-fn document(bid: BidId, state: &BidState, status: &ChainStatus) -> Value {
-    let mut shown = json!(state);
-    shown["bid"] = json!(bid);
-    shown["phase"] = json!(phase(state, &status.rules, status.head_time));
-    shown["cid"] = json!(cids::of_file(state.terms.file).to_string());
-    shown["ends"] = json!(state.pinned_at.map(|pinned| pinned.plus(state.terms.duration)));
-    shown
 }

@@ -75,7 +75,7 @@ impl Desk {
         if let Ok(balance) = chain.balance(me).await {
             status.balance = Some(balance);
         }
-        if let Ok(credit) = chain.credit(me).await {
+        if let Ok(credit) = chain.credit(self.status()?.market.address, me).await {
             status.credit = Some(credit);
         }
         Ok(json!(status))

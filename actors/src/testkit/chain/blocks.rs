@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use sha3::{Digest as _, Keccak256};
 
-use super::{Mined, Tx, BLOCK_SECONDS};
+use super::{Mined, Tx, BLOCK_SECONDS, MARKET};
 use crate::domain::units::{Address, BlockHash, BlockHeight, ChainTime, Wei};
 use crate::ports::chain::{Header, Receipt};
 use crate::testkit::market::Market;
@@ -13,7 +13,7 @@ use crate::testkit::market::Market;
 /// What stands after a block. Each block keeps its own, so a reorg has nothing to undo.
 #[derive(Debug, Clone, Default)]
 pub(super) struct State {
-    pub(super) market: Market,
+    pub(super) markets: BTreeMap<Address, Market>,
     pub(super) nonces: BTreeMap<Address, u64>,
 }
 
@@ -62,7 +62,7 @@ impl Blocks {
             time: ChainTime(1_700_000_000),
             base_fee: None,
         };
-        let state = Rc::new(State { market, nonces: BTreeMap::new() });
+        let state = Rc::new(State { markets: [(MARKET, market)].into(), nonces: BTreeMap::new() });
         Self { row: vec![Block { header, mined: vec![], state }], forks: 0, orphans: vec![] }
     }
 

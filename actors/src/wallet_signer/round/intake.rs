@@ -9,7 +9,7 @@ use crate::domain::units::{WallTime, Wei};
 use crate::domain::wallet::fees;
 use crate::domain::wallet::spend::{self, Verdict};
 use crate::planted::{planted, Bug};
-use crate::ports::chain::{self, At};
+use crate::ports::chain::{self, At, CallAt};
 use crate::ports::store::{self, Order};
 use crate::records::intent::{Intent, IntentKey, IntentState};
 use crate::records::wallet::Attempt;
@@ -43,7 +43,7 @@ impl Round {
         self.memory.next_credit = now.saturating_add(TREASURY_MS);
         let chain = Rc::clone(&self.ports.chain);
         self.memory.balance = Some(chain.balance(self.me).await?);
-        let credit = chain.credit(self.me).await?;
+        let credit = chain.credit(self.market.address, self.me).await?;
         self.memory.credit = Some(credit);
         // Somebody else's may wait in the mempool before they are mined.
         let (waiting, ours) =
@@ -72,7 +72,7 @@ impl Round {
             return Ok(());
         }
         // A withdrawal that would revert is not wanted anew each minute.
-        if let Err(error) = chain.simulate(self.me, &MarketCall::Withdraw).await {
+        if let Err(error) = chain.simulate(self.me, &(self.market.address, MarketCall::Withdraw)).await {
             self.memory.alert("credit", format!("{credit} wei cannot be withdrawn: {error}"));
             return Ok(());
         }
@@ -160,7 +160,9 @@ impl Round {
                 break;
             }
             let intent = store::read::<Intent>(self.ports.store.as_ref(), key.0.as_bytes())?;
-            let ours = |intent: &Intent| intent.state == IntentState::Queued && intent.market == self.market;
+            let ours = |intent: &Intent| {
+                intent.state == IntentState::Queued && intent.market.chain == self.market.chain
+            };
             match intent.filter(ours) {
                 Some(intent) if intent.deadline.is_some_and(|deadline| world.moment.chain > deadline) => {
                     self.abandon(&mut draft, &intent, Abandonment::TooLate)?;
@@ -179,7 +181,8 @@ impl Round {
     /// whether any was.
     async fn begin(&mut self, wishes: Vec<Intent>, world: &World) -> Result<bool, Error> {
         let chain = Rc::clone(&self.ports.chain);
-        let calls: Vec<MarketCall> = wishes.iter().map(|intent| intent.call.clone()).collect();
+        let calls: Vec<CallAt> =
+            wishes.iter().map(|intent| (intent.market.address, intent.call.clone())).collect();
         let gas = chain.simulate_all(self.me, &calls).await;
         let mut failed = None;
         let mut able = Vec::new();
@@ -237,7 +240,8 @@ impl Round {
             }
             budget.reserve(worst);
             let nonce = book.borrow().lane.next_nonce(world.latest) + signed.len() as u64;
-            let attempt = self.sign(nonce, Some(intent.key.clone()), intent.call.clone(), gas_limit, fees)?;
+            let on = (intent.market, Some(intent.key.clone()));
+            let attempt = self.sign(nonce, on, intent.call.clone(), gas_limit, fees)?;
             book.borrow().take_nonce(&mut draft, &attempt, Some(&intent));
             tracing::info!(intent = %intent.key, nonce, tx = %attempt.tx, "a transaction is signed");
             signed.push(attempt);
