@@ -26,7 +26,7 @@ use crate::records::following::rules_of;
 use crate::records::hosting::HostedBid;
 use crate::records::intent::{Intent, IntentKey};
 use crate::records::journal::{absorb, has_read_up_to, is_taken_back, unread, Fact};
-use crate::records::meta::chain_now;
+use crate::records::meta::{chain_now, ChainStatus};
 use crate::records::room::Room;
 use crate::supervised;
 use crate::supervisor::Guard;
@@ -214,7 +214,10 @@ impl Judge {
 
     async fn circumstances(&self, bid: BidKey) -> Result<Circumstances, Trouble> {
         let fees = self.ports.chain.fees().await?;
+        let status = ChainStatus::read(&*self.ports.store)?;
+        let current = status.map(|status| status.market).filter(|current| *current != bid.market);
         Ok(Circumstances {
+            retired_for: current.map(|current| current.address),
             used: room_taken(&*self.ports.store)?,
             free_disk: self.ports.disk.free()?,
             gas_price: fees.base_fee.unwrap_or_default().plus(fees.tip),
@@ -260,3 +263,6 @@ fn details(state: &BidState, now: &Circumstances, refusals: &[Refusal]) -> serde
         "refusals": refusals,
     })
 }
+
+#[cfg(test)]
+mod tests;

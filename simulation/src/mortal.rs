@@ -11,7 +11,7 @@ use cid::Cid;
 use futures::future::{pending, FutureExt};
 use ipns_record::Name;
 use scatter::adapters::sqlite::Sqlite;
-use scatter_actors::domain::following::{Contracts, Found};
+use scatter_actors::domain::following::{Contracts, Found, Named};
 use scatter_actors::domain::market::{BidKey, BidState, BidTerms};
 use scatter_actors::domain::units::{
     Address, BlockHash, BlockHeight, ByteSize, ChainTime, FileHash, TxHash, Wei,
@@ -72,6 +72,9 @@ impl Chain for Mortal<FakeChain> {
     }
     fn market_at(&self, market: Address) -> Answer<'_, Option<Found>, chain::Error> {
         self.alive(self.inner.market_at(market))
+    }
+    fn named(&self, at: BlockHeight) -> Answer<'_, Named, chain::Error> {
+        self.alive(self.inner.named(at))
     }
     fn follow(&self, markets: &[Contracts]) {
         self.inner.follow(markets);

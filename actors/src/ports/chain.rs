@@ -4,7 +4,7 @@ use futures::future::join_all;
 use futures::FutureExt;
 
 use super::{Answer, Answers};
-use crate::domain::following::{Contracts, Found};
+use crate::domain::following::{Contracts, Found, Named};
 pub use crate::domain::listening::{Event, Events, Header, Said, Span};
 use crate::domain::market::{BidKey, BidState, BidTerms, MarketCall, MarketEvent};
 use crate::domain::units::{Address, BlockHash, BlockHeight, ChainTime, FileHash, TxHash, Wei};
@@ -121,6 +121,8 @@ pub trait Chain {
     fn market(&self) -> Answer<'_, Option<Found>, Error>;
     /// The market at an address. `Ok(None)` where there is no code.
     fn market_at(&self, market: Address) -> Answer<'_, Option<Found>, Error>;
+    /// What names the market in the state of a block.
+    fn named(&self, at: BlockHeight) -> Answer<'_, Named, Error>;
     /// From now on, the logs of these contracts are read. Before the first call it is those of [`Chain::market`].
     fn follow(&self, markets: &[Contracts]);
     /// The newest block.

@@ -110,6 +110,13 @@ pub struct FakeChain {
     tells_orphans: Cell<bool>,
     skip: Cell<u64>,
     followed: RefCell<Vec<Address>>,
+    owner: RefCell<Vec<Order>>,
+}
+
+/// What the owner of the contracts does in the next block.
+enum Order {
+    Deploy(Address, Market),
+    Point(Address),
 }
 
 fn hash_of(tx: &Tx) -> TxHash {
@@ -161,6 +168,7 @@ impl FakeChain {
             tells_orphans: Cell::new(false),
             skip: Cell::new(0),
             followed: RefCell::new(vec![MARKET]),
+            owner: RefCell::default(),
         }
     }
 
@@ -169,6 +177,10 @@ impl FakeChain {
     /// The market as it stands at the newest block.
     pub fn market_now(&self) -> Market {
         self.market_of(MARKET, self.height())
+    }
+    /// The same of the market at an address.
+    pub fn market_on(&self, market: Address) -> Market {
+        self.market_of(market, self.height())
     }
     /// The timestamp of the newest block.
     pub fn now(&self) -> ChainTime {
@@ -243,6 +255,15 @@ impl FakeChain {
         self.tells_orphans.set(tell);
     }
 
+    /// Puts another market there in the next block.
+    pub fn deploy(&self, at: Address, version: Version) {
+        self.owner.borrow_mut().push(Order::Deploy(at, Market::by(version)));
+    }
+    /// Points the Router elsewhere in the next block.
+    pub fn point_router(&self, to: Address) {
+        self.owner.borrow_mut().push(Order::Point(to));
+    }
+
     // The mempool ----------------------------------------------------------------------------------------------------
 
     /// Forgets all that waits to be mined, as a full mempool does.
@@ -287,6 +308,13 @@ impl FakeChain {
         let next = self.blocks.borrow().next_header(self.skip.take(), base_fee);
         let header = Header { base_fee: next.base_fee.filter(|_| !self.legacy.get()), ..next };
         let mut state = Rc::clone(&self.blocks.borrow().head().state);
+        for order in self.owner.take() {
+            let state = Rc::make_mut(&mut state);
+            match order {
+                Order::Deploy(at, market) => drop(state.markets.insert(at, market)),
+                Order::Point(to) => state.router = to,
+            }
+        }
         let mut mined = Vec::new();
         for tx in self.pool() {
             let next = state.nonces.get(&tx.from).copied().unwrap_or_default();

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use ethers::utils::keccak256;
 use futures::FutureExt;
-use scatter_actors::domain::following::{Contracts, Found};
+use scatter_actors::domain::following::{Contracts, Found, Named};
 use scatter_actors::domain::market::{BidKey, BidState, BidTerms, MarketEvent};
 use scatter_actors::domain::units::{Address, BlockHash, BlockHeight, ChainTime, FileHash, TxHash, Wei};
 use scatter_actors::ports::chain::{At, CallAt, Chain, Error, Events, FeeMarket, Header, Receipt, Span};
@@ -245,6 +245,10 @@ impl Chain for Ethereum {
 
     fn market_at(&self, market: Address) -> Answer<'_, Option<Found>, Error> {
         self.read_market_at(market).boxed_local()
+    }
+
+    fn named(&self, at: BlockHeight) -> Answer<'_, Named, Error> {
+        self.read_named(at).boxed_local()
     }
 
     fn follow(&self, markets: &[Contracts]) {

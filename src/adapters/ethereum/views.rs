@@ -2,7 +2,7 @@
 
 use ethers::types::U256;
 use ethers::utils::keccak256;
-use scatter_actors::domain::following::Contracts;
+use scatter_actors::domain::following::{Contracts, Found, Named};
 use scatter_actors::domain::market::{BidKey, BidState, BidTerms, MarketRules, Version, Vote};
 use scatter_actors::domain::units::{Address, BidId, BlockHeight, ByteSize, ChainTime, FileHash, Wei};
 use scatter_actors::ports::chain::Error;
@@ -66,6 +66,31 @@ impl Ethereum {
     pub(super) async fn resolve_at(&self, market: Address) -> Result<Option<Contracts>, Error> {
         let named = self.entries("latest").await?;
         self.inspect(market, &named, "latest").await?.known(self)
+    }
+
+    /// What names the market in the state of a block.
+    pub(super) async fn read_named(&self, at: BlockHeight) -> Result<Named, Error> {
+        let (None, Some(router)) = (self.config.market, self.config.router) else { return Ok(Named::Fixed) };
+        let at = quantity_of(at.0);
+        let entries = self.entries(&at).await?;
+        let unusable = |what| Ok(Named::Unusable { what });
+        let Some(market) = entries.market else {
+            return unusable(format!("the router {router} names no market"));
+        };
+        match self.inspect(market, &entries, &at).await? {
+            Inspected::Market(contracts) => {
+                Ok(Named::Market(Found { rules: self.rules(&contracts).await?, contracts }))
+            }
+            Inspected::NoCode => {
+                unusable(format!("the router {router} names {market}, where there is no code"))
+            }
+            Inspected::Unknown(number) => {
+                let number = number.map_or_else(|| "that no number can hold".to_owned(), |n| n.to_string());
+                unusable(format!(
+                    "the router {router} names {market}, a market of the unknown version {number}"
+                ))
+            }
+        }
     }
 
     /// What the Router names at a block; nothing where there is no Router.

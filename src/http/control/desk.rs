@@ -15,11 +15,11 @@ use scatter_actors::ports::ipfs;
 use scatter_actors::ports::store::{self, Batch, Order as Direction};
 use scatter_actors::records::audit::AuditSecrets;
 use scatter_actors::records::decision;
-use scatter_actors::records::following::rules_of;
+use scatter_actors::records::following::{self, rules_of};
 use scatter_actors::records::intent::{want, Intent, IntentKey, IntentState};
 use scatter_actors::records::journal::{Fact, Outcome};
 use scatter_actors::records::meta::ChainStatus;
-use scatter_actors::records::wallet::{attempts, Counters};
+use scatter_actors::records::wallet::{attempts, under_way, Counters};
 use scatter_actors::wallet_signer::{Submit, Wallet};
 use serde_json::{json, Value};
 
@@ -167,28 +167,32 @@ impl Desk {
         Ok(warnings)
     }
 
+    /// Withdraws from the current market, or from an old one that owes something where the current one does not.
     async fn withdraw(&self, request: u32) -> Result<Value, Fault> {
         let (status, me) = (self.status()?, self.account()?);
-        let credit = self.chain()?.credit(status.market.address, me).await.map_err(no_chain)?;
         let store = &*self.ports.store;
-        let key =
-            IntentKey::of_account("withdraw", status.market, me, u64::from(u32::MAX) + u64::from(request));
-        let known = store::read::<Intent>(store, key.0.as_bytes()).map_err(no_store)?.is_some();
-        if credit == Wei::ZERO && !known {
-            return Err(Fault::new(Code::Refused, format!("the market owes nothing to {me}")));
-        }
-        // One of the wallet's own may be on its way: a second one would find nothing.
-        let last = Counters::read(store).map_err(no_store)?.withdrawals.checked_sub(1);
-        let last = last.map(|number| IntentKey::of_account("withdraw", status.market, me, number));
-        if let Some(last) = last {
-            let intent = store::read::<Intent>(store, last.0.as_bytes()).map_err(no_store)?;
-            let open =
-                |intent: Intent| matches!(intent.state, IntentState::Queued | IntentState::InFlight { .. });
-            if intent.is_some_and(open) {
-                return Ok(json!({"intent": last}));
+        let number = u64::from(u32::MAX) + u64::from(request);
+        for market in self.markets(&status)? {
+            let key = IntentKey::of_account("withdraw", market, me, number);
+            let known = store::read::<Intent>(store, key.0.as_bytes()).map_err(no_store)?.is_some();
+            let credit = self.chain()?.credit(market.address, me).await.map_err(no_chain)?;
+            if credit > Wei::ZERO || known {
+                let withdrawals = Counters::read(store).map_err(no_store)?.withdrawals;
+                let own = under_way(store, market, me, withdrawals).map_err(no_store)?;
+                return own.map_or_else(
+                    || self.want(key, market, MarketCall::Withdraw),
+                    |own| Ok(json!({"intent": own})),
+                );
             }
         }
-        self.want(key, status.market, MarketCall::Withdraw)
+        Err(Fault::new(Code::Refused, format!("the market owes nothing to {me}")))
+    }
+
+    /// The markets that may owe something, the current one first.
+    pub(super) fn markets(&self, status: &ChainStatus) -> Result<Vec<Market>, Fault> {
+        let read = following::read_ones(&*self.ports.store).map_err(no_store)?;
+        let read: Vec<_> = read.into_iter().map(|one| one.market).collect();
+        Ok(if read.is_empty() { vec![status.market] } else { read })
     }
 
     /// Composes the registration file, keeps it in IPFS, and has its digest registered unless it is already.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use futures::FutureExt;
 
-use crate::domain::following::{Contracts, Found};
+use crate::domain::following::{Contracts, Found, Named};
 use crate::domain::market::{BidKey, BidState, BidTerms};
 use crate::domain::units::{Address, BlockHash, BlockHeight, ChainTime, FileHash, TxHash, Wei};
 use crate::ports::chain::{At, CallAt, Chain, Error, Events, FeeMarket, Header, Receipt, Span};
@@ -81,6 +81,9 @@ impl Chain for Lying {
     }
     fn market_at(&self, market: Address) -> Answer<'_, Option<Found>, Error> {
         self.chain.market_at(market)
+    }
+    fn named(&self, at: BlockHeight) -> Answer<'_, Named, Error> {
+        self.chain.named(at)
     }
     fn follow(&self, markets: &[Contracts]) {
         self.chain.follow(markets);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blocks::State;
 use super::{gas, FakeChain, Law, Mined};
-use crate::domain::following::{Contracts, Found};
+use crate::domain::following::{Contracts, Found, Named};
 use crate::domain::market::{BidKey, BidState, BidTerms, MarketEvent, Position, Version};
 use crate::domain::units::{Address, BlockHash, BlockHeight, ChainTime, FileHash, TxHash, Wei};
 use crate::ports::chain::{At, CallAt, Chain, Error, Event, Events, FeeMarket, Header, Receipt, Said, Span};
@@ -209,10 +209,17 @@ impl Chain for FakeChain {
         self.answer("chain_id", |_| Ok(self.id))
     }
     fn market(&self) -> Answer<'_, Option<Found>, Error> {
-        self.answer("market", |head| Ok(self.found(MARKET, head)))
+        self.answer("market", |head| Ok(self.found(self.state_at(head).router, head)))
     }
     fn market_at(&self, market: Address) -> Answer<'_, Option<Found>, Error> {
         self.answer("market_at", move |head| Ok(self.found(market, head)))
+    }
+    fn named(&self, at: BlockHeight) -> Answer<'_, Named, Error> {
+        self.answer("named", move |head| {
+            let router = self.state_at(at.0.min(head)).router;
+            let unusable = || Named::Unusable { what: format!("there is no code at {router}") };
+            Ok(self.found(router, at.0.min(head)).map_or_else(unusable, Named::Market))
+        })
     }
     fn follow(&self, markets: &[Contracts]) {
         *self.followed.borrow_mut() = markets.iter().map(|contracts| contracts.market).collect();
