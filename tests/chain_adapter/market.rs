@@ -102,6 +102,8 @@ async fn carried_to_its_payout(world: &Place, pass: impl Fn(u64)) {
     let paid = |voter| Vote { validator: world.address(voter), valid: true, paid: true };
     assert_eq!((state.pinned_at, state.outcome), (Some(pinned_at), Some(Settlement::Paid)));
     assert_eq!(state.votes, [paid(3), paid(4)]);
+    let both = chain.bids(&[world.bid(1), world.bid(0), world.bid(0)]).await;
+    assert_eq!(both, [Ok(None), Ok(Some(state.clone())), Ok(Some(state))], "as each by itself");
 
     assert_eq!(chain.credit(market, hoster).await.unwrap(), amount);
     let before = chain.balance(hoster).await.unwrap();

@@ -109,6 +109,20 @@ impl World {
         self.store.commit(batch).unwrap();
     }
 
+    /// How often each bid was judged.
+    fn decisions(&self, market: Market) -> Vec<usize> {
+        let count = |id| {
+            let bid = BidKey { market, id: BidId(id) };
+            decision::on(&*self.store, &bid.to_string(), 99).unwrap().len()
+        };
+        (0..self.chain.market_on(market.address).bids.len() as u64).map(count).collect()
+    }
+
+    fn admitted(&self, market: Market) -> Vec<u64> {
+        let bids = 0..self.chain.market_on(market.address).bids.len() as u64;
+        bids.filter(|id| matches!(self.stage(market, *id), Some(Stage::Admitted { .. }))).collect()
+    }
+
     fn stage(&self, market: Market, id: u64) -> Option<Stage> {
         let bid = BidKey { market, id: BidId(id) };
         store::read::<HostedBid>(&*self.store, &bid.to_bytes()).unwrap().map(|hosted| hosted.stage)
@@ -127,4 +141,53 @@ async fn a_new_bid_on_a_retired_market_is_declined_for_that_and_one_on_the_curre
         let reason = format!("its market is retired: the router names {} now", NEW.address);
         assert_eq!(world.stage(OLD, id), Some(Stage::Declined { reason }));
     }
+}
+
+#[actix_rt::test]
+async fn the_bids_of_a_look_are_judged_in_one_commit_each_by_the_room_that_is_left() {
+    let mut world = World::new().await;
+    for _ in 0..9 {
+        world.bid(NEW).await;
+    }
+    // Each takes a MiB and a little: five fit.
+    world.judge.config.policy.max_storage = ByteSize(5 * (1 << 20) + 20);
+    let before = world.store.commits();
+    while world.judge.read_on(&Line::new()).await.unwrap() {}
+    assert_eq!(world.store.commits(), before + 1);
+    assert_eq!((world.admitted(NEW), world.decisions(NEW)), ((0..5).collect(), vec![1; 9]));
+    assert_eq!(Room::read(&*world.store).unwrap(), Room::count(&*world.store).unwrap());
+}
+
+#[actix_rt::test]
+async fn a_kill_before_the_commit_leaves_nothing_and_one_after_it_repeats_nothing() {
+    let mut world = World::new().await;
+    for _ in 0..5 {
+        world.bid(NEW).await;
+    }
+    world.store.fuse().burn_after(0);
+    assert!(world.judge.read_on(&Line::new()).await.is_err());
+    for _ in 0..2 {
+        world.store = Rc::new(world.store.reopen());
+        world.judge.ports.store = world.store.clone();
+        while world.judge.read_on(&Line::new()).await.unwrap() {}
+        assert_eq!((world.admitted(NEW), world.decisions(NEW)), ((0..5).collect(), vec![1; 5]));
+    }
+}
+
+#[actix_rt::test]
+async fn a_bid_about_which_nobody_answers_holds_up_those_behind_it_only() {
+    let mut world = World::new().await;
+    for _ in 0..5 {
+        world.bid(NEW).await;
+    }
+    let mut asked = 0;
+    world.chain.trouble(move |what| {
+        asked += u32::from(what == "bid");
+        (what == "bid" && asked == 3).then_some(crate::testkit::chain::Trouble::Lost)
+    });
+    assert!(world.judge.read_on(&Line::new()).await.is_err());
+    assert_eq!(world.decisions(NEW), [1, 1, 0, 0, 0]);
+    while world.judge.read_on(&Line::new()).await.unwrap() {}
+    assert_eq!(world.decisions(NEW), [1; 5]);
+    assert_eq!(world.admitted(NEW), (0..5).collect::<Vec<_>>());
 }

@@ -175,6 +175,10 @@ pub trait Chain {
     /// The receipt of a transaction, if it is mined.
     fn receipt(&self, tx: TxHash) -> Answer<'_, Option<Receipt>, Error>;
 
+    /// [`Chain::bid`] of several bids; the answers are in the order of the questions.
+    fn bids<'a>(&'a self, bids: &'a [BidKey]) -> Answers<'a, Option<BidState>, Error> {
+        join_all(bids.iter().map(|bid| self.bid(*bid))).boxed_local()
+    }
     /// [`Chain::header`] of several blocks; the answers are in the order of the questions.
     fn headers<'a>(&'a self, numbers: &'a [BlockHeight]) -> Answers<'a, Option<Header>, Error> {
         join_all(numbers.iter().map(|number| self.header(*number))).boxed_local()

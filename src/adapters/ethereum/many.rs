@@ -17,11 +17,11 @@ use crate::adapters::json_rpc::{self, Raw, Request};
 const PART: usize = 32;
 
 /// An answer as JSON-RPC gave it.
-type Told = Result<Raw, json_rpc::Error>;
+pub(super) type Told = Result<Raw, json_rpc::Error>;
 
 impl Ethereum {
     /// Asks everything; a part that got no answer at all fails as a whole, the others do not.
-    async fn ask_all(&self, requests: &[Request]) -> Vec<Result<Told, Error>> {
+    pub(super) async fn ask_all(&self, requests: &[Request]) -> Vec<Result<Told, Error>> {
         let parts = requests.chunks(PART).map(|part| async move {
             match self.rpc.batch(part).await {
                 Ok(told) if told.len() == part.len() => told.into_iter().map(Ok).collect(),

@@ -23,6 +23,7 @@ use self::wire::{Bytes, Number, Quantity, RawHeader, RawReceipt, RawTransaction}
 use super::json_rpc::{is_about_rate, Client, Raw, Request};
 
 mod abi;
+mod bids;
 pub mod calls;
 pub mod deploy;
 mod directory;
@@ -288,7 +289,7 @@ impl Chain for Ethereum {
     }
 
     fn bid(&self, bid: BidKey) -> Answer<'_, Option<BidState>, Error> {
-        self.read_bid(bid).boxed_local()
+        async move { self.only(self.read_bids(&[bid]).await) }.boxed_local()
     }
 
     fn bid_count(&self, market: Address) -> Answer<'_, u64, Error> {
@@ -338,6 +339,10 @@ impl Chain for Ethereum {
 
     fn receipt(&self, tx: TxHash) -> Answer<'_, Option<Receipt>, Error> {
         async move { self.only(self.read_receipts(&[tx]).await) }.boxed_local()
+    }
+
+    fn bids<'a>(&'a self, bids: &'a [BidKey]) -> Answers<'a, Option<BidState>, Error> {
+        self.read_bids(bids).boxed_local()
     }
 
     fn headers<'a>(&'a self, numbers: &'a [BlockHeight]) -> Answers<'a, Option<Header>, Error> {

@@ -1,44 +1,56 @@
 //! What the market and its Register tell when asked.
 
-use ethers::types::U256;
 use ethers::utils::keccak256;
 use scatter_actors::domain::following::{Contracts, Found, Named};
-use scatter_actors::domain::market::{BidKey, BidState, BidTerms, MarketRules, Version, Vote};
+use scatter_actors::domain::market::{BidKey, BidTerms, MarketRules, Version};
 use scatter_actors::domain::units::{Address, BidId, BlockHeight, ByteSize, ChainTime, FileHash, Wei};
 use scatter_actors::ports::chain::Error;
 use serde_json::json;
 
-use super::abi::{address, bid, file, flag, outcome, small, somebody, time, word, words};
+use super::abi::{bid, file, small, somebody, time, word, words};
 use super::calls::{of_address, of_bid, selector, with};
+use super::many::Told;
 use super::revert;
-use super::wire::{hex_of, quantity_of, Bytes, Number};
+use super::wire::{hex_of, quantity_of, Bytes};
 use super::Ethereum;
 use crate::adapters::json_rpc::{Raw, Request};
 
-/// Most votes of one bid that are read: on the legacy market anybody may add as many as they pay for.
-const MOST_VOTES: u64 = 256;
 /// How long an accept holds where no Env tells, in seconds: the seed project's value.
 const DEFAULT_HOLD: u64 = 900;
 
 /// A view to ask: whom, and with which calldata.
-type View = (Address, Vec<u8>);
+pub(super) type View = (Address, Vec<u8>);
 
 impl Ethereum {
     /// Asks views at one block; a revert is `Ok(None)`, because that is how contracts say "no such thing".
     async fn views(&self, at: &str, views: Vec<View>) -> Result<Vec<Option<Vec<u8>>>, Error> {
-        let requests: Vec<_> = views
-            .iter()
-            .map(|(to, data)| Request::new("eth_call", json!([{ "to": to, "data": hex_of(data) }, at])))
-            .collect();
+        let requests: Vec<_> = views.iter().map(|view| request(view, at)).collect();
         let answers = self.rpc.batch(&requests).await?;
-        answers
-            .into_iter()
-            .map(|answer| match answer.map_err(revert::of_a_call).and_then(|raw| self.bytes(&raw)) {
-                Ok(bytes) => Ok(Some(bytes)),
-                Err(Error::Reverts { .. }) => Ok(None),
-                Err(other) => Err(other),
-            })
-            .collect()
+        answers.into_iter().map(|answer| self.told(answer)).collect()
+    }
+
+    /// Asks groups of views at one block, all of them together; a group of which any view fails fails as a whole.
+    pub(super) async fn views_of_each(
+        &self,
+        at: &str,
+        groups: Vec<Vec<View>>,
+    ) -> Vec<Result<Vec<Option<Vec<u8>>>, Error>> {
+        let requests: Vec<_> = groups.iter().flatten().map(|view| request(view, at)).collect();
+        let mut told = self.ask_all(&requests).await.into_iter();
+        let mut of = |group: Vec<View>| {
+            // As many as were asked for, also where one of them failed: the next ones are the next group's.
+            let told: Vec<_> = told.by_ref().take(group.len()).collect();
+            told.into_iter().map(|answer| self.told(answer?)).collect()
+        };
+        groups.into_iter().map(&mut of).collect()
+    }
+
+    fn told(&self, answer: Told) -> Result<Option<Vec<u8>>, Error> {
+        match answer.map_err(revert::of_a_call).and_then(|raw| self.bytes(&raw)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(Error::Reverts { .. }) => Ok(None),
+            Err(other) => Err(other),
+        }
     }
 
     /// Asks as many views as the answer shall have places.
@@ -148,44 +160,8 @@ impl Ethereum {
         self.terms_in(bid.id, answer.as_deref())
     }
 
-    pub(super) async fn read_bid(&self, bid: BidKey) -> Result<Option<BidState>, Error> {
-        let contracts = self.contracts_of(bid.market.address).await?;
-        let (market, id) = (contracts.market, bid.id);
-        // All of it at one block, so that the parts fit each other.
-        let head: Number = self.rpc.call("eth_blockNumber", json!([])).await?;
-        let at = quantity_of(head.0);
-        let views = ["getBid(int256)", "getHoster(int256)", "getValidationCount(int256)"];
-        let [terms, hoster, count] = self.all(&at, views.map(|view| (market, of_bid(view, id)))).await?;
-        let Some(terms) = self.terms_in(id, terms.as_deref())? else { return Ok(None) };
-        let hoster = hoster.as_deref().and_then(word).and_then(somebody);
-        let count = count.as_deref().and_then(word).and_then(small);
-        let (Some(hoster), Some(count)) = (hoster, count) else {
-            return Err(self.distrust(format!("bid {id}: its hoster or its votes do not decode")));
-        };
-        let mut state = BidState {
-            terms,
-            hoster,
-            hold_until: ChainTime(0),
-            pinned_at: None,
-            votes: Vec::new(),
-            outcome: None,
-        };
-        if contracts.version == Version::V2 {
-            let views = ["bidWindows(int256)", "settledOutcome(int256)"];
-            let [windows, outcome] = self.all(&at, views.map(|view| (market, of_bid(view, id)))).await?;
-            self.times_in(windows.as_deref(), outcome.as_deref(), &mut state).ok_or_else(|| {
-                self.distrust(format!("bid {id}: its windows or its outcome do not decode"))
-            })?;
-        }
-        let vote = |n| (market, with("getValidation(int256,uint256)", (U256::from(id.0), U256::from(n))));
-        let votes = self.views(&at, (0..count.min(MOST_VOTES)).map(vote).collect()).await?;
-        let votes: Option<Vec<_>> = votes.iter().map(|answer| vote_in(answer.as_deref()?)).collect();
-        state.votes = votes.ok_or_else(|| self.distrust(format!("bid {id}: a vote does not decode")))?;
-        Ok(Some(state))
-    }
-
     /// A bid that does not exist reverts, or is all zeros.
-    fn terms_in(&self, id: BidId, answer: Option<&[u8]>) -> Result<Option<BidTerms>, Error> {
+    pub(super) fn terms_in(&self, id: BidId, answer: Option<&[u8]>) -> Result<Option<BidTerms>, Error> {
         let Some(answer) = answer else { return Ok(None) };
         let decode = || {
             let [bidder, root, size, amount, pool, duration, votes] = words(answer)?;
@@ -203,14 +179,6 @@ impl Ethereum {
             })
         };
         decode().ok_or_else(|| self.distrust(format!("bid {id}: its terms do not decode")))
-    }
-
-    fn times_in(&self, windows: Option<&[u8]>, settled: Option<&[u8]>, state: &mut BidState) -> Option<()> {
-        let [_placed, _offer_end, hold_until, pinned_at, _end, _close] = words(windows?)?;
-        state.hold_until = time(hold_until)?;
-        state.pinned_at = time(pinned_at).map(|at| (at.0 > 0).then_some(at))?;
-        state.outcome = outcome(word(settled?)?)?;
-        Some(())
     }
 
     pub(super) async fn read_bid_count(&self, market: Address) -> Result<u64, Error> {
@@ -257,6 +225,10 @@ impl Ethereum {
     }
 }
 
+fn request((to, data): &View, at: &str) -> Request {
+    Request::new("eth_call", json!([{ "to": to, "data": hex_of(data) }, at]))
+}
+
 /// What a Router names.
 #[derive(Debug, Default)]
 struct Entries {
@@ -288,9 +260,4 @@ impl Inspected {
 
 fn address_in(answer: Option<&[u8]>) -> Option<Address> {
     answer.and_then(word).and_then(somebody).flatten()
-}
-
-fn vote_in(answer: &[u8]) -> Option<Vote> {
-    let [_when, validator, valid, paid] = words(answer)?;
-    Some(Vote { validator: address(validator)?, valid: flag(valid)?, paid: flag(paid)? })
 }
