@@ -11,11 +11,12 @@ use cid::Cid;
 use futures::future::{pending, FutureExt};
 use ipns_record::Name;
 use scatter::adapters::sqlite::Sqlite;
-use scatter_actors::domain::market::{BidState, BidTerms, MarketCall, MarketRules};
+use scatter_actors::domain::following::{Contracts, Found, Named};
+use scatter_actors::domain::market::{BidKey, BidState, BidTerms};
 use scatter_actors::domain::units::{
-    Address, BidId, BlockHash, BlockHeight, ByteSize, ChainTime, FileHash, TxHash, Wei,
+    Address, BlockHash, BlockHeight, ByteSize, ChainTime, FileHash, TxHash, Wei,
 };
-use scatter_actors::ports::chain::{self, At, Chain, Events, FeeMarket, Header, Receipt, Span};
+use scatter_actors::ports::chain::{self, At, CallAt, Chain, Events, FeeMarket, Header, Receipt, Span};
 use scatter_actors::ports::disk::{self, Disk};
 use scatter_actors::ports::ipfs::{self, Added, Entry, Identity, Ipfs, Progress, Reach};
 use scatter_actors::ports::names::{self, Names};
@@ -66,8 +67,17 @@ impl Chain for Mortal<FakeChain> {
     fn chain_id(&self) -> Answer<'_, u64, chain::Error> {
         self.alive(self.inner.chain_id())
     }
-    fn market(&self) -> Answer<'_, Option<(Address, MarketRules)>, chain::Error> {
+    fn market(&self) -> Answer<'_, Option<Found>, chain::Error> {
         self.alive(self.inner.market())
+    }
+    fn market_at(&self, market: Address) -> Answer<'_, Option<Found>, chain::Error> {
+        self.alive(self.inner.market_at(market))
+    }
+    fn named(&self, at: BlockHeight) -> Answer<'_, Named, chain::Error> {
+        self.alive(self.inner.named(at))
+    }
+    fn follow(&self, markets: &[Contracts]) {
+        self.inner.follow(markets);
     }
     fn head(&self) -> Answer<'_, Header, chain::Error> {
         self.alive(self.inner.head())
@@ -87,23 +97,27 @@ impl Chain for Mortal<FakeChain> {
     fn distrust(&self, what: &str) -> chain::Error {
         self.inner.distrust(what)
     }
-    fn terms(&self, bid: BidId) -> Answer<'_, Option<BidTerms>, chain::Error> {
+    fn terms(&self, bid: BidKey) -> Answer<'_, Option<BidTerms>, chain::Error> {
         self.alive(self.inner.terms(bid))
     }
-    fn bid(&self, bid: BidId) -> Answer<'_, Option<BidState>, chain::Error> {
+    fn bid(&self, bid: BidKey) -> Answer<'_, Option<BidState>, chain::Error> {
         self.alive(self.inner.bid(bid))
     }
-    fn bid_count(&self) -> Answer<'_, u64, chain::Error> {
-        self.alive(self.inner.bid_count())
+    fn bid_count(&self, market: Address) -> Answer<'_, u64, chain::Error> {
+        self.alive(self.inner.bid_count(market))
     }
-    fn registration(&self, who: Address) -> Answer<'_, Option<(FileHash, ChainTime)>, chain::Error> {
-        self.alive(self.inner.registration(who))
+    fn registration(
+        &self,
+        market: Address,
+        who: Address,
+    ) -> Answer<'_, Option<(FileHash, ChainTime)>, chain::Error> {
+        self.alive(self.inner.registration(market, who))
     }
-    fn registered_count(&self) -> Answer<'_, Option<u64>, chain::Error> {
-        self.alive(self.inner.registered_count())
+    fn registered_count(&self, market: Address) -> Answer<'_, Option<u64>, chain::Error> {
+        self.alive(self.inner.registered_count(market))
     }
-    fn credit(&self, who: Address) -> Answer<'_, Wei, chain::Error> {
-        self.alive(self.inner.credit(who))
+    fn credit(&self, market: Address, who: Address) -> Answer<'_, Wei, chain::Error> {
+        self.alive(self.inner.credit(market, who))
     }
     fn balance(&self, who: Address) -> Answer<'_, Wei, chain::Error> {
         self.alive(self.inner.balance(who))
@@ -114,7 +128,7 @@ impl Chain for Mortal<FakeChain> {
     fn fees(&self) -> Answer<'_, FeeMarket, chain::Error> {
         self.alive(self.inner.fees())
     }
-    fn simulate<'a>(&'a self, from: Address, call: &'a MarketCall) -> Answer<'a, u64, chain::Error> {
+    fn simulate<'a>(&'a self, from: Address, call: &'a CallAt) -> Answer<'a, u64, chain::Error> {
         self.alive(self.inner.simulate(from, call))
     }
     fn submit<'a>(&'a self, raw: &'a [u8]) -> Answer<'a, TxHash, chain::Error> {

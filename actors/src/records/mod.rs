@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod consortium;
 pub mod decision;
+pub mod following;
 pub mod hosting;
 pub mod intent;
 pub mod journal;

@@ -330,9 +330,11 @@ impl Market {
     /// # Errors
     /// If the chain does not answer.
     pub async fn purse(&self, node: &Node) -> Result<(Wei, Wei), Fault> {
-        let (balance, credit) =
-            tokio::try_join!(self.chain.balance(node.address()), self.chain.credit(node.address()))
-                .map_err(|error| Fault::new(Code::Unreachable, told(&error)))?;
+        let (balance, credit) = tokio::try_join!(
+            self.chain.balance(node.address()),
+            self.chain.credit(self.deployed.market, node.address())
+        )
+        .map_err(|error| Fault::new(Code::Unreachable, told(&error)))?;
         Ok((balance, credit))
     }
 
