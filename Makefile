@@ -39,7 +39,7 @@ simulate-planted: ## Plant 26 bugs, one after the other: each must be caught, an
 
 test-kubo: ## Run the tests that face a real Kubo (ipfs on PATH); fails where there is none
 	@tools/need cargo cc
-	SCATTER_REQUIRE=ipfs cargo test --workspace --locked --test kubo --test ipfs --test interruptions --test killed --test consortium --test market_on_kubo
+	SCATTER_REQUIRE=ipfs cargo test --workspace --locked --test kubo --test ipfs --test layouts --test car --test publishing --test interruptions --test killed --test consortium --test market_on_kubo
 
 bench-manifests: ## Measure a manifest of 10,000 roots, first and again, beside a script of ipfs commands (needs ipfs on PATH)
 	cargo bench --locked --bench manifests
