@@ -88,7 +88,7 @@ fn section(cid: &Cid, size: usize) -> Vec<u8> {
 }
 
 /// A whole archive.
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn write_archive(roots: &[Cid], blocks: &[(Cid, bytes::Bytes)]) -> Vec<u8> {
     let mut out = header(roots);
     for (cid, bytes) in blocks {

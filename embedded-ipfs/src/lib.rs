@@ -13,6 +13,9 @@ mod dht;
 mod durable;
 mod error;
 mod fetch;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 mod node;
 mod path;
