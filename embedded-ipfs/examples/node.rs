@@ -3,17 +3,27 @@
 //! ```text
 //! cargo run -p embedded-ipfs --example node -- DIR [--listen ADDRESS]... [--peer ADDRESS]... [COMMAND]
 //!
-//! add [--v1|--v1-2025] FILE|DIRECTORY  add and pin what lies there          get CID            write a block
-//! ls PATH                   list a directory                     cat PATH [FROM [LENGTH]]      write a file, or a range
-//! pin PATH                  fetch what is missing, and pin       unpin CID                     give a pin up
-//! pins                      what is pinned                       gc                            remove what no pin reaches
-//! export FILE CID...        write a CAR archive                  import FILE                   read one, and pin its roots
-//! publish PATH              have this node's name point there    unpublish                     give the name up
-//! names                     what this node publishes             resolve PATH                  the CID at a path
-//! connect ADDRESS           dial a peer                          peers                         who is connected
-//! fetch ADDRESS CID...      ask that peer alone for blocks       providers CID                 who has a content
-//! id                        this node's name and addresses       stats                         counters
-//! serve                     stay until Ctrl-C
+//! add [--v1|--v1-2025] FILE|DIRECTORY   add and pin what lies there
+//! get CID                               write a block
+//! ls PATH                               list a directory
+//! cat PATH [FROM [LENGTH]]              write a file, or a range of it
+//! pin PATH                              fetch what is missing, and pin
+//! unpin CID                             give a pin up
+//! pins                                  what is pinned
+//! gc                                    remove what no pin reaches
+//! export FILE CID...                    write a CAR archive
+//! import FILE                           read one, and pin its roots
+//! publish PATH                          have this node's name point there
+//! unpublish                             give the name up
+//! names                                 what this node publishes
+//! resolve PATH                          the CID at a path
+//! connect ADDRESS                       dial a peer
+//! peers                                 who is connected
+//! providers CID                         who has a content
+//! fetch ADDRESS CID...                  ask that peer alone for blocks, and time it
+//! id                                    this node's name and addresses
+//! stats                                 counters
+//! serve                                 stay until Ctrl-C
 //! ```
 //! A PATH is `/ipfs/CID/a/b`, `/ipns/NAME/a/b`, a CID or a name.
 

@@ -28,8 +28,8 @@ impl Node {
 
     /// Stores the blocks of an archive (CAR, version 1, or version 2 around it), each after its hash was checked, and pins
     /// its roots if that is wanted. The reader is polled on the caller's task; in memory is a section and what is about to be
-    /// stored. Nothing is asked of others, and nothing is pinned if anything fails; what was stored stays until the next
-    /// [`Node::gc`].
+    /// stored. Nothing is asked of others. Nothing is pinned unless the whole archive is good and every root complete; what was
+    /// stored stays until the next [`Node::gc`].
     ///
     /// # Errors
     /// [`Error::Car`] with the place of what is wrong; [`Error::Io`] from the reader; [`Error::Full`], [`Error::Store`]. With
