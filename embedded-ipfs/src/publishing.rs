@@ -6,9 +6,12 @@
 mod book;
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::stream::FuturesUnordered;
+use futures::StreamExt;
 use ipns_record::Name;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep_until, Instant};
@@ -24,6 +27,8 @@ use crate::Error;
 const ROUND: Duration = Duration::from_secs(4 * 3600);
 /// How soon again if nobody took a record.
 const RETRY: Duration = Duration::from_secs(5 * 60);
+/// Names that are given at once: on the public table each costs a search and some twenty messages.
+const AT_ONCE: usize = 4;
 /// However short a record lives.
 const SOONEST: Duration = Duration::from_secs(1);
 
@@ -54,9 +59,13 @@ impl Publishing {
         mut changed: mpsc::Receiver<(Name, bool)>,
         mut peers: watch::Receiver<Peers>,
     ) {
+        let mut giving = FuturesUnordered::new();
         loop {
-            let next = self.due.iter().min_by_key(|(_, due)| **due).map(|(name, due)| (*name, *due));
-            let at = next.map_or_else(|| Instant::now() + ROUND, |(_, due)| due);
+            while giving.len() < AT_ONCE {
+                let Some(name) = self.take_due() else { break };
+                giving.push(self.give(name));
+            }
+            let next = self.due.values().min().copied().filter(|_| giving.len() < AT_ONCE);
             tokio::select! {
                 biased;
                 Ok(()) = peers.changed() => {
@@ -67,12 +76,18 @@ impl Publishing {
                     Some((name, given)) => self.rest(name, given),
                     None => break,
                 },
-                () = sleep_until(at) => if let Some((name, _)) = next {
-                    let given = self.give(name).await;
-                    self.rest(name, given);
-                },
+                Some((name, given)) = giving.next() => self.rest(name, given),
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
             }
         }
+    }
+
+    /// A name that is due. Until it was given it is due no more.
+    fn take_due(&mut self) -> Option<Name> {
+        let now = Instant::now();
+        let (name, due) = self.due.iter_mut().min_by_key(|(_, due)| **due).filter(|(_, due)| **due <= now)?;
+        *due = now + ROUND;
+        Some(*name)
     }
 
     /// A table that was empty has peers: they have heard of nothing.
@@ -96,31 +111,39 @@ impl Publishing {
     }
 
     /// Gives a name's record again; says whether it was taken, or there was nobody to take it.
-    async fn give(&self, name: Name) -> bool {
+    fn give(&self, name: Name) -> impl Future<Output = (Name, bool)> {
         let own = lock(&self.book).get(name);
-        let Some(record) = own.map(|own| own.sign((self.now_ms)())) else { return true };
-        match self.put(name, record).await {
-            Ok(peers) => {
-                tracing::debug!(%name, peers, "a name was published again");
-                true
-            }
-            Err(Error::Outdated(_)) => {
-                tracing::warn!(%name, "another holder of the key published a name");
-                true
-            }
-            Err(error) => {
-                tracing::warn!(%name, %error, "a name was not published again");
-                false
-            }
+        let (record, swarm) = (own.map(|own| own.sign((self.now_ms)())), self.swarm.clone());
+        async move {
+            let Some(record) = record else { return (name, true) };
+            let given = match put(swarm, name, record).await {
+                Ok(peers) => {
+                    tracing::debug!(%name, peers, "a name was published again");
+                    true
+                }
+                Err(Error::Outdated(_)) => {
+                    tracing::warn!(%name, "another holder of the key published a name");
+                    true
+                }
+                Err(error) => {
+                    tracing::warn!(%name, %error, "a name was not published again");
+                    false
+                }
+            };
+            (name, given)
         }
     }
+}
 
-    async fn put(&self, name: Name, record: Result<Vec<u8>, Error>) -> Result<usize, Error> {
-        let (reply, answer) = oneshot::channel();
-        let ask = Command::Ask(Ask::PutName(name, record?, reply));
-        self.swarm.send(ask).await.map_err(|_| Error::Stopped)?;
-        answer.await.map_err(|_| Error::Stopped)?
-    }
+async fn put(
+    swarm: mpsc::Sender<Command>,
+    name: Name,
+    record: Result<Vec<u8>, Error>,
+) -> Result<usize, Error> {
+    let (reply, answer) = oneshot::channel();
+    let ask = Command::Ask(Ask::PutName(name, record?, reply));
+    swarm.send(ask).await.map_err(|_| Error::Stopped)?;
+    answer.await.map_err(|_| Error::Stopped)?
 }
 
 #[cfg(test)]

@@ -155,9 +155,17 @@ async fn kubo_resolves_what_we_publish_and_we_resolve_what_kubo_publishes() {
                 assert_eq!(daemon.run(&["name", "resolve", "--nocache", &name]).await, value);
             }
         }
-        for kind in ["ed25519", "rsa"] {
-            let name: Name = daemon.run(&["key", "gen", "--type", kind, kind]).await.parse().unwrap();
-            daemon.run(&["name", "publish", "--key", kind, HELLO]).await;
+        // Version 2 alone, made elsewhere.
+        let (owner, eol) = (key(7), ipns_record::Timestamp::from_ms(4_102_444_800_000));
+        let record = owner.sign_v2_only(EMPTY.as_bytes(), 1, eol, 0).unwrap();
+        assert_eq!(node.name_put(owner.name(), record).await.unwrap(), 1);
+        let name = format!("/ipns/{}", owner.name());
+        assert_eq!(daemon.run(&["name", "resolve", "--nocache", &name]).await, EMPTY);
+        for (kind, compatible) in [("ed25519", "true"), ("rsa", "true"), ("ed25519", "false")] {
+            let key = format!("{kind}-{compatible}");
+            let name: Name = daemon.run(&["key", "gen", "--type", kind, &key]).await.parse().unwrap();
+            let v1 = format!("--v1compat={compatible}");
+            daemon.run(&["name", "publish", &v1, "--key", &key, HELLO]).await;
             assert_eq!(node.resolve(&format!("/ipns/{name}")).await.unwrap(), HELLO[6..].parse().unwrap());
         }
         daemon.kill().await;

@@ -11,8 +11,8 @@ use crate::core::{check_codec, Core};
 use crate::dag::{links, Seen, Sight};
 use crate::Error;
 
-/// Blocks that are known of and not yet written.
-const OPEN: usize = 1 << 20;
+/// Blocks that are known of and not yet written: more than the links of any two blocks.
+const OPEN: usize = 1 << 18;
 
 /// Sends an archive piece by piece; ends early when the receiver is gone.
 pub(crate) async fn export(core: Core, roots: Vec<Cid>, pieces: mpsc::Sender<Result<Bytes, Error>>) {

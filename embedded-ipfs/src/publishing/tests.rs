@@ -114,3 +114,26 @@ async fn a_name_that_was_given_up_is_given_no_more() {
     rig.changed.send((name, true)).await.unwrap();
     assert!(rig.quiet_for(24 * HOUR).await);
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_more_than_four_are_being_given_at_once_and_the_rest_follows() {
+    let rig = Rig::new(tempfile::tempdir().unwrap());
+    for seed in 0..10 {
+        rig.record(seed, "/ipfs/bafkqaaa", 48 * HOUR);
+    }
+    let mut rig = Rig::new(rig.dir);
+    let mut open = Vec::new();
+    while let Ok(command) = tokio::time::timeout(HOUR, rig.commands.recv()).await {
+        if let Some(Command::Ask(Ask::PutName(_, _, reply))) = command {
+            open.push(reply);
+        }
+    }
+    assert_eq!(open.len(), AT_ONCE);
+    for reply in open {
+        reply.send(Ok(1)).unwrap();
+    }
+    for _ in AT_ONCE..10 {
+        rig.given(true).await;
+    }
+    assert!(rig.quiet_for(2 * HOUR).await, "each once");
+}
