@@ -11,6 +11,7 @@ mod error;
 mod fetch;
 mod identity;
 mod node;
+mod observe;
 mod pin;
 mod proto;
 mod providing;
@@ -21,6 +22,7 @@ mod store;
 mod swarm;
 mod unixfs;
 
+pub use bitswap::engine::limits::Breach;
 pub use block::verify;
 pub use bytes::Bytes;
 pub use cid::Cid;
@@ -30,7 +32,10 @@ pub use error::Error;
 pub use fetch::fetch_from;
 pub use libp2p::{Multiaddr, PeerId};
 pub use node::Node;
-pub use report::{Added, Answer, Entry, Fetched, Found, Peer, PinReport, Progress, Stats, Swept, Walked};
+pub use observe::{Event, Observer};
+pub use report::{
+    Added, Answer, Breaches, Entry, Fetched, Found, Peer, PinReport, Progress, Stats, Swept, Walked,
+};
 
 /// The largest block that a message can carry, in bytes (a message has at most 4 MiB).
 pub const MAX_BLOCK: usize = (4 << 20) - 1024;

@@ -42,6 +42,8 @@ pub(super) struct Node {
     under_way: BTreeSet<usize>,
     pub(super) served: BTreeMap<usize, usize>,
     pub(super) left: BTreeSet<usize>,
+    /// Most wants that another of ours ever laid here.
+    pub(super) most_held: usize,
 }
 
 #[allow(clippy::large_enum_variant, reason = "a handful of them")]
@@ -85,6 +87,7 @@ impl World {
                 under_way: BTreeSet::new(),
                 served: BTreeMap::new(),
                 left: BTreeSet::new(),
+                most_held: 0,
             })
         };
         let parties: Vec<_> = (0..ours).map(node).chain(foreign.into_iter().map(Party::Foreign)).collect();
@@ -287,7 +290,15 @@ impl World {
 
     fn arrive(&mut self, from: usize, to: usize, message: Message) {
         match &mut self.parties[to] {
-            Party::Ours(_) => self.step(to, Event::Received(self.ids[from], message)),
+            Party::Ours(_) => {
+                let id = self.ids[from];
+                self.step(to, Event::Received(id, message));
+                if matches!(self.parties[from], Party::Ours(_)) {
+                    let node = self.node(to);
+                    let held = node.engine.peers.get(&id).map_or(0, |peer| peer.ledger_len);
+                    node.most_held = node.most_held.max(held);
+                }
+            }
             Party::Foreign(foreign) => {
                 let said = foreign.hear(from, message, &mut self.dice);
                 self.say(to, said);
