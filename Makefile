@@ -11,7 +11,7 @@
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo test test-rust test-contracts test-kubo simulate simulate-planted fuzz bench-manifests bench-pins bench-wallet bench-backfill tools lint docs deny image ci clean
+.PHONY: help demo test test-rust test-contracts test-kubo simulate simulate-planted fuzz bench-manifests bench-pins bench-wallet bench-backfill bench-ipfs soak-ipfs tools lint docs deny image ci clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,12 @@ bench-pins: ## Measure 10,000 local pins through the node beside a bare client o
 
 bench-backfill: ## Measure 1,000,000 market events of 200,000 blocks read into the store, beside the same answers only decoded; then the latency
 	cargo bench --locked --bench backfill
+
+bench-ipfs: ## Measure two files of 200 MiB and a directory of 10,000 pinned from a Kubo by the embedded node, beside another Kubo (needs ipfs on PATH)
+	cargo bench --workspace --locked --bench fetch
+
+soak-ipfs: ## Let two embedded nodes and a Kubo live through random adds, pins, collections and lost connections (MINUTES=n SEED=k; needs ipfs on PATH)
+	cargo bench --workspace --locked --bench soak -- --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
 
 tools: ## Install the servers and compilers that demo and tests use into .tools/
 	@tools/need node npm python3

@@ -6,7 +6,7 @@ use std::time::Duration;
 use cid::Version;
 use libp2p::Multiaddr;
 
-use crate::Error;
+use crate::{Error, Observer};
 
 /// How a [`Node`](crate::Node) is started.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ pub struct Config {
     pub bootstrap: Vec<Multiaddr>,
     /// Bounds on what this node keeps and what others may make it do.
     pub limits: Limits,
+    /// Hears what happens with peers; nobody by default.
+    pub observer: Observer,
 }
 
 impl Config {
@@ -39,6 +41,7 @@ impl Config {
             dht: Dht::default(),
             bootstrap: Vec::new(),
             limits: Limits::default(),
+            observer: Observer::default(),
         }
     }
 
@@ -76,8 +79,15 @@ pub struct Limits {
     pub store_bytes: u64,
     /// Memory for the database's page cache, in bytes.
     pub cache_bytes: usize,
-    /// Most connections at once, in and out.
+    /// Most connections at once, in and out. Those with kept peers come on top.
     pub connections: u32,
+    /// Most of them that others made; fewer than all, so that whoever fills them cannot keep this node from dialling.
+    pub inbound_connections: u32,
+    /// Most of them that this node made.
+    pub outbound_connections: u32,
+    /// Most connections with one peer, a kept one too: two that were dialled from both ends at once, and their successors
+    /// while they are not yet known to be dead.
+    pub connections_per_peer: u32,
     /// Most blocks one peer may have asked for and not yet have had; further wants are refused.
     pub wants_per_peer: usize,
     /// Bytes of one peer's messages that may be read and not yet be stored.
@@ -92,6 +102,9 @@ impl Default for Limits {
             store_bytes: u64::MAX,
             cache_bytes: 64 << 20,
             connections: 256,
+            inbound_connections: 192,
+            outbound_connections: 192,
+            connections_per_peer: 4,
             wants_per_peer: 4096,
             inflight_bytes_per_peer: 16 << 20,
             threads: 2,

@@ -21,7 +21,7 @@ use crate::bitswap::streams::{Inbound, NoStream};
 use crate::bitswap::{read_all, wire, Bitswap, READERS};
 use crate::block::{check_known_hash, inline, Key};
 use crate::swarm::{self, Behaviour, BehaviourEvent};
-use crate::{Answer, Dht, Error, Fetched};
+use crate::{Answer, Dht, Error, Fetched, Limits};
 
 /// Wants that lie at the peer at once: Kubo drops those beyond 1,024.
 const WINDOW: usize = 512;
@@ -67,7 +67,8 @@ async fn run(
     max_bytes: u64,
 ) -> Result<Vec<Fetched>, Error> {
     let until = Instant::now() + deadline;
-    let mut swarm = swarm::build(Keypair::generate_ed25519(), 0, Dht::Off)?;
+    let limits = Limits { inbound_connections: 0, ..Limits::default() };
+    let mut swarm = swarm::build(Keypair::generate_ed25519(), &limits, Dht::Off)?;
     swarm
         .dial(DialOpts::peer_id(peer).addresses(vec![address]).build())
         .map_err(|error| swarm::unreachable(&error))?;
@@ -244,3 +245,6 @@ impl Session {
         self.cids.iter().map(|cid| Fetched { cid: *cid, answer: answer(cid) }).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,7 @@ mod fetch;
 pub mod fuzzing;
 mod identity;
 mod node;
+mod observe;
 mod path;
 mod pin;
 mod proto;
@@ -30,6 +31,7 @@ mod store;
 mod swarm;
 mod unixfs;
 
+pub use bitswap::engine::limits::Breach;
 pub use block::verify;
 pub use bytes::Bytes;
 pub use car::BadCar;
@@ -41,9 +43,10 @@ pub use fetch::fetch_from;
 pub use ipns_record::{Name, SigningKey};
 pub use libp2p::{Multiaddr, PeerId};
 pub use node::{Adding, Node};
+pub use observe::{Event, Observer};
 pub use report::{
-    Added, Answer, Entry, Fetched, Found, Imported, Peer, PinReport, Progress, Published, Stats, Swept,
-    Walked,
+    Added, Answer, Breaches, Entry, Fetched, Found, Imported, Peer, PinReport, Progress, Published, Stats,
+    Swept, Walked,
 };
 
 /// The largest block that a message can carry, in bytes (a message has at most 4 MiB).

@@ -292,9 +292,9 @@ impl Node {
             // What it takes, not its length: the database grows its file ahead of use, as a hole.
             disk_bytes: file.blocks() * 512,
             pins: totals.pins,
-            peers: self.peers().len() as u64,
             ..Stats::default()
         };
+        lock(&self.inner.view).report(&mut stats);
         self.inner.traffic.report(&mut stats);
         self.inner.counts.report(&mut stats);
         Ok(stats)

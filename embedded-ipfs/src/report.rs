@@ -115,6 +115,14 @@ pub struct Stats {
     pub pins: u64,
     /// Connected peers.
     pub peers: u64,
+    /// Connections that others made and that stand.
+    pub inbound_connections: u64,
+    /// Connections that this node made and that stand.
+    pub outbound_connections: u64,
+    /// Connections that others wanted to make and that were not let in: too many were there, or the peer was left lately.
+    pub refused_connections: u64,
+    /// Dials of this node that failed.
+    pub failed_dials: u64,
     /// Distinct blocks that local callers wait for.
     pub wants: u64,
     /// Blocks received that had been asked for.
@@ -123,6 +131,10 @@ pub struct Stats {
     pub received_bytes: u64,
     /// Blocks received that nobody waited for (any more); dropped.
     pub unwanted_blocks: u64,
+    /// Those of them that had been asked for and came after all, from another peer first or after the want was taken back.
+    pub late_blocks: u64,
+    /// What peers did against the rules of bitswap, that of those who were not left for it included.
+    pub breaches: Breaches,
     /// Peers that were disconnected because they kept breaking the rules of bitswap; the log says which.
     pub left_peers: u64,
     /// Blocks sent to peers.
@@ -138,6 +150,30 @@ pub struct Stats {
     /// Records that peers gave and that were refused: not signed by the name's owner, older than what is here, of something
     /// else than a name, or too many.
     pub dht_refused: u64,
+}
+
+/// How often peers broke which rule of bitswap. An honest peer does now and then: its line breaks in the middle of a message,
+/// its answer is late.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Breaches {
+    /// Blocks that were not asked for; bytes that are not those of their CID are such.
+    pub unasked_blocks: u64,
+    /// Blocks without a prefix that makes sense.
+    pub senseless_blocks: u64,
+    /// Presences of what was not asked for.
+    pub unasked_presences: u64,
+    /// Wants beyond what is read of a message or remembered of a peer.
+    pub excess_wants: u64,
+    /// Messages that say nothing.
+    pub empty_messages: u64,
+    /// Messages longer than is read, without anything in them that was asked for.
+    pub oversize_messages: u64,
+    /// Messages that are none.
+    pub malformed_messages: u64,
+    /// Messages that began and did not end in time.
+    pub stalled_messages: u64,
+    /// Streams beyond those that a peer may have open.
+    pub excess_streams: u64,
 }
 
 /// A peer that the hash tables told of.

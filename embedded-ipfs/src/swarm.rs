@@ -5,6 +5,7 @@
 
 mod behaviour;
 mod left;
+mod view;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -26,9 +27,10 @@ use crate::bitswap::{read_all, Bitswap, READERS};
 use crate::dht::{Ask, Counts, Dht, Scope};
 use crate::redial::Redial;
 use crate::store::lock;
-use crate::{Error, Limits, Peer};
+use crate::{Error, Limits, Observer, Peer};
 pub(crate) use behaviour::{build, Behaviour, BehaviourEvent};
 use left::Left;
+pub(crate) use view::View;
 
 /// Connections that only the public hash table made, most: they are the first to go.
 const PASSING: usize = 64;
@@ -49,14 +51,6 @@ pub(crate) enum Command {
     Open { peer: PeerId, reply: oneshot::Sender<Result<Stream, NoStream>> },
     /// Disconnect a peer and have nothing to do with it for a while.
     Leave { peer: PeerId },
-}
-
-/// What others may see of the network.
-#[derive(Default)]
-pub(crate) struct View {
-    /// Addresses listened on, and those announced.
-    pub(crate) addresses: Vec<Multiaddr>,
-    pub(crate) peers: Vec<Peer>,
 }
 
 /// The peer at the end of an address.
@@ -94,6 +88,7 @@ pub(crate) struct SwarmTask {
     bootstrap: Vec<(PeerId, Multiaddr)>,
     bootstrap_due: Instant,
     left: Left,
+    observer: Observer,
 }
 
 struct Connected {
@@ -113,6 +108,7 @@ impl SwarmTask {
         bitswap: Bitswap,
         view: Arc<Mutex<View>>,
         counts: Arc<Counts>,
+        observer: Observer,
     ) -> Result<SwarmTask, Error> {
         let Addresses { listen, announce, bootstrap } = addresses;
         let mut waiting = HashMap::new();
@@ -151,6 +147,7 @@ impl SwarmTask {
             bootstrap,
             bootstrap_due: Instant::now(),
             left: Left::default(),
+            observer,
         };
         task.publish();
         Ok(task)
@@ -223,6 +220,7 @@ impl SwarmTask {
                 self.promote(peer).await;
                 let (now, connected) = (self.now(), self.connections.contains_key(&peer));
                 self.redial.keep(peer, address, connected, now);
+                self.swarm.behaviour_mut().totals.bypass_peer_id(&peer);
                 self.publish();
             }
             Command::Leave { peer } => self.left.leave(peer, &mut self.swarm.behaviour_mut().left),
@@ -244,6 +242,10 @@ impl SwarmTask {
     }
 
     async fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        let told = lock(&self.view).note(&event);
+        if let Some(told) = told {
+            self.observer.tell(told);
+        }
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Streams(Inbound { peer, stream })) => {
                 self.promote(peer).await;

@@ -16,7 +16,7 @@ fn example() -> Option<Command> {
     let tests = std::env::current_exe().unwrap();
     let path = tests.ancestors().nth(2).unwrap().join("examples/node");
     if !path.exists() {
-        not_run("examples/node is not built (cargo build -p embedded-ipfs --example node)");
+        not_run("examples/node", "cargo build -p embedded-ipfs --example node");
         return None;
     }
     let mut command = Command::new(path);

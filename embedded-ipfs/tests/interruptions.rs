@@ -8,7 +8,7 @@ mod support;
 use embedded_ipfs::{AddOptions, Cid, Error, Node, PinLimits};
 use multihash_codetable::{Code, MultihashDigest};
 use support::ipfs::Daemon;
-use support::{address, node, noise, within};
+use support::{address, node, noise, within, within_rounds, ROUNDS};
 
 const RAW: u64 = 0x55;
 /// Most wants that this node lays at a peer.
@@ -22,28 +22,23 @@ fn cid(bytes: &[u8]) -> Cid {
     Cid::new_v1(RAW, Code::Sha2_256.digest(bytes))
 }
 
-/// Gives Kubo a block, and its CID back.
-async fn put(daemon: &Daemon, bytes: &[u8]) -> Cid {
-    daemon.feed(&["block", "put", "--allow-big-block"], bytes).await.parse().unwrap()
-}
-
 /// Each gets a new block of the other.
 async fn fetch_both_ways(daemon: &Daemon, node: &Node, round: u64) {
     let (theirs, ours) = (noise(5000, 4 * round), noise(5000, 4 * round + 1));
-    let cid = put(daemon, &theirs).await;
+    let cid = daemon.put(&theirs).await;
     assert_eq!(node.get(&cid).await.unwrap(), theirs);
     let cid = node.put(RAW, ours).await.unwrap();
     assert_eq!(daemon.run(&["block", "stat", &cid.to_string()]).await.lines().count(), 2);
 }
 
 #[tokio::test]
-async fn after_each_of_twenty_disconnects_both_fetch_at_once_and_what_was_wanted_comes() {
-    within(async {
+async fn after_each_disconnect_both_fetch_at_once_and_what_was_wanted_comes() {
+    within_rounds(async {
         let Some(daemon) = Daemon::start().await else { return };
         let home = dir();
         let node = node(&home).await;
         node.connect(daemon.address.clone()).await.unwrap();
-        for round in 0..20 {
+        for round in 0..ROUNDS {
             let (theirs, ours) = (noise(3000, 4 * round + 2), noise(3000, 4 * round + 3));
             let (pending, wanted) = (node.clone(), cid(&theirs));
             let pending = tokio::spawn(async move { pending.get(&wanted).await });
@@ -54,11 +49,13 @@ async fn after_each_of_twenty_disconnects_both_fetch_at_once_and_what_was_wanted
                 daemon.succeed(&arguments).await;
             };
             let the_rest = async {
+                daemon.until_wanted(None, &cid(&ours)).await;
+                daemon.until_wanted(Some(&node.peer_id()), &wanted).await;
                 let peer = node.peer_id().to_string();
                 daemon.run(&["swarm", "disconnect", &format!("/p2p/{peer}")]).await;
                 node.connect(daemon.address.clone()).await.unwrap();
                 fetch_both_ways(&daemon, &node, round).await;
-                put(&daemon, &theirs).await;
+                daemon.put(&theirs).await;
                 assert_eq!(pending.await.unwrap().unwrap(), theirs);
                 node.put(RAW, ours).await.unwrap();
             };
@@ -71,19 +68,20 @@ async fn after_each_of_twenty_disconnects_both_fetch_at_once_and_what_was_wanted
 
 #[tokio::test]
 async fn when_kubo_was_ended_or_killed_what_was_wanted_of_it_comes_when_it_is_back() {
-    within(async {
+    within_rounds(async {
         let Some(mut daemon) = Daemon::start().await else { return };
         let home = dir();
         let node = node(&home).await;
-        for round in 0..4 {
+        for round in 0..2 * ROUNDS {
             node.connect(daemon.address.clone()).await.unwrap();
             let theirs = noise(3000, 1000 + round);
             let (pending, wanted) = (node.clone(), cid(&theirs));
             let pending = tokio::spawn(async move { pending.get(&wanted).await });
+            daemon.until_wanted(Some(&node.peer_id()), &wanted).await;
             daemon = daemon.restart(round % 2 == 0).await;
             node.connect(daemon.address.clone()).await.unwrap();
             fetch_both_ways(&daemon, &node, 500 + round).await;
-            put(&daemon, &theirs).await;
+            daemon.put(&theirs).await;
             assert_eq!(pending.await.unwrap().unwrap(), theirs);
         }
         daemon.kill().await;
@@ -170,7 +168,7 @@ async fn a_block_of_kubo_that_no_message_may_carry_is_an_error_and_what_follows_
         let home = dir();
         let node = node(&home).await;
         node.connect(daemon.address.clone()).await.unwrap();
-        let large = put(&daemon, &noise(5 << 20, 1)).await;
+        let large = daemon.put(&noise(5 << 20, 1)).await;
         let error = node.get(&large).await.unwrap_err();
         assert!(matches!(error, Error::BlockTooLarge { size } if size == 5 << 20), "{error}");
         fetch_both_ways(&daemon, &node, 1).await;

@@ -7,7 +7,7 @@ mod support;
 use embedded_ipfs::{AddOptions, Node, PinLimits};
 use ipns_record::{Name, SigningKey, Timestamp};
 use support::ipfs::Daemon;
-use support::{node, noise, numbered, within};
+use support::{node, noise, numbered, sparse, within};
 
 const CONTENT: &str = "/ipfs/bafkqaaa";
 
@@ -128,6 +128,59 @@ async fn directories_get_the_cids_of_ipfs_add_and_are_listed_alike() {
         let ours = node.add_directory(numbered(6500)).await.unwrap().cid;
         let listed = daemon.run(&["ls", "--size=false", "--resolve-type=false", &ours.to_string()]).await;
         assert_eq!(listed.lines().count(), 6500);
+        daemon.kill().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_of_200_mib_is_pinned_either_way() {
+    within(async {
+        let Some(daemon) = Daemon::start().await else { return };
+        let home = dir();
+        let node = beside(&daemon, &home).await;
+        let (theirs, ours) = (sparse(200 << 20, 1), sparse(200 << 20, 2));
+        let path = home.path().join("file");
+        tokio::fs::write(&path, &theirs).await.unwrap();
+        let cid = daemon.run(&["add", "-Q", path.to_str().unwrap()]).await.parse().unwrap();
+        let before = daemon.sent().await;
+        let report = node.pin(&cid, PinLimits::default(), |_| {}).await.unwrap();
+        assert_eq!((report.blocks, daemon.sent().await - before), (806, 806), "each block was sent once");
+        assert!(node.read(&cid, u64::MAX).await.unwrap() == theirs);
+
+        let added = node.add(&ours[..], AddOptions::default()).await.unwrap();
+        daemon.pin(&added.cid.to_string()).await;
+        let (status, read) = daemon.call(&format!("cat?arg={}&offline=true", added.cid)).await;
+        assert!(status == 200 && read == ours);
+        daemon.kill().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_directory_of_10_000_files_is_pinned_either_way() {
+    within(async {
+        let Some(daemon) = Daemon::start().await else { return };
+        let home = dir();
+        let node = beside(&daemon, &home).await;
+        let directory = home.path().join("directory");
+        tokio::fs::create_dir(&directory).await.unwrap();
+        for (name, bytes) in numbered(10_000) {
+            tokio::fs::write(directory.join(name), bytes).await.unwrap();
+        }
+        let cid = daemon.run(&["add", "-r", "-Q", directory.to_str().unwrap()]).await;
+        let below = daemon.run(&["refs", "-r", "-u", &cid]).await.lines().count() as u64;
+        let before = daemon.sent().await;
+        let report = node.pin(&cid.parse().unwrap(), PinLimits::default(), |_| {}).await.unwrap();
+        assert_eq!(report.blocks, below + 1);
+        let sent = daemon.sent().await - before;
+        assert!(sent >= report.blocks && sent * 100 <= report.blocks * 101, "{sent} of {}", report.blocks);
+
+        let others = numbered(20_000).split_off(10_000);
+        let added = node.add_directory(others).await.unwrap().cid.to_string();
+        daemon.pin(&added).await;
+        let listed = daemon.run(&["ls", "--offline", "--size=false", "--resolve-type=false", &added]).await;
+        assert_eq!(listed.lines().count(), 10_000);
         daemon.kill().await;
     })
     .await;

@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use embedded_ipfs::{AddOptions, Cid, Config, Node, PinLimits, Progress};
 use futures::TryStreamExt;
+use multihash_codetable::{Code, MultihashDigest};
 use support::ipfs::Daemon;
-use support::{noise, within};
+use support::told::{block, obey, Told, FLAG};
+use support::{noise, within, within_rounds, ROUNDS};
 
 const VICTIM: &str = "--victim";
 const FETCHER: &str = "--fetcher";
@@ -27,16 +29,21 @@ fn main() {
     match arguments.as_slice() {
         [flag, dir] if flag == VICTIM => runtime.block_on(add_files_for_ever(dir)),
         [flag, dir, peer, cid] if flag == FETCHER => runtime.block_on(fetch(dir, peer, cid)),
+        [flag, dir, peer] if flag == FLAG => runtime.block_on(obey(dir, peer)),
         [flag, dir] if flag == SERVER => runtime.block_on(serve_for_ever(dir)),
         [flag, ..] if flag == "--list" => {
             println!("what_was_acknowledged_survives_a_kill: test");
             println!("a_kill_in_the_middle_of_a_fetch_beside_kubo_costs_little: test");
+            println!("after_each_kill_both_fetch_at_once_and_what_was_wanted_comes: test");
         }
         _ => {
             runtime.block_on(within(what_was_acknowledged_survives_a_kill()));
             println!("test what_was_acknowledged_survives_a_kill ... ok");
             runtime.block_on(within(a_kill_in_the_middle_of_a_fetch_beside_kubo_costs_little()));
             println!("test a_kill_in_the_middle_of_a_fetch_beside_kubo_costs_little ... ok");
+            let kills = after_each_kill_both_fetch_at_once_and_what_was_wanted_comes();
+            runtime.block_on(within_rounds(kills));
+            println!("test after_each_kill_both_fetch_at_once_and_what_was_wanted_comes ... ok");
         }
     }
 }
@@ -65,6 +72,10 @@ async fn serve_for_ever(dir: &str) {
     let added = node.add(&noise(FILE, 2)[..], AddOptions::default()).await.unwrap();
     println!("{}\n{}", added.cid, node.addrs()[0]);
     std::future::pending().await
+}
+
+fn raw(bytes: &[u8]) -> Cid {
+    Cid::new_v1(0x55, Code::Sha2_256.digest(bytes))
 }
 
 fn start(arguments: &[&str]) -> (Child, impl Iterator<Item = String>) {
@@ -120,6 +131,43 @@ async fn a_kill_in_the_middle_of_a_fetch_beside_kubo_costs_little() {
     };
     let (_, victim) = tokio::join!(pin, kills);
     kill(victim);
+    daemon.kill().await;
+}
+
+async fn after_each_kill_both_fetch_at_once_and_what_was_wanted_comes() {
+    let Some(daemon) = Daemon::start().await else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("told");
+    let mut node = Told::start(&home, &daemon.address).await;
+    for round in 0..ROUNDS {
+        let [theirs, ours, other, another] = [1, 2, 3, 4].map(|n| 10 * round + n);
+        let (wanted, kubos) = (raw(&block(theirs)), raw(&block(ours)));
+        node.want(&wanted).await;
+        daemon.until_wanted(Some(&node.id), &wanted).await;
+        let text = kubos.to_string();
+        let arguments = ["block", "get", &text];
+        let pending = daemon.succeed(&arguments);
+        let the_rest = async {
+            daemon.until_wanted(None, &kubos).await;
+            node.kill().await;
+            let mut node = Told::start(&home, &daemon.address).await;
+            // At once, each a new block of the other.
+            let new = daemon.put(&block(other)).await;
+            node.want(&new).await;
+            node.got(&new).await;
+            let new = node.put(another).await;
+            assert_eq!(daemon.run(&["block", "stat", &new.to_string()]).await.lines().count(), 2);
+            // What was wanted before: our caller died with the process, and comes again; Kubo's waits still.
+            node.want(&wanted).await;
+            daemon.until_wanted(Some(&node.id), &wanted).await;
+            daemon.put(&block(theirs)).await;
+            node.got(&wanted).await;
+            assert_eq!(node.put(ours).await, kubos);
+            node
+        };
+        ((), node) = tokio::join!(pending, the_rest);
+    }
+    node.kill().await;
     daemon.kill().await;
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use embedded_ipfs::{fetch_from, AddOptions, Answer, Cid, PinLimits};
 use support::kubo::{runner, Kubo};
-use support::{address, node, noise, within};
+use support::{address, node, noise, numbered, sparse, within};
 
 const MIB: usize = 1 << 20;
 
@@ -42,27 +42,27 @@ async fn our_cids_are_those_of_ipfs_add() {
 }
 
 #[tokio::test]
-async fn a_file_of_50_mib_that_kubo_added_is_pinned_here() {
+async fn a_file_of_200_mib_that_kubo_added_is_pinned_here() {
     let Some(runner) = runner() else { return };
     within(async {
         let (theirs, ours) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let mut kubo = Kubo::start(&runner, &theirs.path().join("repo")).await;
-        let bytes = noise(50 * MIB, 3);
+        let bytes = sparse(200 * MIB, 3);
         let cid = kubo.add(&file(&theirs, &bytes)).await;
         let node = node(&ours).await;
         node.connect(kubo.address.clone()).await.unwrap();
         let report = node.pin(&cid, PinLimits::default(), |_| {}).await.unwrap();
-        assert_eq!(report.blocks, 203);
+        assert_eq!(report.blocks, 800 + 5 + 1, "leaves, nodes, root");
         assert!(node.read(&cid, u64::MAX).await.unwrap() == bytes);
         let stats = node.stats().await.unwrap();
-        assert_eq!((stats.received_blocks, stats.unwanted_blocks), (203, 0), "each block came once");
+        assert_eq!((stats.received_blocks, stats.unwanted_blocks), (806, 0), "each block came once");
         kubo.kill().await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_file_of_50_mib_that_we_added_is_pinned_by_kubo_whatever_its_layout() {
+async fn a_file_of_200_mib_that_we_added_is_pinned_by_kubo_and_so_are_other_layouts() {
     let Some(runner) = runner() else { return };
     within(async {
         let (theirs, ours) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -70,8 +70,8 @@ async fn a_file_of_50_mib_that_we_added_is_pinned_by_kubo_whatever_its_layout() 
         let node = node(&ours).await;
         kubo.connect(&address(&node)).await;
         let large_leaves = AddOptions { chunk_bytes: MIB, ..AddOptions::v1() };
-        for (seed, options) in [(4, AddOptions::default()), (5, AddOptions::v1()), (6, large_leaves)] {
-            let bytes = noise(50 * MIB, seed);
+        for (mib, options) in [(200, AddOptions::default()), (50, AddOptions::v1()), (50, large_leaves)] {
+            let bytes = sparse(mib * MIB, options.chunk_bytes as u64);
             let added = node.add(&bytes[..], options).await.unwrap();
             kubo.pin(&added.cid).await;
             let copy = theirs.path().join("copy");
@@ -82,6 +82,29 @@ async fn a_file_of_50_mib_that_we_added_is_pinned_by_kubo_whatever_its_layout() 
             assert!(read == bytes, "{options:?}");
             std::fs::remove_file(copy).unwrap();
         }
+        kubo.kill().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_directory_of_10_000_files_is_pinned_by_kubo_and_from_it_by_another_of_us() {
+    let Some(runner) = runner() else { return };
+    within(async {
+        let dirs: [_; 3] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+        let mut kubo = Kubo::start(&runner, &dirs[0].path().join("repo")).await;
+        let (first, second) = (node(&dirs[1]).await, node(&dirs[2]).await);
+        let added = first.add_directory(numbered(10_000)).await.unwrap();
+        let pin = first.pinned(&added.cid).await.unwrap().unwrap();
+        kubo.connect(&address(&first)).await;
+        kubo.pin(&added.cid).await;
+        first.stop().await;
+        second.connect(kubo.address.clone()).await.unwrap();
+        assert_eq!(second.pin(&added.cid, PinLimits::default(), |_| {}).await.unwrap(), pin);
+        let entries = second.ls(&added.cid, 10_000).await.unwrap();
+        assert!(entries.iter().map(|entry| &entry.name).eq(numbered(10_000).iter().map(|(name, _)| name)));
+        let file = second.find(&added.cid, &["file-09999"]).await.unwrap();
+        assert_eq!(second.read(&file, 100).await.unwrap(), "9999\n");
         kubo.kill().await;
     })
     .await;
@@ -116,11 +139,13 @@ async fn a_pin_goes_on_when_kubo_was_killed_and_comes_back() {
 }
 
 #[tokio::test]
-async fn one_peer_alone_is_asked_and_says_what_it_has() {
+async fn one_peer_alone_is_asked_and_says_what_it_has_past_the_store_of_a_node_here() {
     let Some(runner) = runner() else { return };
     within(async {
-        let theirs = tempfile::tempdir().unwrap();
+        let (theirs, ours) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let mut kubo = Kubo::start(&runner, &theirs.path().join("repo")).await;
+        let node = node(&ours).await;
+        node.connect(kubo.address.clone()).await.unwrap();
         let bytes = noise(1000, 9);
         let cid = kubo.add(&file(&theirs, &bytes)).await;
         let missing: Cid = "QmT78zSuBmuS4z925WZfrqQ1qHaJ56DQaTfyMUF7F8ff5o".parse().unwrap();
@@ -128,6 +153,12 @@ async fn one_peer_alone_is_asked_and_says_what_it_has() {
         let answers = fetch_from(kubo.address.clone(), vec![cid, missing], limit, 1 << 20).await.unwrap();
         assert!(matches!(&answers[0].answer, Answer::Block { bytes, .. } if embedded_ipfs::verify(&cid, bytes).is_ok()));
         assert_eq!(answers[1].answer, Answer::DontHave);
+        let stats = node.stats().await.unwrap();
+        assert_eq!((stats.blocks, stats.received_blocks), (0, 0));
+        // Nor does what the node has answer for the peer.
+        let local = node.put(0x55, &b"local"[..]).await.unwrap();
+        let answers = fetch_from(kubo.address.clone(), vec![local], limit, 1 << 20).await.unwrap();
+        assert_eq!(answers[0].answer, Answer::DontHave);
         kubo.kill().await;
     })
     .await;

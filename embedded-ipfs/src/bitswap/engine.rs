@@ -24,6 +24,7 @@ use libp2p::PeerId;
 
 use super::message::{Entry, Message};
 use crate::block::Key;
+use crate::Breaches;
 use client::Want;
 use limits::Breach;
 use peer::Peer;
@@ -116,6 +117,8 @@ pub(crate) struct Counters {
     pub(crate) received_blocks: u64,
     pub(crate) received_bytes: u64,
     pub(crate) unwanted_blocks: u64,
+    pub(crate) late_blocks: u64,
+    pub(crate) breaches: Breaches,
 }
 
 /// The state of bitswap.
@@ -206,6 +209,7 @@ impl Engine {
 
     fn breached(&mut self, id: PeerId, breach: Breach) {
         let now = self.now;
+        self.counters.breaches.note(breach);
         if self.peers.get_mut(&id).is_some_and(|peer| peer.conduct.note(breach, now)) {
             self.lost(id);
             self.effects.push(Effect::Leave(id, breach));

@@ -13,12 +13,13 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::engine::limits::Breach;
 use super::engine::{Counters, Effect, Engine, Event, Fault, Outgoing, WantId};
+use super::message::Message;
 use super::writer::{Sent, Writer};
 use super::Bitswap;
 use crate::block::Key;
 use crate::store::{lock, Store};
 use crate::swarm::Command;
-use crate::{Error, Stats};
+use crate::{observe, Error, Observer, Stats};
 
 const TICK: Duration = Duration::from_millis(500);
 
@@ -55,6 +56,8 @@ impl Traffic {
         stats.received_blocks = counters.received_blocks;
         stats.received_bytes = counters.received_bytes;
         stats.unwanted_blocks = counters.unwanted_blocks;
+        stats.late_blocks = counters.late_blocks;
+        stats.breaches = counters.breaches;
         stats.left_peers = self.left.load(Ordering::Relaxed);
         stats.sent_blocks = self.sent.blocks.load(Ordering::Relaxed);
         stats.sent_bytes = self.sent.bytes.load(Ordering::Relaxed);
@@ -71,6 +74,7 @@ pub(crate) struct Service {
     writers: HashMap<PeerId, (u64, mpsc::Sender<Outgoing>)>,
     generation: u64,
     traffic: Traffic,
+    observer: Observer,
 }
 
 impl Service {
@@ -80,6 +84,7 @@ impl Service {
         swarm: mpsc::Sender<Command>,
         bitswap: Bitswap,
         traffic: Traffic,
+        observer: Observer,
     ) -> Service {
         Service {
             engine: Engine::new(wants_per_peer),
@@ -91,6 +96,7 @@ impl Service {
             writers: HashMap::new(),
             generation: 0,
             traffic,
+            observer,
         }
     }
 
@@ -119,6 +125,7 @@ impl Service {
                     Event::Connected(peer) => self.start_writer(peer),
                     Event::Disconnected(peer) => drop(self.writers.remove(&peer)),
                     Event::Dropped(id) => drop(self.replies.remove(&id)),
+                    Event::Received(peer, ref message) => self.tell_received(peer, message),
                     _ => {}
                 }
                 self.step(event, share);
@@ -209,9 +216,18 @@ impl Service {
         }
     }
 
+    fn tell_received(&self, peer: PeerId, message: &Message) {
+        if !message.blocks.is_empty() {
+            let bytes = message.blocks.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+            let blocks = message.blocks.len() as u64;
+            self.observer.tell(observe::Event::Received { peer, blocks, bytes });
+        }
+    }
+
     fn leave(&mut self, peer: PeerId, breach: Breach) {
         tracing::warn!(%peer, reason = %breach, "left a peer that keeps breaking the rules of bitswap");
         self.traffic.left.fetch_add(1, Ordering::Relaxed);
+        self.observer.tell(observe::Event::Left { peer, reason: breach });
         self.writers.remove(&peer);
         let swarm = self.swarm.clone();
         // The swarm may be waiting for the engine just now.
@@ -255,6 +271,7 @@ impl Service {
             swarm: self.swarm.clone(),
             bitswap: self.bitswap.clone(),
             sent: self.traffic.sent.clone(),
+            observer: self.observer.clone(),
         };
         self.writers.insert(peer, (self.generation, queue));
         tokio::spawn(writer.run(receiver));

@@ -15,9 +15,10 @@ use super::service::Input;
 use super::streams::NoStream;
 use super::{wire, Bitswap};
 use crate::block::Key;
+use crate::observe::Event;
 use crate::store::Store;
 use crate::swarm::Command;
-use crate::Error;
+use crate::{Error, Observer};
 
 /// An unused stream is closed after this long, so that an idle connection can end.
 const IDLE: Duration = Duration::from_secs(30);
@@ -37,6 +38,7 @@ pub(super) struct Writer {
     pub(super) swarm: mpsc::Sender<Command>,
     pub(super) bitswap: Bitswap,
     pub(super) sent: Arc<Sent>,
+    pub(super) observer: Observer,
 }
 
 impl Writer {
@@ -85,6 +87,9 @@ impl Writer {
                 Ok(()) => {
                     self.sent.blocks.fetch_add(blocks, Ordering::Relaxed);
                     self.sent.bytes.fetch_add(bytes, Ordering::Relaxed);
+                    if blocks > 0 {
+                        self.observer.tell(Event::Sent { peer: self.peer, blocks, bytes });
+                    }
                     return true;
                 }
                 Err(error) => {

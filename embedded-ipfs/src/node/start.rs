@@ -67,7 +67,7 @@ async fn assemble(
     stop: oneshot::Sender<()>,
     ended: watch::Receiver<bool>,
 ) -> Result<Inner, Error> {
-    let Config { data_dir, listen, announce, peers, dht, bootstrap, limits } = config;
+    let Config { data_dir, listen, announce, peers, dht, bootstrap, limits, observer } = config;
     let (kept, bootstrap) = (with_ids(peers)?, with_ids(bootstrap)?);
     std::fs::create_dir_all(&data_dir)?;
     let key = identity::load_or_make(&data_dir.join("identity.key"))?;
@@ -83,18 +83,26 @@ async fn assemble(
         let view = Arc::new(Mutex::new(View::default()));
         let traffic = Traffic::default();
         let id = key.public().to_peer_id();
-        let behind = build(key, limits.connections, dht)?;
+        let behind = build(key, &limits, dht)?;
         let addresses = Addresses { listen, announce, bootstrap };
         let counts = Arc::new(Counts::default());
-        let task =
-            SwarmTask::start(behind, addresses, &limits, bitswap.clone(), view.clone(), counts.clone())
-                .await?;
+        let task = SwarmTask::start(
+            behind,
+            addresses,
+            &limits,
+            bitswap.clone(),
+            view.clone(),
+            counts.clone(),
+            observer.clone(),
+        )
+        .await?;
         let service = Service::new(
             limits.wants_per_peer,
             store.clone(),
             swarm.clone(),
             bitswap.clone(),
             traffic.clone(),
+            observer,
         );
         tokio::spawn(task.run(commands));
         tokio::spawn(service.run(inbox));

@@ -10,20 +10,20 @@ use libp2p::{identify, noise, ping, tcp, yamux, Swarm, SwarmBuilder};
 
 use crate::bitswap::streams;
 use crate::dht::Tables;
-use crate::Error;
+use crate::{Error, Limits};
 
 /// A connection without a stream ends after this long; both ends of a kept one just make it again.
 const IDLE: Duration = Duration::from_secs(600);
 /// Kubo opens a stream for each message that it sends.
 const NEGOTIATING_STREAMS: usize = 512;
-/// Two that were dialled from both ends at once, and their successors while they are not yet known to be dead.
-const CONNECTIONS_PER_PEER: u32 = 4;
 /// How often a connection is probed, and how long it may take to answer, behind megabytes of blocks on a slow line.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(60));
 
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
-    limits: connection_limits::Behaviour,
+    /// In total; kept peers are not counted.
+    pub(super) totals: connection_limits::Behaviour,
+    per_peer: connection_limits::Behaviour,
     pub(super) left: allow_block_list::Behaviour<BlockedPeers>,
     pub(crate) streams: streams::Behaviour,
     identify: identify::Behaviour,
@@ -32,7 +32,7 @@ pub(crate) struct Behaviour {
 }
 
 /// A swarm over TCP, noise and yamux.
-pub(crate) fn build(key: Keypair, connections: u32, dht: crate::Dht) -> Result<Swarm<Behaviour>, Error> {
+pub(crate) fn build(key: Keypair, limits: &Limits, dht: crate::Dht) -> Result<Swarm<Behaviour>, Error> {
     let swarm = SwarmBuilder::with_existing_identity(key)
         .with_tokio()
         .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
@@ -40,13 +40,17 @@ pub(crate) fn build(key: Keypair, connections: u32, dht: crate::Dht) -> Result<S
         .with_dns()
         .map_err(std::io::Error::other)?
         .with_behaviour(|key| {
-            let limits = ConnectionLimits::default()
-                .with_max_established_incoming(Some(connections))
-                .with_max_pending_incoming(Some(connections))
-                .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER));
+            let totals = ConnectionLimits::default()
+                .with_max_established(Some(limits.connections))
+                .with_max_established_incoming(Some(limits.inbound_connections))
+                .with_max_pending_incoming(Some(limits.inbound_connections))
+                .with_max_established_outgoing(Some(limits.outbound_connections));
+            let per_peer =
+                ConnectionLimits::default().with_max_established_per_peer(Some(limits.connections_per_peer));
             let agent = concat!("embedded-ipfs/", env!("CARGO_PKG_VERSION"));
             Behaviour {
-                limits: connection_limits::Behaviour::new(limits),
+                totals: connection_limits::Behaviour::new(totals),
+                per_peer: connection_limits::Behaviour::new(per_peer),
                 left: allow_block_list::Behaviour::default(),
                 streams: streams::Behaviour::default(),
                 identify: identify::Behaviour::new(

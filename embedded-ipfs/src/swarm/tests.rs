@@ -18,6 +18,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 struct Rig {
     _dir: tempfile::TempDir,
     node: Node,
+    /// The reasons for which the node left somebody.
+    reasons: Arc<Mutex<Vec<Breach>>>,
     peer: PeerId,
     commands: mpsc::Sender<Command>,
     received: mpsc::Receiver<crate::bitswap::service::Input>,
@@ -27,20 +29,29 @@ impl Rig {
     async fn new() -> Rig {
         let dir = tempfile::tempdir().unwrap();
         let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
-        let node = Node::start(Config { listen, ..Config::new(dir.path()) }).await.unwrap();
+        let reasons = Arc::new(Mutex::new(Vec::new()));
+        let observer = Observer::new({
+            let reasons = reasons.clone();
+            move |event: &crate::Event| {
+                if let crate::Event::Left { reason, .. } = event {
+                    lock(&reasons).push(*reason);
+                }
+            }
+        });
+        let node = Node::start(Config { listen, observer, ..Config::new(dir.path()) }).await.unwrap();
         let (bitswap, received) = Bitswap::new();
         let (commands, inbox) = mpsc::channel(8);
-        let swarm = build(Keypair::generate_ed25519(), 8, crate::Dht::Off).unwrap();
         let limits = Limits::default();
+        let swarm = build(Keypair::generate_ed25519(), &limits, crate::Dht::Off).unwrap();
+        let (view, counts, observer) = (Arc::default(), Arc::default(), Observer::default());
         let task =
-            SwarmTask::start(swarm, Addresses::default(), &limits, bitswap, Arc::default(), Arc::default())
-                .await;
+            SwarmTask::start(swarm, Addresses::default(), &limits, bitswap, view, counts, observer).await;
         tokio::spawn(task.unwrap().run(inbox));
         let (reply, answer) = oneshot::channel();
         let address = node.addrs().remove(0);
         commands.send(Command::Dial { peer: node.peer_id(), addresses: vec![address], reply }).await.unwrap();
         answer.await.unwrap().unwrap();
-        Rig { _dir: dir, peer: node.peer_id(), node, commands, received }
+        Rig { _dir: dir, peer: node.peer_id(), node, reasons, commands, received }
     }
 
     async fn open(&self) -> Stream {
@@ -166,6 +177,27 @@ async fn a_want_is_taken_back_on_the_wire_when_its_caller_goes() {
             let message = rig.hear().await;
             if message.entries.iter().any(|entry| entry.cid == wanted && entry.kind.is_none()) {
                 break;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_peer_has_so_many_connections_and_no_more() {
+    within(async {
+        let (rig, limits) = (Rig::new().await, Limits::default());
+        let without = Limits { connections_per_peer: u32::MAX, ..limits.clone() };
+        let mut greedy = build(Keypair::generate_ed25519(), &without, crate::Dht::Off).unwrap();
+        for _ in 0..limits.connections_per_peer + 2 {
+            let options = DialOpts::peer_id(rig.peer).addresses(vec![rig.node.addrs().remove(0)]);
+            greedy.dial(options.condition(PeerCondition::Always).build()).unwrap();
+        }
+        let running = async { while greedy.next().await.is_some() {} };
+        tokio::select! {
+            () = running => panic!("a swarm has no end"),
+            stats = rig.stats_when(|stats| stats.refused_connections == 2) => {
+                assert_eq!(stats.inbound_connections, 1 + u64::from(limits.connections_per_peer));
             }
         }
     })

@@ -2,11 +2,14 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-use embedded_ipfs::Multiaddr;
+use embedded_ipfs::{Cid, Multiaddr, PeerId};
 
 use super::not_run;
 
@@ -19,13 +22,22 @@ pub struct Daemon {
 impl Daemon {
     /// Starts one; `None`, and a line that says so, if `ipfs` is not installed.
     pub async fn start() -> Option<Daemon> {
+        let daemon = Daemon::configured(|_| {}).await;
+        if daemon.is_none() {
+            not_run("ipfs", "Kubo 0.41 or later on PATH");
+        }
+        daemon
+    }
+
+    /// Starts one whose configuration was changed; `None` if `ipfs` is not installed.
+    pub async fn configured(change: impl FnOnce(&mut Value)) -> Option<Daemon> {
         let repository = tempfile::tempdir().unwrap();
-        let init = command(repository.path()).args(["init", "--profile=test"]).output().await;
-        let Ok(init) = init else {
-            not_run("ipfs is not on the PATH (https://docs.ipfs.tech/install/command-line/)");
-            return None;
-        };
+        let init = command(repository.path()).args(["init", "--profile=test"]).output().await.ok()?;
         assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
+        let path = repository.path().join("config");
+        let mut config = serde_json::from_slice(&tokio::fs::read(&path).await.unwrap()).unwrap();
+        change(&mut config);
+        tokio::fs::write(&path, config.to_string()).await.unwrap();
         Some(Daemon::over(repository).await)
     }
 
@@ -79,6 +91,47 @@ impl Daemon {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
+    /// Calls its RPC, without the start of a program in between: the status, and all that it answers.
+    pub async fn call(&self, call: &str) -> (u16, Vec<u8>) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let api = tokio::fs::read_to_string(self.repository.path().join("api")).await.unwrap();
+        let port: u16 = api.trim().rsplit('/').next().unwrap().parse().unwrap();
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        // HTTP/1.0: no chunks, the end of the connection is that of the answer.
+        let request = format!("POST /api/v0/{call} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let head = answer.windows(4).position(|end| end == b"\r\n\r\n").unwrap();
+        let status = std::str::from_utf8(&answer[9..12]).unwrap().parse().unwrap();
+        (status, answer.split_off(head + 4))
+    }
+
+    /// Pins a DAG, fetching what is missing.
+    pub async fn pin(&self, cid: &str) {
+        let (status, answer) = self.call(&format!("pin/add?arg={cid}")).await;
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(status == 200 && answer.contains("\"Pins\""), "{status}: {answer}");
+    }
+
+    /// Gives it a block, and its CID back.
+    pub async fn put(&self, bytes: &[u8]) -> Cid {
+        self.feed(&["block", "put", "--allow-big-block"], bytes).await.parse().unwrap()
+    }
+
+    /// Waits until it wants a block, or knows that a peer does.
+    pub async fn until_wanted(&self, by: Option<&PeerId>, cid: &Cid) {
+        let call = by.map_or("bitswap/wantlist".into(), |peer| format!("bitswap/wantlist?peer={peer}"));
+        while !String::from_utf8(self.call(&call).await.1).unwrap().contains(&cid.to_string()) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.process.id().unwrap()
+    }
+
     /// Runs a command whose answer is not text.
     pub async fn succeed(&self, arguments: &[&str]) {
         let output = command(self.repository.path()).args(arguments).output().await.unwrap();
@@ -95,7 +148,7 @@ impl Daemon {
     /// Blocks that it sent since it started.
     pub async fn sent(&self) -> u64 {
         let stats = self.run(&["stats", "bitswap", "--enc=json"]).await;
-        serde_json::from_str::<serde_json::Value>(&stats).unwrap()["BlocksSent"].as_u64().unwrap()
+        serde_json::from_str::<Value>(&stats).unwrap()["BlocksSent"].as_u64().unwrap()
     }
 
     /// What a command says.

@@ -25,7 +25,7 @@ pub fn runner() -> Option<PathBuf> {
         files.flatten().any(|file| file.path().extension().is_some_and(|end| end == "so"))
     });
     if !installed {
-        not_run("libkubo is missing (tools/install libkubo)");
+        not_run("libkubo", "tools/install libkubo");
     }
     installed.then(|| root.join("tools/libkubo.py"))
 }

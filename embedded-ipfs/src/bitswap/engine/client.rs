@@ -203,7 +203,10 @@ impl Engine {
 
     fn received_unwanted(&mut self, id: PeerId, key: &Key, bytes: usize) {
         self.counters.unwanted_blocks += 1;
-        if self.peers.get_mut(&id).is_some_and(|peer| !peer.wantlist.forgive_late(key)) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if peer.wantlist.forgive_late(key) {
+            self.counters.late_blocks += 1;
+        } else {
             self.breached(id, Breach::Unasked(bytes));
         }
     }

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::Breaches;
+
 /// What runs the bucket over.
 const FULL: u64 = 1 << 20;
 /// How long a full bucket takes to drain.
@@ -13,7 +15,8 @@ const DRAINS: Duration = Duration::from_secs(600);
 
 /// What a peer did that costs us something and brings nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Breach {
+#[non_exhaustive]
+pub enum Breach {
     /// A block that it was not asked for, of so many bytes. A block whose bytes are not those of its CID is one too: it has
     /// the CID that its bytes have.
     Unasked(usize),
@@ -64,6 +67,24 @@ impl fmt::Display for Breach {
             Breach::Stalled => "messages that do not end",
             Breach::Streams => "more streams than allowed",
         })
+    }
+}
+
+impl Breaches {
+    /// Counts one more.
+    pub(super) fn note(&mut self, breach: Breach) {
+        let (count, more) = match breach {
+            Breach::Unasked(_) => (&mut self.unasked_blocks, 1),
+            Breach::Senseless(count) => (&mut self.senseless_blocks, count),
+            Breach::Presences(count) => (&mut self.unasked_presences, count),
+            Breach::Wants(count) => (&mut self.excess_wants, count),
+            Breach::Empty => (&mut self.empty_messages, 1),
+            Breach::Oversize => (&mut self.oversize_messages, 1),
+            Breach::Malformed => (&mut self.malformed_messages, 1),
+            Breach::Stalled => (&mut self.stalled_messages, 1),
+            Breach::Streams => (&mut self.excess_streams, 1),
+        };
+        *count += more as u64;
     }
 }
 

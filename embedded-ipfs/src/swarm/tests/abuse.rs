@@ -33,7 +33,8 @@ async fn a_peer_that_keeps_sending_what_was_not_asked_for_is_left_and_not_let_in
         }
         let stats = rig.stats_when(|stats| stats.peers == 0).await;
         assert_eq!((stats.left_peers, stats.blocks), (1, 0));
-        assert!(stats.unwanted_blocks >= 64);
+        assert!(stats.unwanted_blocks >= 64 && stats.breaches.unasked_blocks >= 64, "{stats:?}");
+        assert!(matches!(lock(&rig.reasons)[..], [Breach::Unasked(4)]));
         let (reply, answer) = oneshot::channel();
         let addresses = vec![rig.node.addrs().remove(0)];
         rig.commands.send(Command::Dial { peer: rig.peer, addresses, reply }).await.unwrap();
@@ -48,7 +49,10 @@ async fn a_peer_that_says_nothing_in_thousands_of_messages_is_left() {
         let rig = Rig::new().await;
         let mut stream = rig.open().await;
         while stream.write_all(&[0; 4096]).await.is_ok() {}
-        assert_eq!(rig.stats_when(|stats| stats.peers == 0).await.left_peers, 1);
+        let stats = rig.stats_when(|stats| stats.peers == 0).await;
+        assert_eq!(stats.left_peers, 1);
+        assert!(stats.breaches.empty_messages > 10_000, "{stats:?}");
+        assert_eq!(lock(&rig.reasons)[..], [Breach::Empty]);
     })
     .await;
 }

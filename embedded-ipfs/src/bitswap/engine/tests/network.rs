@@ -2,6 +2,7 @@
 
 use super::world::{Dice, Faults, Foreign, Lie, Party, World};
 use super::*;
+use crate::bitswap::engine::wantlist::HELD;
 
 /// Events that the engines of all histories together go through.
 const EVENTS: usize = 1_000_000;
@@ -139,6 +140,10 @@ fn nothing_is_left(world: &mut World, seed: u64, lossy: bool) {
                 assert_eq!(foreign.remembers(), 0, "seed {seed}: nothing at a peer");
                 assert_eq!(foreign.dropped, 0, "seed {seed}: E2");
             }
+        }
+        for node in world.ours() {
+            let held = world.node(node).most_held;
+            assert!(held <= HELD, "seed {seed}: E2: {held} wants lay at {node}");
         }
     }
 }
