@@ -62,7 +62,9 @@ bench-backfill: ## Measure 1,000,000 market events of 200,000 blocks read into t
 bench-ipfs: ## Measure two files of 200 MiB and a directory of 10,000 pinned from a Kubo by the embedded node, beside another Kubo (needs ipfs on PATH)
 	cargo bench --workspace --locked --bench fetch
 
+# glibc keeps what was freed, by thread: it is told to give it back, so that what is measured is what is held.
 soak-ipfs: ## Let two embedded nodes and a Kubo live through random adds, pins, collections and lost connections (MINUTES=n SEED=k; needs ipfs on PATH)
+	MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=131072 MALLOC_TRIM_THRESHOLD_=131072 \
 	cargo bench --workspace --locked --bench soak -- --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
 
 tools: ## Install the servers and compilers that demo and tests use into .tools/
