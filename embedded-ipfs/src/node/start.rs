@@ -7,6 +7,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot, watch, Semaphore};
 
 use super::collect::{collect, collect_again};
+use super::mend::mend;
 use super::Inner;
 use crate::bitswap::service::{Service, Traffic};
 use crate::bitswap::Bitswap;
@@ -14,7 +15,7 @@ use crate::core::Core;
 use crate::dht::Counts;
 use crate::providing::Providing;
 use crate::seek::{Seek, Seeker};
-use crate::store::Store;
+use crate::store::{Options, Store};
 use crate::swarm::{build, peer_of, Addresses, Command, SwarmTask, View};
 use crate::{identity, Config, Dht, Error};
 
@@ -68,8 +69,7 @@ async fn assemble(
     let (kept, bootstrap) = (with_ids(peers)?, with_ids(bootstrap)?);
     std::fs::create_dir_all(&data_dir)?;
     let key = identity::load_or_make(&data_dir.join("identity.key"))?;
-    let database = data_dir.join("blocks.redb");
-    let store = Store::open(&database, limits.cache_bytes, limits.store_bytes)?;
+    let store = Store::open(&data_dir, Options::new(limits.cache_bytes, limits.store_bytes))?;
     let opened = store.clone();
     let started = async {
         let (bitswap, inbox) = Bitswap::new();
@@ -112,22 +112,16 @@ async fn assemble(
             let collecting = tokio::task::spawn_blocking(move || collect(&store, grace));
             async move { collecting.await.unwrap_or(Err(Error::Stopped)) }
         }));
+        if let Some(losses) = core.store.losses() {
+            let core = core.clone();
+            tokio::spawn(mend(losses, move |cid| {
+                let core = core.clone();
+                async move { core.get(cid).await }
+            }));
+        }
         let runtime = Handle::current();
         let asking = Semaphore::new(QUESTIONS);
-        Ok(Inner {
-            id,
-            core,
-            runtime,
-            swarm,
-            view,
-            traffic,
-            counts,
-            asking,
-            collect_later,
-            database,
-            stop,
-            ended,
-        })
+        Ok(Inner { id, core, runtime, swarm, view, traffic, counts, asking, collect_later, stop, ended })
     };
     let outcome = started.await;
     if outcome.is_err() {

@@ -58,7 +58,8 @@ impl Batch {
     pub(super) async fn finish(mut self, root: Cid, pin: bool) -> Result<(), Error> {
         self.flush().await?;
         if pin {
-            let pin = PinReport { cid: root, blocks: self.guard.len(), bytes: self.bytes };
+            let (blocks, bytes) = (self.guard.len(), self.bytes);
+            let pin = PinReport { cid: root, blocks, bytes, name: String::new() };
             self.core.record_pin(pin).await?;
         }
         Ok(())
