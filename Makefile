@@ -11,7 +11,7 @@
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo test test-rust test-contracts test-kubo simulate simulate-planted bench-manifests bench-pins bench-wallet bench-backfill tools lint docs deny image ci clean
+.PHONY: help demo test test-rust test-contracts test-kubo simulate simulate-planted bench-manifests bench-pins bench-wallet bench-backfill bench-blocks tools lint docs deny image ci clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ bench-pins: ## Measure 10,000 local pins through the node beside a bare client o
 
 bench-backfill: ## Measure 1,000,000 market events of 200,000 blocks read into the store, beside the same answers only decoded; then the latency
 	cargo bench --locked --bench backfill
+
+bench-blocks: ## Measure opening 1,000,000 blocks after a kill, and writing 200 MiB of blocks beside plain appending
+	cargo bench --locked -p embedded-ipfs --bench blocks
 
 tools: ## Install the servers and compilers that demo and tests use into .tools/
 	@tools/need node npm python3

@@ -7,6 +7,7 @@
 
 mod books;
 mod compact;
+mod draft;
 mod index;
 mod old;
 mod open;

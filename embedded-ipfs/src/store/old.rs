@@ -7,9 +7,10 @@ use std::sync::Arc;
 use cid::Cid;
 use redb::{ReadableTable, TableDefinition};
 
+use super::draft::pin;
 use super::index::{database, failed};
 use super::segment::Record;
-use super::writer::{pin, Writer};
+use super::writer::Writer;
 use crate::block::Key;
 use crate::{Error, PinReport};
 

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use cid::Cid;
-use redb::{ReadableTable, WriteTransaction};
+use redb::WriteTransaction;
 use tokio::sync::{mpsc, oneshot};
 
 use super::books::Books;
-use super::index::{self, cause, Cause, Index, Row, Segment, COUNTS, INDEX, PINS, SEGMENTS};
+use super::draft::{delete, name, pin, unpin, Draft};
+use super::index::{self, cause, Cause, Index, Row, Segment, COUNTS, INDEX, SEGMENTS};
 use super::protection::Protection;
 use super::segment::{Files, Place, Record, Tail};
 use super::{lock, Options};
@@ -221,25 +222,8 @@ impl Writer {
                 let done = match change {
                     Change::Put(_) | Change::Move(_) | Change::Roll | Change::Settle => continue,
                     Change::Pin(report) => pin(write, draft, report).map(|()| Done::default())?,
-                    Change::Name(cid, name) => {
-                        let mut pins = write.open_table(PINS).map_err(cause)?;
-                        let key = index::pin_key(cid);
-                        let old = pins.remove(key.as_slice()).map_err(cause)?.map(|row| {
-                            let (cid, blocks, bytes, _) = row.value();
-                            (cid.to_vec(), blocks, bytes)
-                        });
-                        if let Some((cid, blocks, bytes)) = &old {
-                            let row = (cid.as_slice(), *blocks, *bytes, name.as_str());
-                            pins.insert(key.as_slice(), row).map_err(cause)?;
-                        }
-                        Done { existed: old.is_some(), ..Done::default() }
-                    }
-                    Change::Unpin(cid) => {
-                        let mut pins = write.open_table(PINS).map_err(cause)?;
-                        let existed = pins.remove(index::pin_key(cid).as_slice()).map_err(cause)?.is_some();
-                        draft.books.totals.pins -= u64::from(existed);
-                        Done { existed, ..Done::default() }
-                    }
+                    Change::Name(cid, label) => Done { existed: name(write, cid, label)?, ..Done::default() },
+                    Change::Unpin(cid) => Done { existed: unpin(write, draft, cid)?, ..Done::default() },
                     Change::Delete(keys) => {
                         let safe = |key: &Key| protection.is_some_and(|protection| protection.covers(key));
                         let garbage = keys.iter().filter(|key| !safe(key)).map(|key| (key, None));
@@ -332,57 +316,6 @@ impl Writer {
         self.index.recent().clear();
         Ok(())
     }
-}
-
-/// What a transaction makes of the books, if it is committed.
-pub(super) struct Draft {
-    pub(super) books: Books,
-    touched: BTreeSet<u32>,
-}
-
-impl Draft {
-    /// Gives up a segment, unless something in it is alive.
-    fn retire(&mut self, segment: u32) -> bool {
-        let dead = self.books.segments.get(&segment).is_some_and(|segment| segment.live_blocks == 0);
-        if dead {
-            self.books.segments.remove(&segment);
-            self.touched.insert(segment);
-        }
-        dead
-    }
-}
-
-/// Records a pin.
-pub(super) fn pin(write: &WriteTransaction, draft: &mut Draft, report: &PinReport) -> Result<(), Cause> {
-    let (key, cid) = (index::pin_key(&report.cid), report.cid.to_bytes());
-    let row = (cid.as_slice(), report.blocks, report.bytes, report.name.as_str());
-    let mut pins = write.open_table(PINS).map_err(cause)?;
-    let old = pins.insert(key.as_slice(), row).map_err(cause)?;
-    draft.books.totals.pins += u64::from(old.is_none());
-    Ok(())
-}
-
-/// Removes rows: those whose block is where it is said to be, if that is said.
-fn delete<'k>(
-    write: &WriteTransaction,
-    draft: &mut Draft,
-    keys: impl Iterator<Item = (&'k Key, Option<Place>)>,
-) -> Result<Swept, Cause> {
-    let mut rows = write.open_table(INDEX).map_err(cause)?;
-    let mut swept = Swept::default();
-    for (key, place) in keys {
-        let row = rows.get(key.as_bytes()).map_err(cause)?.map(|row| Row::read(row.value()));
-        let Some(row) = row.filter(|row| place.is_none_or(|place| place == row.place)) else {
-            continue;
-        };
-        rows.remove(key.as_bytes()).map_err(cause)?;
-        draft.books.died(key, row);
-        draft.touched.insert(row.place.segment);
-        draft.books.totals.take(row);
-        swept.blocks += 1;
-        swept.bytes += row.size;
-    }
-    Ok(swept)
 }
 
 /// What the index is to say of a record.
