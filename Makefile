@@ -11,7 +11,7 @@
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo test test-rust test-contracts test-kubo simulate simulate-planted fuzz bench-manifests bench-pins bench-wallet bench-backfill bench-ipfs soak-ipfs tools lint docs deny image ci clean
+.PHONY: help demo test test-rust test-contracts test-kubo simulate simulate-planted fuzz bench-manifests bench-pins bench-wallet bench-backfill bench-ipfs bench-blocks soak-ipfs tools lint docs deny image ci clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ bench-ipfs: ## Measure two files of 200 MiB and a directory of 10,000 pinned fro
 soak-ipfs: ## Let two embedded nodes and a Kubo live through random adds, pins, collections and lost connections (MINUTES=n SEED=k; needs ipfs on PATH)
 	MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=131072 MALLOC_TRIM_THRESHOLD_=131072 \
 	cargo bench --workspace --locked --bench soak -- --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
+
+bench-blocks: ## Measure opening 1,000,000 blocks after a kill, and writing 200 MiB of blocks beside plain appending
+	cargo bench --locked -p embedded-ipfs --bench blocks
 
 tools: ## Install the servers and compilers that demo and tests use into .tools/
 	@tools/need node npm python3

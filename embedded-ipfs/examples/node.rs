@@ -127,7 +127,8 @@ async fn obey(node: &Node, command: &[&str]) -> Outcome {
             println!("{}", if existed { "given up; `gc` frees its blocks" } else { "it was not pinned" });
         }
         ["pins"] => {
-            for pin in node.pins().await? {
+            let mut pins = node.pins();
+            while let Some(pin) = pins.try_next().await? {
                 println!("{} {} blocks, {} bytes", pin.cid, pin.blocks, pin.bytes);
             }
         }

@@ -70,7 +70,8 @@ impl Batch {
         self.flush().await?;
         if pin {
             let (blocks, bytes) = self.counts();
-            self.core.record_pin(PinReport { cid: root, blocks, bytes }).await?;
+            let pin = PinReport { cid: root, blocks, bytes, name: String::new() };
+            self.core.record_pin(pin).await?;
         }
         Ok(())
     }

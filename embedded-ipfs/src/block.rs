@@ -29,6 +29,11 @@ impl Key {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// The block as a raw one, which is the same to whoever keeps blocks by multihash. `None` if these are no multihash.
+    pub(crate) fn raw(&self) -> Option<Cid> {
+        Some(Cid::new_v1(RAW, Multihash::from_bytes(&self.0).ok()?))
+    }
 }
 
 /// The bytes that an identity CID carries in itself; `None` for every other CID.

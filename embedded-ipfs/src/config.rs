@@ -77,7 +77,7 @@ pub enum Dht {
 pub struct Limits {
     /// Most bytes of blocks in the store; a write beyond it fails with [`Error::Full`](crate::Error::Full).
     pub store_bytes: u64,
-    /// Memory for the database's page cache, in bytes.
+    /// Memory for pages of the store's index, in bytes.
     pub cache_bytes: usize,
     /// Most connections at once, in and out. Those with kept peers come on top.
     pub connections: u32,
@@ -119,12 +119,17 @@ pub struct PinLimits {
     pub max_bytes: u64,
     /// Most distinct blocks; one more fails the pin with [`Error::TooManyBlocks`](crate::Error::TooManyBlocks).
     pub max_blocks: u64,
+    /// Most links from the root to a block; one more fails the pin with [`Error::TooDeep`](crate::Error::TooDeep). A block
+    /// that is reached on several ways counts by the one on which the walk met it first: a DAG without a longer way always
+    /// passes, one with a block that has longer ways only never does.
+    pub max_depth: u32,
 }
 
 impl Default for PinLimits {
-    /// No cap on bytes, 4 Mi blocks.
+    /// No cap on bytes, 4 Mi blocks, 4,096 links deep: files and directories have ten or so, and a chain of blocks takes a
+    /// question to its peers for each.
     fn default() -> Self {
-        PinLimits { max_bytes: u64::MAX, max_blocks: 4 << 20 }
+        PinLimits { max_bytes: u64::MAX, max_blocks: 4 << 20, max_depth: 4096 }
     }
 }
 

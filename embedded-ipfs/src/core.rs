@@ -1,6 +1,5 @@
 //! What every request works with: the store, and bitswap behind it. Lives on the node's own runtime.
 
-use std::collections::HashSet;
 use std::future::Future;
 
 use bytes::Bytes;
@@ -119,43 +118,59 @@ pub(crate) fn check_codec(cid: &Cid) -> Result<(), Error> {
     check_known_hash(cid)
 }
 
-/// Everything that the pins reach, from the store alone. Blocks.
-pub(crate) fn reachable(store: &Store) -> Result<HashSet<Key>, Error> {
-    let mut keys = HashSet::new();
-    for pin in walk_local(store, store.pins()?.into_iter().map(|pin| pin.cid).collect()) {
-        keys.insert(Key::of(&pin?.cid));
+/// Everything that the pins reach, from the store alone. What is missing of it is told there. Blocks.
+pub(crate) fn reachable(store: &Store) -> Result<Seen, Error> {
+    let mut walk = LocalWalk { store, seen: Seen::default(), stack: Vec::new() };
+    for pin in store.pins() {
+        walk.stack.push(pin?.cid);
+        for walked in &mut walk {
+            if let Err(Error::NotHere(cid)) = &walked {
+                store.miss(&Key::of(cid));
+            }
+            walked?;
+        }
     }
-    Ok(keys)
+    Ok(walk.seen)
 }
 
-/// The distinct blocks below some roots, each once, depth first in the order of the links, from the store alone. Ends after
-/// an error. Blocks.
-pub(crate) fn walk_local(
-    store: &Store,
-    roots: Vec<Cid>,
-) -> impl Iterator<Item = Result<Walked, Error>> + use<'_> {
-    let (mut seen, mut stack) = (Seen::default(), roots);
-    stack.reverse();
-    std::iter::from_fn(move || loop {
-        let cid = stack.pop()?;
-        let sight = if inline(&cid).is_some() { Sight::Known } else { seen.see(&cid) };
-        if sight == Sight::Known {
-            continue;
-        }
-        match visit_local(store, &cid).and_then(|visited| visited.ok_or(Error::NotHere(cid))) {
-            Ok(Visited { size, links }) => {
-                let walked = Walked { cid, size, links: links.len() };
-                stack.extend(links.into_iter().rev());
-                if sight == Sight::New {
-                    return Some(Ok(walked));
+/// The distinct blocks below a root, each once, depth first in the order of the links, from the store alone. Ends after an
+/// error. Blocks.
+pub(crate) fn walk_local(store: &Store, root: Cid) -> LocalWalk<'_> {
+    LocalWalk { store, seen: Seen::default(), stack: vec![root] }
+}
+
+/// A walk through the store; see [`walk_local`].
+pub(crate) struct LocalWalk<'s> {
+    store: &'s Store,
+    seen: Seen,
+    stack: Vec<Cid>,
+}
+
+impl Iterator for LocalWalk<'_> {
+    type Item = Result<Walked, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let cid = self.stack.pop()?;
+            let sight = if inline(&cid).is_some() { Sight::Known } else { self.seen.see(&cid) };
+            if sight == Sight::Known {
+                continue;
+            }
+            match visit_local(self.store, &cid).and_then(|visited| visited.ok_or(Error::NotHere(cid))) {
+                Ok(Visited { size, links }) => {
+                    let walked = Walked { cid, size, links: links.len() };
+                    self.stack.extend(links.into_iter().rev());
+                    if sight == Sight::New {
+                        return Some(Ok(walked));
+                    }
+                }
+                Err(error) => {
+                    self.stack.clear();
+                    return Some(Err(error));
                 }
             }
-            Err(error) => {
-                stack.clear();
-                return Some(Err(error));
-            }
         }
-    })
+    }
 }
 
 /// A task of the node's runtime that ends when nobody waits for it any more.

@@ -22,7 +22,7 @@ pub enum Error {
     /// Another process (or node) has this data directory open.
     #[error("the block store is open elsewhere")]
     Locked,
-    /// The database failed; the write, if it was one, did not happen.
+    /// The files of the store failed; the write, if it was one, is not durable.
     #[error("the block store failed")]
     Store(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// The block store was written by another version of this crate.
@@ -60,6 +60,18 @@ pub enum Error {
     TooManyBlocks {
         /// The cap in blocks.
         limit: u64,
+    },
+    /// A block further from its root than the caller allowed.
+    #[error("more than {limit} links deep")]
+    TooDeep {
+        /// The cap in links.
+        limit: u32,
+    },
+    /// A name of a pin with more than 255 bytes.
+    #[error("a pin's name of {size} bytes is too long")]
+    PinName {
+        /// Its length in bytes.
+        size: usize,
     },
     /// A single block above [`MAX_BLOCK`](crate::MAX_BLOCK), which no message can carry.
     #[error("a block of {size} bytes is too large")]
@@ -159,6 +171,8 @@ impl Error {
             | Error::Listen(_)
             | Error::TooManyBytes { .. }
             | Error::TooManyBlocks { .. }
+            | Error::TooDeep { .. }
+            | Error::PinName { .. }
             | Error::BlockTooLarge { .. }
             | Error::Codec(_)
             | Error::Hash(_)

@@ -4,19 +4,18 @@ mod adding;
 mod archives;
 mod collect;
 mod files;
+mod mend;
 mod names;
 mod routing;
 mod start;
 
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use cid::{Cid, Version};
 use futures::stream::BoxStream;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use ipns_record::{Name, SigningKey};
 use libp2p::{Multiaddr, PeerId};
 use tokio::runtime::Handle;
@@ -29,7 +28,7 @@ use crate::block::{check_size, cid_of, inline, Key};
 use crate::core::{walk_local, Core, Task};
 use crate::dht::Counts;
 use crate::publishing::Book;
-use crate::store::{lock, Store};
+use crate::store::{lock, Store, PAGE};
 use crate::swarm::{peer_of, Command, View};
 use crate::{Config, Error, Peer, PinLimits, PinReport, Progress, Stats, Swept, Walked};
 
@@ -60,7 +59,6 @@ struct Inner {
     publishing: Option<mpsc::Sender<(Name, bool)>>,
     /// After how long to collect garbage again.
     collect_later: mpsc::Sender<Duration>,
-    database: PathBuf,
     /// Dropping it stops the node.
     stop: Mutex<Option<oneshot::Sender<()>>>,
     ended: watch::Receiver<bool>,
@@ -186,23 +184,47 @@ impl Node {
         Task::spawn(&self.inner.runtime, work).join().await?
     }
 
-    /// Fetches what is missing of a DAG and pins it. `progress` is called on the caller's task when the counts grew; a DAG
-    /// whose blocks cannot be found makes no progress and no end, so watch it. The pin is recorded, durably, once every
-    /// block is here. Dropping the future ends the work; what came stays until the next [`Node::gc`], so a second call
-    /// resumes. A root that is pinned already answers from its record.
+    /// Fetches what is missing of a DAG and pins it, by no name. See [`Node::pin_named`], which is the same otherwise.
     ///
     /// # Errors
-    /// [`Error::TooManyBytes`], [`Error::TooManyBlocks`], [`Error::Codec`], [`Error::Hash`], [`Error::Malformed`],
-    /// [`Error::Store`], [`Error::Full`].
+    /// Those of [`Node::pin_named`].
     pub async fn pin(
         &self,
         cid: &Cid,
         limits: PinLimits,
+        progress: impl FnMut(Progress),
+    ) -> Result<PinReport, Error> {
+        self.fetch_and_pin(*cid, None, limits, progress).await
+    }
+
+    /// Fetches what is missing of a DAG and pins it by a name, at most 255 bytes, which need not be the only one. `progress` is called on the caller's task when the counts grew; a DAG
+    /// whose blocks cannot be found makes no progress and no end, so watch it. The pin is recorded, durably, once every
+    /// block is here. Dropping the future ends the work; what came stays until the next [`Node::gc`], so a second call
+    /// resumes, after a restart or a kill, too. A root that is pinned already answers from its record, which gets the name.
+    ///
+    /// # Errors
+    /// [`Error::TooManyBytes`], [`Error::TooManyBlocks`], [`Error::TooDeep`], [`Error::PinName`], [`Error::Codec`],
+    /// [`Error::Hash`], [`Error::Malformed`], [`Error::Store`], [`Error::Full`].
+    pub async fn pin_named(
+        &self,
+        cid: &Cid,
+        name: &str,
+        limits: PinLimits,
+        progress: impl FnMut(Progress),
+    ) -> Result<PinReport, Error> {
+        self.fetch_and_pin(*cid, Some(name.to_owned()), limits, progress).await
+    }
+
+    async fn fetch_and_pin(
+        &self,
+        cid: Cid,
+        name: Option<String>,
+        limits: PinLimits,
         mut progress: impl FnMut(Progress),
     ) -> Result<PinReport, Error> {
         let (tell, mut told) = watch::channel(Progress::default());
-        let task =
-            Task::spawn(&self.inner.runtime, crate::pin::pin(self.inner.core.clone(), *cid, limits, tell));
+        let pinning = crate::pin::pin(self.inner.core.clone(), cid, name, limits, tell);
+        let task = Task::spawn(&self.inner.runtime, pinning);
         let mut outcome = std::pin::pin!(task.join());
         loop {
             tokio::select! {
@@ -224,12 +246,21 @@ impl Node {
         self.inner.core.remove_pin(*cid).await
     }
 
-    /// All pins, in the order of their CIDs' bytes.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn pins(&self) -> Result<Vec<PinReport>, Error> {
-        self.blocking(Store::pins).await
+    /// All pins, in the order of their CIDs' bytes, some hundreds in memory at a time. Pins that come and go meanwhile may
+    /// be among them or not. Ends after an error: [`Error::Store`] or [`Error::Stopped`].
+    pub fn pins(&self) -> BoxStream<'static, Result<PinReport, Error>> {
+        let (store, runtime) = (self.inner.core.store.clone(), self.inner.runtime.clone());
+        let pages = futures::stream::try_unfold(Some(None), move |after: Option<Option<Cid>>| {
+            let (store, runtime) = (store.clone(), runtime.clone());
+            async move {
+                let Some(after) = after else { return Ok::<_, Error>(None) };
+                let page = runtime.spawn_blocking(move || store.pins_after(after.as_ref(), PAGE));
+                let page = page.await.map_err(|_| Error::Stopped)??;
+                let next = (page.len() == PAGE).then(|| page.last().map(|pin| pin.cid));
+                Ok(Some((futures::stream::iter(page.into_iter().map(Ok)), next)))
+            }
+        });
+        pages.try_flatten().boxed()
     }
 
     /// The pin of a root, whatever the version of the CID.
@@ -255,7 +286,7 @@ impl Node {
         let (blocks, queue) = mpsc::channel(256);
         let (store, root) = (self.inner.core.store.clone(), *cid);
         let walk = self.inner.runtime.spawn_blocking(move || {
-            for walked in walk_local(&store, vec![root]) {
+            for walked in walk_local(&store, root) {
                 if blocks.blocking_send(walked).is_err() {
                     break;
                 }
@@ -267,9 +298,11 @@ impl Node {
     /// Removes every block that no pin reaches and that was stored longer than `grace` ago (to the minute; zero is no grace),
     /// so that what a pin fetched before it broke off is here when it is tried again. Blocks of pins and adds in flight are
     /// safe. A store more than nine tenths full gives no grace. What was spared goes by itself when its time has come.
+    /// Disk is given back: at most a quarter of what the segments take is dead afterwards.
     ///
     /// # Errors
-    /// [`Error::Store`]; [`Error::NotHere`] if a block of a pin is missing (then nothing was removed).
+    /// [`Error::Store`]; [`Error::NotHere`] if a block of a pin is missing, since it was damaged on disk: nothing was
+    /// removed, and the block is being asked for.
     pub async fn gc(&self, grace: Duration) -> Result<Swept, Error> {
         let swept = self.blocking(move |store| collect(store, grace)).await?;
         if swept.spared > 0 {
@@ -281,16 +314,15 @@ impl Node {
     /// Counters.
     ///
     /// # Errors
-    /// [`Error::Io`] if the size of the database file cannot be had.
+    /// [`Error::Io`] if the size of the index cannot be had.
     pub async fn stats(&self) -> Result<Stats, Error> {
-        let database = self.inner.database.clone();
-        let (totals, file) =
-            self.blocking(move |store| Ok((store.totals(), std::fs::metadata(database)?))).await?;
+        let of_store = |store: &Store| Ok((store.totals(), store.disk_bytes()?, store.damaged()));
+        let (totals, disk_bytes, damaged_blocks) = self.blocking(of_store).await?;
         let mut stats = Stats {
             blocks: totals.blocks,
             bytes: totals.bytes,
-            // What it takes, not its length: the database grows its file ahead of use, as a hole.
-            disk_bytes: file.blocks() * 512,
+            disk_bytes,
+            damaged_blocks,
             pins: totals.pins,
             ..Stats::default()
         };

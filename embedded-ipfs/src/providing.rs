@@ -15,6 +15,7 @@ use tokio::time::{sleep_until, Instant};
 use crate::dht::{content_key, Ask, Peers};
 use crate::store::Store;
 use crate::swarm::Command;
+use crate::Error;
 
 /// Others forget after 48 hours at the earliest, as Kubo does.
 const ROUND: Duration = Duration::from_secs(22 * 3600);
@@ -98,9 +99,11 @@ impl Providing {
     async fn begin_round(&mut self) {
         self.round_due = Instant::now() + ROUND;
         let store = self.store.clone();
-        let pins = tokio::task::spawn_blocking(move || store.pins()).await;
-        let Ok(Ok(pins)) = pins else { return }; // the node is stopping, or says so elsewhere
-        self.queue = pins.into_iter().map(|pin| pin.cid).collect();
+        let roots = move || store.pins().map(|pin| Ok(pin?.cid)).collect::<Result<_, Error>>();
+        let Ok(Ok(roots)) = tokio::task::spawn_blocking(roots).await else {
+            return; // the node is stopping, or says so elsewhere
+        };
+        self.queue = roots;
         self.hold(self.queue.iter().copied().collect(), true).await;
     }
 
@@ -124,6 +127,7 @@ async fn tell(swarm: mpsc::Sender<Command>, cid: Cid) {
 mod tests {
     use super::*;
     use crate::block::{cid_of, RAW};
+    use crate::store::Options;
     use crate::PinReport;
     use cid::Version;
     use libp2p::kad::RecordKey;
@@ -142,9 +146,9 @@ mod tests {
     impl Rig {
         async fn new(pinned: &[Cid]) -> Rig {
             let dir = tempfile::tempdir().unwrap();
-            let store = Store::open(&dir.path().join("blocks.redb"), 1 << 20, u64::MAX).unwrap();
+            let store = Store::open(dir.path(), Options::new(1 << 20, u64::MAX)).unwrap();
             for &cid in pinned {
-                store.record_pin(PinReport { cid, blocks: 1, bytes: 1 }).await.unwrap();
+                store.record_pin(PinReport { cid, blocks: 1, bytes: 1, name: String::new() }).await.unwrap();
             }
             let (swarm, commands) = mpsc::channel(8);
             let (pins, inbox) = mpsc::channel(8);

@@ -25,6 +25,8 @@ pub struct PinReport {
     pub blocks: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// What whoever pinned it calls it; empty if nothing.
+    pub name: String,
 }
 
 /// An added file or directory.
@@ -109,8 +111,11 @@ pub struct Stats {
     pub blocks: u64,
     /// Bytes of the blocks in the store.
     pub bytes: u64,
-    /// Bytes of the database file on disk.
+    /// Bytes that the store takes on disk: these blocks, those that were removed and whose room was not given back yet, and
+    /// the index.
     pub disk_bytes: u64,
+    /// Blocks found damaged on disk: they were dropped, and are asked for again.
+    pub damaged_blocks: u64,
     /// Recursive pins.
     pub pins: u64,
     /// Connected peers.

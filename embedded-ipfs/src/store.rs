@@ -1,29 +1,40 @@
-//! The durable block store: blocks by multihash, an index of their sizes, and pins, in one redb file.
+//! The durable block store: blocks by multihash in segment files, and an index of them and of the pins in a database.
 //!
-//! Owns: the database and the one thread that writes it. A write is durable when its future resolves; writes that wait
-//! together share one commit. Reads see the last commit and block: call them off the async threads.
-//! On restart: redb recovers to the last commit, without reading the file through.
+//! Owns: the files and the one thread that writes them. A write is durable when its future resolves; writes that wait
+//! together share one fsync. Reads block: call them off the async threads. A block that is not what was stored is noticed
+//! when it is read, told, and dropped, so that it can be had from others.
+//! On restart: the index is as of its last transaction, and the segments are read from where that saw their end.
 
+mod books;
+mod compact;
+mod draft;
+mod index;
+mod old;
+mod open;
 mod protection;
-mod tables;
+mod segment;
 mod writer;
 
-use std::collections::HashSet;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use cid::Cid;
-use redb::{Database, ReadableTable};
+use redb::ReadableTable;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::block::{normal, Key};
+use crate::block::Key;
+use crate::dag::Seen;
 use crate::{Error, PinReport, Swept};
 
+use books::Books;
+use index::{failed, Index, Row, INDEX};
 pub(crate) use protection::Guard;
 use protection::Protection;
-use tables::{failed, BLOCKS, INDEX, PINS};
+use segment::{Files, Place, Unread};
 use writer::{Change, Done, Write};
 
 /// What the index knows of a block.
@@ -35,12 +46,51 @@ pub(crate) struct Meta {
     pub(crate) pb_leaf: bool,
 }
 
-/// Blocks and their bytes.
+impl From<Row> for Meta {
+    fn from(row: Row) -> Meta {
+        Meta { size: row.size, pb_leaf: row.pb_leaf }
+    }
+}
+
+/// Blocks, their bytes, and pins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
     pub(crate) blocks: u64,
     pub(crate) bytes: u64,
     pub(crate) pins: u64,
+}
+
+/// How a store is opened.
+#[derive(Clone)]
+pub(crate) struct Options {
+    /// Memory for pages of the index, in bytes.
+    pub(crate) cache_bytes: usize,
+    /// Most bytes of blocks; a write beyond them is refused.
+    pub(crate) limit: u64,
+    /// A segment takes no more once it has so many bytes.
+    segment_bytes: u64,
+    /// Is told of each step of a write, and may look at the disk as a kill would leave it there.
+    #[cfg(test)]
+    witness: Option<Arc<dyn Fn(&'static str) + Send + Sync>>,
+}
+
+impl Options {
+    pub(crate) fn new(cache_bytes: usize, limit: u64) -> Options {
+        Options {
+            cache_bytes,
+            limit,
+            segment_bytes: 64 << 20,
+            #[cfg(test)]
+            witness: None,
+        }
+    }
+
+    fn step(&self, _step: &'static str) {
+        #[cfg(test)]
+        if let Some(witness) = &self.witness {
+            witness(_step);
+        }
+    }
 }
 
 /// A handle to the open store; clones share it.
@@ -51,40 +101,53 @@ pub(crate) struct Store {
 
 struct Shared {
     /// `None` once closed.
-    database: RwLock<Option<Arc<Database>>>,
+    index: RwLock<Option<Arc<Index>>>,
+    index_file: PathBuf,
+    files: Arc<Files>,
     writes: Mutex<Option<mpsc::Sender<Write>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     protection: Arc<Mutex<Protection>>,
     sweeps: Mutex<()>,
-    totals: Arc<Mutex<Totals>>,
+    books: Arc<Mutex<Books>>,
+    /// Damaged blocks found since the store was opened.
+    damaged: AtomicU64,
+    /// Where blocks are told that pins need and that are not here.
+    lost: mpsc::Sender<Key>,
+    losses: Mutex<Option<mpsc::Receiver<Key>>>,
     /// Most bytes of blocks.
     limit: u64,
 }
 
+/// Pins read together.
+pub(crate) const PAGE: usize = 256;
 /// Blocks deleted in one transaction: few enough that a pin does not wait long for the lock.
 const SWEEP_BATCH: usize = 128;
 
 impl Store {
-    /// Opens or makes the database at `path`. Blocks beyond `limit` bytes are refused.
-    pub(crate) fn open(path: &Path, cache_bytes: usize, limit: u64) -> Result<Store, Error> {
-        let database = Arc::new(tables::open(path, cache_bytes)?);
-        let totals = Arc::new(Mutex::new(tables::totals(&database)?));
-        let protection = Arc::new(Mutex::new(Protection::default()));
+    /// Opens or makes the store in a directory, which may hold other files.
+    pub(crate) fn open(dir: &Path, options: Options) -> Result<Store, Error> {
+        let limit = options.limit;
+        let writer = open::open(dir, options)?;
         let (writes, queue) = mpsc::channel(64);
-        let writer = writer::Writer::new(database.clone(), totals.clone(), protection.clone(), limit);
+        let (lost, losses) = mpsc::channel(1024);
+        let shared = Shared {
+            index: RwLock::new(Some(writer.index.clone())),
+            index_file: dir.join(open::INDEX),
+            files: writer.files.clone(),
+            writes: Mutex::new(Some(writes)),
+            writer: Mutex::default(),
+            protection: writer.protection.clone(),
+            sweeps: Mutex::new(()),
+            books: writer.books.clone(),
+            damaged: AtomicU64::new(0),
+            lost,
+            losses: Mutex::new(Some(losses)),
+            limit,
+        };
         let writer =
             std::thread::Builder::new().name("ipfs-store".into()).spawn(move || writer.run(queue))?;
-        Ok(Store {
-            shared: Arc::new(Shared {
-                database: RwLock::new(Some(database)),
-                writes: Mutex::new(Some(writes)),
-                writer: Mutex::new(Some(writer)),
-                protection,
-                sweeps: Mutex::new(()),
-                totals,
-                limit,
-            }),
-        })
+        *lock(&shared.writer) = Some(writer);
+        Ok(Store { shared: Arc::new(shared) })
     }
 
     /// Finishes the writes that wait, ends the writing thread and releases the file. Blocks.
@@ -96,12 +159,12 @@ impl Store {
                 tracing::error!("the thread that writes blocks panicked");
             }
         }
-        self.shared.database.write().unwrap_or_else(PoisonError::into_inner).take();
+        self.shared.index.write().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    fn database(&self) -> Result<Arc<Database>, Error> {
-        let database = self.shared.database.read().unwrap_or_else(PoisonError::into_inner);
-        database.clone().ok_or(Error::Stopped)
+    fn index(&self) -> Result<Arc<Index>, Error> {
+        let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
+        index.clone().ok_or(Error::Stopped)
     }
 
     async fn write(&self, change: Change) -> Result<Done, Error> {
@@ -121,24 +184,61 @@ impl Store {
         self.write(Change::Pin(pin)).await.map(drop)
     }
 
+    /// Names a pin; says whether there was one.
+    pub(crate) async fn name_pin(&self, cid: Cid, name: String) -> Result<bool, Error> {
+        Ok(self.write(Change::Name(cid, name)).await?.existed)
+    }
+
     /// Forgets a pin; says whether there was one.
     pub(crate) async fn remove_pin(&self, cid: Cid) -> Result<bool, Error> {
         Ok(self.write(Change::Unpin(cid)).await?.existed)
     }
 
-    /// A block's bytes.
+    /// A block's bytes, which were checked. A damaged one is not here (any more).
     pub(crate) fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
-        let read = self.database()?.begin_read().map_err(failed)?;
-        let index = read.open_table(INDEX).map_err(failed)?;
-        let Some(meta) = index.get(key.as_bytes()).map_err(failed)? else {
-            return Ok(None);
-        };
-        let mut bytes = Vec::with_capacity(tables::meta(meta.value()).size as usize);
-        let blocks = read.open_table(BLOCKS).map_err(failed)?;
-        for piece in blocks.range((key.as_bytes(), 0)..=(key.as_bytes(), u32::MAX)).map_err(failed)? {
-            bytes.extend_from_slice(piece.map_err(failed)?.1.value());
+        let index = self.index()?;
+        let mut tried = None;
+        while let Some(row) = index.row(key)? {
+            let files = &self.shared.files;
+            let file = files.readable(row.place.segment);
+            match file.and_then(|file| segment::read(&file, row.place.offset, key, row.size)) {
+                Ok(bytes) => return Ok(Some(bytes)),
+                // It may have been moved since the index was looked at.
+                Err(_) if tried != Some(row.place) => tried = Some(row.place),
+                Err(Unread::Damaged) => self.lose(key, row.place)?,
+                Err(Unread::Io(error)) => return Err(error.into()),
+            }
         }
-        Ok(Some(bytes.into()))
+        Ok(None)
+    }
+
+    /// Drops a damaged block, so that it can be stored again.
+    fn lose(&self, key: &Key, place: Place) -> Result<(), Error> {
+        tracing::error!(block = ?key.raw(), segment = place.segment, offset = place.offset, "a block on disk is damaged: dropped");
+        self.shared.damaged.fetch_add(1, Ordering::Relaxed);
+        lock(&self.index()?.broken).insert(key.clone(), place);
+        self.miss(key);
+        // The writer drops it before whatever it does next; this is only for it not to wait for that.
+        if let Some(writes) = lock(&self.shared.writes).as_ref() {
+            let _ = writes.try_send(Write { change: Change::Settle, reply: oneshot::channel().0 });
+        }
+        Ok(())
+    }
+
+    /// Tells of a block that a pin needs and that is not here. Beyond those that wait to be asked for, it is told when it is
+    /// missed again.
+    pub(crate) fn miss(&self, key: &Key) {
+        let _ = self.shared.lost.try_send(key.clone());
+    }
+
+    /// Blocks that are missed, for whoever asks first.
+    pub(crate) fn losses(&self) -> Option<mpsc::Receiver<Key>> {
+        lock(&self.shared.losses).take()
+    }
+
+    /// Damaged blocks found since the store was opened.
+    pub(crate) fn damaged(&self) -> u64 {
+        self.shared.damaged.load(Ordering::Relaxed)
     }
 
     /// What the index knows of each block, in order.
@@ -146,38 +246,58 @@ impl Store {
         &self,
         keys: impl IntoIterator<Item = &'k Key>,
     ) -> Result<Vec<Option<Meta>>, Error> {
-        let read = self.database()?.begin_read().map_err(failed)?;
-        let index = read.open_table(INDEX).map_err(failed)?;
-        let meta = |key: &Key| {
-            Ok(index.get(key.as_bytes()).map_err(failed)?.map(|found| tables::meta(found.value())))
-        };
-        keys.into_iter().map(meta).collect()
+        let index = self.index()?;
+        let mut look = index.look();
+        keys.into_iter().map(|key| Ok(look.row(key)?.map(Meta::from))).collect()
     }
 
     /// What the index knows of a block.
     pub(crate) fn meta(&self, key: &Key) -> Result<Option<Meta>, Error> {
-        Ok(self.metas([key])?.into_iter().next().flatten())
+        Ok(self.index()?.row(key)?.map(Meta::from))
     }
 
-    /// All pins, in the order of their normal CIDs' bytes.
-    pub(crate) fn pins(&self) -> Result<Vec<PinReport>, Error> {
-        let read = self.database()?.begin_read().map_err(failed)?;
-        let pins = read.open_table(PINS).map_err(failed)?;
-        let all = pins.iter().map_err(failed)?;
-        all.map(|row| tables::pin(row.map_err(failed)?.1.value())).collect()
+    /// At most `most` pins after one, or from the first on, in the order of their normal CIDs' bytes.
+    pub(crate) fn pins_after(&self, after: Option<&Cid>, most: usize) -> Result<Vec<PinReport>, Error> {
+        self.index()?.pins_after(&after.map_or_else(Vec::new, index::pin_key), most)
+    }
+
+    /// All pins, as [`Store::pins_after`] orders them, a page in memory at a time. Ends after an error.
+    pub(crate) fn pins(&self) -> impl Iterator<Item = Result<PinReport, Error>> + use<'_> {
+        let (mut page, mut last, mut ended) = (Vec::new().into_iter(), None, false);
+        std::iter::from_fn(move || {
+            if page.len() == 0 && !ended {
+                match self.pins_after(last.as_ref(), PAGE) {
+                    Ok(pins) => {
+                        ended = pins.len() < PAGE;
+                        page = pins.into_iter();
+                    }
+                    Err(error) => {
+                        ended = true;
+                        return Some(Err(error));
+                    }
+                }
+            }
+            let pin: PinReport = page.next()?;
+            last = Some(pin.cid);
+            Some(Ok(pin))
+        })
     }
 
     /// The pin of a root, whatever the version of its CID.
     pub(crate) fn pin(&self, cid: &Cid) -> Result<Option<PinReport>, Error> {
-        let read = self.database()?.begin_read().map_err(failed)?;
-        let pins = read.open_table(PINS).map_err(failed)?;
-        let row = pins.get(normal(cid).to_bytes().as_slice()).map_err(failed)?;
-        row.map(|row| tables::pin(row.value())).transpose()
+        self.index()?.pin(cid)
     }
 
     /// Counts of the last commit.
     pub(crate) fn totals(&self) -> Totals {
-        *lock(&self.shared.totals)
+        lock(&self.shared.books).totals
+    }
+
+    /// Bytes that the store takes on disk.
+    pub(crate) fn disk_bytes(&self) -> Result<u64, Error> {
+        // What it takes, not its length: the database grows its file ahead of use, as a hole.
+        let index = std::fs::metadata(&self.shared.index_file)?.blocks() * 512;
+        Ok(lock(&self.shared.books).disk() + index)
     }
 
     /// A guard that keeps the blocks which it is told of from being swept.
@@ -191,23 +311,25 @@ impl Store {
     pub(crate) fn sweep(
         &self,
         young_from: u32,
-        reachable: impl FnOnce(&Store) -> Result<HashSet<Key>, Error>,
+        reachable: impl FnOnce(&Store) -> Result<Seen, Error>,
     ) -> Result<Swept, Error> {
         let _alone = lock(&self.shared.sweeps);
         let _sweeping = protection::Sweeping::begin(&self.shared.protection);
-        let snapshot = self.database()?.begin_read().map_err(failed)?;
+        self.ask(Change::Settle)?;
+        let index = self.index()?;
+        let snapshot = index.database.begin_read().map_err(failed)?;
         let reachable = reachable(self)?;
-        let index = snapshot.open_table(INDEX).map_err(failed)?;
+        let rows = snapshot.open_table(INDEX).map_err(failed)?;
         let short = self.totals().bytes > self.shared.limit / 10 * 9;
         let mut swept = Swept::default();
         let mut batch = Vec::with_capacity(SWEEP_BATCH);
-        for row in index.iter().map_err(failed)? {
+        for row in rows.iter().map_err(failed)? {
             let (key, row) = row.map_err(failed)?;
             let key = Key::from_bytes(key.value());
-            if reachable.contains(&key) {
+            if reachable.0.contains_key(&key) {
                 continue;
             }
-            if tables::stored(row.value()) >= young_from && !short {
+            if Row::read(row.value()).minute >= young_from && !short {
                 swept.spared += 1;
             } else {
                 batch.push(key);
@@ -221,17 +343,20 @@ impl Store {
     }
 
     fn delete(&self, keys: Vec<Key>, swept: &mut Swept) -> Result<(), Error> {
-        if keys.is_empty() {
-            return Ok(());
+        if !keys.is_empty() {
+            let batch = self.ask(Change::Delete(keys))?.swept;
+            swept.blocks += batch.blocks;
+            swept.bytes += batch.bytes;
         }
+        Ok(())
+    }
+
+    /// Has a change made, and waits for it. Blocks.
+    fn ask(&self, change: Change) -> Result<Done, Error> {
         let writes = lock(&self.shared.writes).clone().ok_or(Error::Stopped)?;
         let (reply, answer) = oneshot::channel();
-        let write = Write { change: Change::Delete(keys), reply };
-        writes.blocking_send(write).map_err(|_| Error::Stopped)?;
-        let batch = answer.blocking_recv().map_err(|_| Error::Stopped)??.swept;
-        swept.blocks += batch.blocks;
-        swept.bytes += batch.bytes;
-        Ok(())
+        writes.blocking_send(Write { change, reply }).map_err(|_| Error::Stopped)?;
+        answer.blocking_recv().map_err(|_| Error::Stopped)?
     }
 }
 

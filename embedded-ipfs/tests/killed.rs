@@ -19,6 +19,7 @@ use support::{noise, within, within_rounds, ROUNDS};
 const VICTIM: &str = "--victim";
 const FETCHER: &str = "--fetcher";
 const SERVER: &str = "--server";
+const COLLECTOR: &str = "--collector";
 const SIZE: usize = 700 << 10;
 const FILE: usize = 20 << 20;
 
@@ -30,15 +31,19 @@ fn main() {
         [flag, dir] if flag == VICTIM => runtime.block_on(add_files_for_ever(dir)),
         [flag, dir, peer, cid] if flag == FETCHER => runtime.block_on(fetch(dir, peer, cid)),
         [flag, dir, peer] if flag == FLAG => runtime.block_on(obey(dir, peer)),
+        [flag, dir] if flag == COLLECTOR => runtime.block_on(add_and_collect_for_ever(dir)),
         [flag, dir] if flag == SERVER => runtime.block_on(serve_for_ever(dir)),
         [flag, ..] if flag == "--list" => {
             println!("what_was_acknowledged_survives_a_kill: test");
+            println!("a_kill_in_the_middle_of_a_collection_takes_nothing_that_is_pinned: test");
             println!("a_kill_in_the_middle_of_a_fetch_beside_kubo_costs_little: test");
             println!("after_each_kill_both_fetch_at_once_and_what_was_wanted_comes: test");
         }
         _ => {
             runtime.block_on(within(what_was_acknowledged_survives_a_kill()));
             println!("test what_was_acknowledged_survives_a_kill ... ok");
+            runtime.block_on(within(a_kill_in_the_middle_of_a_collection_takes_nothing_that_is_pinned()));
+            println!("test a_kill_in_the_middle_of_a_collection_takes_nothing_that_is_pinned ... ok");
             runtime.block_on(within(a_kill_in_the_middle_of_a_fetch_beside_kubo_costs_little()));
             println!("test a_kill_in_the_middle_of_a_fetch_beside_kubo_costs_little ... ok");
             let kills = after_each_kill_both_fetch_at_once_and_what_was_wanted_comes();
@@ -54,6 +59,19 @@ async fn add_files_for_ever(dir: &str) {
     for seed in 1.. {
         let added = node.add(&noise(SIZE, seed)[..], AddOptions::default()).await.unwrap();
         println!("{}", added.cid);
+    }
+}
+
+/// Adds two files again and again and collects one of them; prints the root of the other, and when a collection begins.
+async fn add_and_collect_for_ever(dir: &str) {
+    let node = Node::start(Config::new(dir)).await.unwrap();
+    for seed in (u64::from(std::process::id()) << 32..).step_by(2) {
+        let gone = node.add(&noise(SIZE, seed)[..], AddOptions::default()).await.unwrap();
+        let kept = node.add(&noise(SIZE, seed + 1)[..], AddOptions::default()).await.unwrap();
+        println!("{}", kept.cid);
+        node.unpin(&gone.cid).await.unwrap();
+        println!("collecting");
+        node.gc(Duration::ZERO).await.unwrap();
     }
 }
 
@@ -171,6 +189,43 @@ async fn after_each_kill_both_fetch_at_once_and_what_was_wanted_comes() {
     daemon.kill().await;
 }
 
+async fn a_kill_in_the_middle_of_a_collection_takes_nothing_that_is_pinned() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut kept: Vec<String> = Vec::new();
+    // Later and later in a collection: it takes some milliseconds.
+    for round in 0..8 {
+        let (victim, said) = start(&[COLLECTOR, dir.path().to_str().unwrap()]);
+        let mut collections = 0;
+        for line in said {
+            if line != "collecting" {
+                kept.push(line);
+                continue;
+            }
+            collections += 1;
+            if collections > round % 3 {
+                tokio::time::sleep(Duration::from_millis(round)).await;
+                break;
+            }
+        }
+        kill(victim);
+    }
+    let node = Node::start(Config::new(dir.path())).await.unwrap();
+    for cid in &kept {
+        let cid = cid.parse().unwrap();
+        assert!(node.is_pinned(&cid).await.unwrap());
+        assert_eq!(node.read(&cid, u64::MAX).await.unwrap().len(), SIZE);
+    }
+    let pins: Vec<_> = node.pins().try_collect().await.unwrap();
+    node.gc(Duration::ZERO).await.unwrap();
+    let stats = node.stats().await.unwrap();
+    assert_eq!(stats.blocks, pins.iter().map(|pin| pin.blocks).sum::<u64>());
+    assert_eq!(stats.damaged_blocks, 0);
+    let segments = std::fs::read_dir(dir.path().join("blocks")).unwrap();
+    let disk: u64 = segments.map(|segment| segment.unwrap().metadata().unwrap().len()).sum();
+    assert!(disk < stats.bytes * 4 / 3 + (1 << 20), "{disk} bytes for {}", stats.bytes);
+    node.stop().await;
+}
+
 async fn what_was_acknowledged_survives_a_kill() {
     let dir = tempfile::tempdir().unwrap();
     let mut acknowledged: Vec<Cid> = Vec::new();
@@ -187,7 +242,7 @@ async fn what_was_acknowledged_survives_a_kill() {
         acknowledged.append(&mut said);
 
         let node = Node::start(Config::new(dir.path())).await.unwrap();
-        let pins = node.pins().await.unwrap();
+        let pins: Vec<_> = node.pins().try_collect().await.unwrap();
         for cid in &acknowledged {
             let pin = pins.iter().find(|pin| pin.cid == *cid).expect("the pin is there");
             let blocks: Vec<_> = node.walk(cid).try_collect().await.expect("with all its blocks");

@@ -8,6 +8,7 @@ mod support;
 use std::path::Path;
 
 use embedded_ipfs::{AddOptions, DirectorySize, Error, Node};
+use futures::TryStreamExt;
 use support::ipfs::Daemon;
 use support::{node, noise, within};
 
@@ -236,7 +237,7 @@ async fn paths_that_cannot_be_are_refused_and_nothing_is_pinned() {
         ] {
             assert!(matches!(node.adding(options), Err(Error::Layout(_))));
         }
-        assert_eq!(node.pins().await.unwrap(), []);
+        assert_eq!(node.pins().try_collect::<Vec<_>>().await.unwrap(), []);
     })
     .await;
 }

@@ -183,8 +183,9 @@ async fn a_pin_beyond_its_caps_is_refused_and_not_recorded() {
         );
         let blocks = PinLimits { max_blocks: 20, ..PinLimits::default() };
         assert!(matches!(b.pin(&cid, blocks, |_| {}).await, Err(Error::TooManyBlocks { limit: 20 })));
-        assert_eq!(b.pins().await.unwrap(), []);
-        let exact = PinLimits { max_blocks: 21, max_bytes: a.pins().await.unwrap()[0].bytes };
+        assert_eq!(b.stats().await.unwrap().pins, 0);
+        let max_bytes = a.pinned(&cid).await.unwrap().unwrap().bytes;
+        let exact = PinLimits { max_blocks: 21, max_bytes, max_depth: 1 };
         b.pin(&cid, exact, |_| {}).await.unwrap();
     })
     .await;

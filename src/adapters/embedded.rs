@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cid::Cid;
 use embedded_ipfs::{AddOptions, Multiaddr, Node, PinLimits};
-use futures::FutureExt;
+use futures::{FutureExt, TryStreamExt};
 use scatter_actors::domain::units::ByteSize;
 use scatter_actors::ports::ipfs::{Added, Entry, Error, Identity, Ipfs, Progress, Reach};
 use scatter_actors::ports::Answer;
@@ -83,11 +83,7 @@ impl Ipfs for Embedded {
     }
 
     fn pins(&self) -> Answer<'_, Vec<Cid>, Error> {
-        async move {
-            let pins = self.node.pins().await.map_err(told)?;
-            Ok(pins.into_iter().map(|pin| pin.cid).collect())
-        }
-        .boxed_local()
+        async move { self.node.pins().map_ok(|pin| pin.cid).try_collect().await.map_err(told) }.boxed_local()
     }
 
     fn block(&self, cid: Cid, reach: Reach) -> Answer<'_, Option<Vec<u8>>, Error> {

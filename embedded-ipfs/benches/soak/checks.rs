@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::TryStreamExt;
 use serde_json::Value;
 
 use crate::support::noise;
@@ -79,7 +80,8 @@ async fn nothing_else_is_there(world: &World) -> Result<(), String> {
     for (number, ours) in world.ours() {
         let node = ours.node.read().await;
         node.gc(Duration::ZERO).await.unwrap();
-        let pinned: u64 = node.pins().await.unwrap().iter().map(|pin| pin.blocks).sum();
+        let pins: Vec<_> = node.pins().try_collect().await.unwrap();
+        let pinned: u64 = pins.iter().map(|pin| pin.blocks).sum();
         let blocks = node.stats().await.unwrap().blocks;
         if blocks != pinned {
             return Err(format!("node {number} holds {blocks} blocks, and its pins have {pinned}"));

@@ -66,8 +66,8 @@ impl Importing {
         let (store, roots) = (self.core.store.clone(), self.roots.clone());
         let counting = spawn_blocking(move || {
             let count = |&cid: &Cid| {
-                let mut report = PinReport { cid, blocks: 0, bytes: 0 };
-                for walked in walk_local(&store, vec![cid]) {
+                let mut report = PinReport { cid, blocks: 0, bytes: 0, name: String::new() };
+                for walked in walk_local(&store, cid) {
                     report.blocks += 1;
                     report.bytes += walked?.size;
                 }

@@ -10,11 +10,16 @@ use crate::core::reachable;
 use crate::store::Store;
 use crate::{Error, Swept};
 
-/// Removes what no pin reaches and what is older than `grace`. Blocks.
+/// Removes what no pin reaches and what is older than `grace`, and gives its room on disk back. Blocks.
 pub(super) fn collect(store: &Store, grace: Duration) -> Result<Swept, Error> {
     let minutes = u32::try_from(grace.as_secs().div_ceil(60)).unwrap_or(u32::MAX);
     let young_from = if grace.is_zero() { u32::MAX } else { now_minute().saturating_sub(minutes) };
-    store.sweep(young_from, reachable)
+    let swept = store.sweep(young_from, reachable)?;
+    // What was removed is removed, whether or not its room is given back.
+    if let Err(error) = store.compact() {
+        tracing::warn!(%error, "disk not given back: it will be tried again after the next collection");
+    }
+    Ok(swept)
 }
 
 /// Collects again each grace that comes in, when it is over, until nothing was spared. One at a time: a second one asked for

@@ -8,6 +8,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot, watch, Semaphore};
 
 use super::collect::{collect, collect_again};
+use super::mend::mend;
 use super::Inner;
 use crate::bitswap::service::{Service, Traffic};
 use crate::bitswap::Bitswap;
@@ -17,7 +18,7 @@ use crate::dht::Counts;
 use crate::providing::Providing;
 use crate::publishing::{Book, Publishing};
 use crate::seek::{Seek, Seeker};
-use crate::store::Store;
+use crate::store::{Options, Store};
 use crate::swarm::{build, peer_of, Addresses, Command, SwarmTask, View};
 use crate::{identity, Config, Dht, Error};
 
@@ -74,8 +75,7 @@ async fn assemble(
     let own = SigningKey::from_protobuf(&key.to_protobuf_encoding().map_err(|_| Error::Key)?)
         .map_err(|_| Error::Key)?;
     let book = Arc::new(Mutex::new(Book::open(data_dir.join("names"))?));
-    let database = data_dir.join("blocks.redb");
-    let store = Store::open(&database, limits.cache_bytes, limits.store_bytes)?;
+    let store = Store::open(&data_dir, Options::new(limits.cache_bytes, limits.store_bytes))?;
     let opened = store.clone();
     let started = async {
         let (bitswap, inbox) = Bitswap::new();
@@ -130,6 +130,13 @@ async fn assemble(
             let collecting = tokio::task::spawn_blocking(move || collect(&store, grace));
             async move { collecting.await.unwrap_or(Err(Error::Stopped)) }
         }));
+        if let Some(losses) = core.store.losses() {
+            let core = core.clone();
+            tokio::spawn(mend(losses, move |cid| {
+                let core = core.clone();
+                async move { core.get(cid).await }
+            }));
+        }
         let runtime = Handle::current();
         let asking = Semaphore::new(QUESTIONS);
         Ok(Inner {
@@ -145,7 +152,6 @@ async fn assemble(
             book,
             publishing,
             collect_later,
-            database,
             stop,
             ended,
         })

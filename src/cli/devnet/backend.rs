@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cid::Cid;
 use clap::ValueEnum;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 
 use super::kubo::Kubo;
 use super::node::quoted;
@@ -160,9 +160,9 @@ impl Backend {
         match self {
             Self::Embedded { directory, .. } => {
                 let ipfs = embedded(directory).await?;
-                let pins = ipfs.pins().await.map_err(unreadable)?;
+                let pins = ipfs.pins().map_ok(|pin| pin.cid).try_collect().await.map_err(unreadable);
                 ipfs.stop().await;
-                Ok(pins.into_iter().map(|pin| pin.cid).collect())
+                pins
             }
             Self::Kubo(kubo) => {
                 let pins = kubo.run(&["pin", "ls", "--type=recursive", "--quiet"]).await?;
