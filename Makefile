@@ -11,7 +11,7 @@
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo test test-rust test-contracts test-kubo simulate simulate-planted bench-manifests bench-pins bench-wallet bench-backfill bench-ipfs soak-ipfs tools lint docs deny image ci clean
+.PHONY: help demo test test-rust test-contracts test-kubo simulate simulate-planted fuzz bench-manifests bench-pins bench-wallet bench-backfill bench-ipfs soak-ipfs tools lint docs deny image ci clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,12 +34,16 @@ test-contracts: ## Run the contracts' tests alone
 simulate: ## Run the node under seeds of faults on virtual time (SEEDS=n FROM=k)
 	cargo run --release --locked -p scatter-simulation -- --seeds $(or $(SEEDS),300) --from $(or $(FROM),0)
 
-simulate-planted: ## Plant 26 bugs, one after the other: each must be caught, and by which invariant is told
+simulate-planted: ## Plant 27 bugs, one after the other: each must be caught, and by which invariant is told
 	cargo run --release --locked -p scatter-simulation -- --planted --seeds $(or $(SEEDS),500)
 
 test-kubo: ## Run the tests that face a real Kubo (ipfs on PATH); fails where there is none
 	@tools/need cargo cc
-	SCATTER_REQUIRE=ipfs cargo test --workspace --locked --test kubo --test ipfs --test interruptions --test killed --test consortium --test market_on_kubo
+	SCATTER_REQUIRE=ipfs cargo test --workspace --locked --test kubo --test ipfs --test layouts --test car --test publishing --test interruptions --test killed --test consortium --test market_on_kubo
+
+fuzz: ## Throw mutations of the corpora at each decoder of what others send, MINUTES=n each (DECODER=one of them)
+	@tools/need cargo cc
+	FUZZ_MINUTES=$(or $(MINUTES),10) FUZZ_DECODER=$(DECODER) cargo test --locked -p embedded-ipfs --lib -- --ignored --nocapture fuzzing
 
 bench-manifests: ## Measure a manifest of 10,000 roots, first and again, beside a script of ipfs commands (needs ipfs on PATH)
 	cargo bench --locked --bench manifests

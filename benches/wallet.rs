@@ -73,7 +73,7 @@ impl Chain {
     fn assert_done(&self) {
         actix_rt::System::new().block_on(async {
             let (_, chain, key) = self.parts();
-            assert_eq!(chain.bid_count().await.unwrap(), INTENTS);
+            assert_eq!(chain.bid_count(self.at.market).await.unwrap(), INTENTS);
             assert_eq!(chain.nonce(key.address(), At::Latest).await.unwrap(), INTENTS);
         });
     }

@@ -13,6 +13,7 @@ use scatter_actors::domain::units::Address;
 use scatter_actors::ports::chain::Chain;
 use scatter_actors::ports::keys::Keys;
 use scatter_actors::ports::store::{self, Store};
+use scatter_actors::records::following;
 use scatter_actors::records::meta::{Account, ChainStatus};
 use scatter_actors::supervisor::{Escalated, Shutdown, Supervisor};
 use tokio::sync::oneshot;
@@ -63,8 +64,12 @@ impl Node {
             None => None,
         };
         let me = signer.as_ref().map(Keys::address);
+        let mut no_market = None;
         if let Some(chain) = &config.chain {
             match preflight::chain(chain, None).await {
+                Err(fault) if fault.code == Code::NoMarket && chain.market.is_none() => {
+                    no_market = Some(fault)
+                }
                 Err(fault) if fault.code != Code::Unreachable => return Err(fault),
                 Err(fault) => tracing::warn!(%fault, "the chain does not answer yet"),
                 Ok(_) => {}
@@ -75,6 +80,13 @@ impl Node {
         let store = Sqlite::open(&data_dir.path().join("scatter.db")).map_err(|error| refused(&error))?;
         let store = Rc::new(store);
         belongs(&*store, &config, me)?;
+        if let Some(fault) = no_market {
+            // A Router that points nowhere today does not end what this node has on the market that it named before.
+            if following::all(&*store).map_err(|error| refused(&error))?.is_empty() {
+                return Err(fault);
+            }
+            tracing::error!(%fault, "the market that was followed before stays");
+        }
         let name = own_name(&config)?;
         let backend = Backend::start(&config, data_dir.path()).await?;
         let OnChain { chain, rpc, keys } = on_chain(&config, signer)?;

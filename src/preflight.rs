@@ -128,7 +128,7 @@ async fn look(config: &Chain, url: &ProviderUrl, account: Option<Address>) -> Re
         let text = format!("{url}: this is chain {id}, not {} as configured", config.chain_id);
         return Err(Fault::new(Code::WrongChain, text).about("chain.chain_id"));
     }
-    let Some((market, rules)) = chain.market().await.map_err(unreachable)? else {
+    let Some(market) = chain.market().await.map_err(unreachable)? else {
         let (key, address) = match (config.market, config.router) {
             (Some(market), _) => ("chain.market", market.to_string()),
             (None, router) => ("chain.router", router.unwrap_or_default().to_string()),
@@ -141,7 +141,7 @@ async fn look(config: &Chain, url: &ProviderUrl, account: Option<Address>) -> Re
         Some(account) => Some(chain.balance(account).await.map_err(unreachable)?),
         None => None,
     };
-    Ok(Found { market, rules, head, balance })
+    Ok(Found { market: market.address(), rules: market.rules, head, balance })
 }
 
 #[cfg(test)]

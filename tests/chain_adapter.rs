@@ -11,6 +11,8 @@ mod listening;
 mod logs;
 #[path = "chain_adapter/market.rs"]
 mod market;
+#[path = "chain_adapter/moving.rs"]
+mod moving;
 #[path = "chain_adapter/provider.rs"]
 mod provider;
 mod support;

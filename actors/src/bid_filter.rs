@@ -3,6 +3,7 @@
 //! Owns: the verdict on a bid, with which its life here begins.  Hears: [`BidPlaced`].
 //! Says: [`Host`].  On restart: goes on behind its cursor over the facts.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ use crate::chain_listener::BidPlaced;
 use crate::domain::admission::{judge, price, Circumstances, Policy, Refusal};
 use crate::domain::bid::Stage;
 use crate::domain::cids;
-use crate::domain::market::{BidKey, BidState, MarketEvent};
-use crate::domain::units::{Address, BidId, ByteSize};
+use crate::domain::market::{BidKey, BidState, Market, MarketEvent};
+use crate::domain::units::{Address, BidId, ByteSize, Wei};
 use crate::line::Line;
 use crate::pinner::{self, Host};
 use crate::planted::{planted, Bug};
@@ -22,6 +23,7 @@ use crate::ports::clock::Clock;
 use crate::ports::disk::{self, Disk};
 use crate::ports::store::{self, Batch, Store};
 use crate::records::decision::{self, Decision};
+use crate::records::following::rules_of;
 use crate::records::hosting::HostedBid;
 use crate::records::intent::{Intent, IntentKey};
 use crate::records::journal::{absorb, has_read_up_to, is_taken_back, unread, Fact};
@@ -33,7 +35,9 @@ use crate::wake::Sweeps;
 use crate::wakes;
 
 /// Its name as a reader of the journal.
-const READER: &str = "bid_filter";
+pub const READER: &str = "bid_filter";
+/// Entries of one look: their bids are asked about together.
+const ENTRIES: usize = 64;
 /// Between two looks at the journal when nobody tells.
 const SWEEP: Duration = Duration::from_secs(5);
 
@@ -116,7 +120,7 @@ impl Sweeps for BidFilter {
         &mut self.due
     }
 
-    /// Judges what is new, one bid after another: each changes the room that is left for the next.
+    /// Judges what is new.
     fn sweep(&mut self, ctx: &mut Self::Context) {
         if std::mem::replace(&mut self.busy, true) {
             return;
@@ -139,51 +143,137 @@ struct Judge {
     ports: Ports,
 }
 
+/// What the world says while bids are judged. All of it is asked before anything is decided.
+#[derive(Default)]
+struct Answers {
+    /// Where the bids stand.
+    bids: BTreeMap<BidKey, Result<Option<BidState>, chain::Error>>,
+    /// How many accounts may vote, by market.
+    registered: BTreeMap<Market, Option<u64>>,
+    /// Wei a gas.
+    gas_price: Wei,
+}
+
+/// What one commit makes durable.
+#[derive(Default)]
+struct Verdicts {
+    batch: Batch,
+    /// The bids that are judged in it.
+    bids: BTreeSet<BidKey>,
+    /// Those of them that are admitted.
+    admitted: Vec<BidKey>,
+}
+
+/// What an entry of the journal asks for.
+enum Call {
+    /// Nothing: it places no bid, or one whose life goes on.
+    Nothing,
+    /// A verdict.
+    Judge(BidKey),
+    /// The pinner has to read on first.
+    Wait,
+}
+
 impl Judge {
-    /// Judges the next entries of the journal. Tells whether there may be more.
+    /// Judges the next entries of the journal. What the chain says of all of them is asked at once, and the verdicts
+    /// are one commit with the cursor behind their entries. Tells whether there may be more.
     async fn read_on(&self, host: &Line<Host>) -> Result<bool, Trouble> {
         let store = &*self.ports.store;
-        let facts = unread::<Fact>(store, READER, 64)?;
+        let facts = unread::<Fact>(store, READER, ENTRIES)?;
+        let mut wanted = BTreeSet::new();
         for fact in &facts {
-            let mut batch = Batch::new();
-            absorb(&mut batch, READER, fact);
-            let mut admitted = None;
-            if let (MarketEvent::BidPlaced { .. }, Some(bid), false) =
-                (&fact.event, fact.bid(), fact.retracted)
-            {
-                let known = store::read::<HostedBid>(store, &bid.to_bytes())?;
-                if known.is_some() && !has_read_up_to(store, pinner::READER, fact)? {
-                    // A reorg placed it anew, and the pinner has yet to hear what that reorg took back.
-                    return Ok(false);
-                }
-                let same = known.as_ref().is_some_and(|known| known.terms.are_of(&fact.event));
-                if !same && known.as_ref().is_some_and(|known| !known.stage.is_over()) {
-                    // After a reorg the number went to another bid. The pinner ends the old one's life first.
-                    return Ok(false);
-                }
-                // The same bid again: its life goes on, unless it ended by that reorg.
-                if !same || known.is_some_and(|known| known.may_be_had_anew()) {
-                    admitted = self.verdict(bid, fact, &mut batch).await?;
-                }
+            if let Call::Judge(bid) = self.call(fact)? {
+                wanted.insert(bid);
             }
-            store.commit(batch)?;
-            if let Some(bid) = admitted {
-                host.tell(Host { bid });
+        }
+        let answers = self.ask(wanted.into_iter().collect()).await?;
+        // From here to the commit nothing is awaited: nobody changes the room in between.
+        let mut verdicts = Verdicts::default();
+        let more = self.decide(&facts, &answers, &mut verdicts);
+        if let Err(Trouble::Store(_)) = more {
+            // A verdict may be half in the batch.
+            return more;
+        }
+        if !verdicts.batch.is_empty() {
+            store.commit(verdicts.batch)?;
+        }
+        for bid in verdicts.admitted {
+            host.tell(Host { bid });
+        }
+        more
+    }
+
+    /// What an entry asks for, as the store stands.
+    fn call(&self, fact: &Fact) -> Result<Call, store::Error> {
+        let store = &*self.ports.store;
+        let (MarketEvent::BidPlaced { .. }, Some(bid), false) = (&fact.event, fact.bid(), fact.retracted)
+        else {
+            return Ok(Call::Nothing);
+        };
+        let Some(known) = store::read::<HostedBid>(store, &bid.to_bytes())? else {
+            return Ok(Call::Judge(bid));
+        };
+        if !has_read_up_to(store, pinner::READER, fact)? {
+            // A reorg placed it anew, and the pinner has yet to hear what that reorg took back.
+            return Ok(Call::Wait);
+        }
+        let same = known.terms.are_of(&fact.event);
+        if !same && !known.stage.is_over() {
+            // After a reorg the number went to another bid. The pinner ends the old one's life first.
+            return Ok(Call::Wait);
+        }
+        // The same bid again: its life goes on, unless it ended by that reorg.
+        Ok(if !same || known.may_be_had_anew() { Call::Judge(bid) } else { Call::Nothing })
+    }
+
+    async fn ask(&self, wanted: Vec<BidKey>) -> Result<Answers, Trouble> {
+        if wanted.is_empty() {
+            return Ok(Answers::default());
+        }
+        let chain = &self.ports.chain;
+        let mut registered = BTreeMap::new();
+        for market in wanted.iter().map(|bid| bid.market).collect::<BTreeSet<_>>() {
+            registered.insert(market, chain.registered_count(market.address).await?);
+        }
+        let (fees, states) = futures::join!(chain.fees(), chain.bids(&wanted));
+        let fees = fees?;
+        let gas_price = fees.base_fee.unwrap_or_default().plus(fees.tip);
+        Ok(Answers { bids: wanted.into_iter().zip(states).collect(), registered, gas_price })
+    }
+
+    /// Decides entry by entry until one has to wait. Tells whether there may be more.
+    fn decide(&self, facts: &[Fact], answers: &Answers, into: &mut Verdicts) -> Result<bool, Trouble> {
+        for fact in facts {
+            match self.call(fact)? {
+                Call::Nothing => {}
+                Call::Wait => return Ok(false),
+                // Judged in this batch, or wanted since the chain was asked: the next look sees it as it stands then.
+                Call::Judge(bid) if into.bids.contains(&bid) || !answers.bids.contains_key(&bid) => {
+                    return Ok(true);
+                }
+                Call::Judge(bid) => self.verdict(bid, fact, answers, into)?,
             }
+            absorb(&mut into.batch, READER, fact);
         }
         Ok(!facts.is_empty())
     }
 
-    /// Judges one bid and writes the verdict into the batch. Tells the bid if it was admitted.
-    async fn verdict(&self, bid: BidKey, fact: &Fact, batch: &mut Batch) -> Result<Option<BidKey>, Trouble> {
+    /// Judges one bid, each by the room that the verdicts before it leave.
+    fn verdict(
+        &self,
+        bid: BidKey,
+        fact: &Fact,
+        answers: &Answers,
+        into: &mut Verdicts,
+    ) -> Result<(), Trouble> {
         let store = &*self.ports.store;
-        let state = self.ports.chain.bid(bid.id).await?;
-        let (Some(state), Some(status)) = (state, ChainStatus::read(store)?) else {
+        let state = answers.bids.get(&bid).cloned().transpose()?.flatten();
+        let (Some(state), Some(rules)) = (state, rules_of(store, bid.market)?) else {
             // A provider that lags does not know it yet; what a reorg removed nobody knows.
-            return if is_taken_back(store, fact)? { Ok(None) } else { Err(Trouble::Unknown(bid.id)) };
+            return if is_taken_back(store, fact)? { Ok(()) } else { Err(Trouble::Unknown(bid.id)) };
         };
-        let circumstances = self.circumstances().await?;
-        let refusals = judge(&state, &self.config.policy, &status.rules, &circumstances);
+        let circumstances = self.circumstances(bid, answers, &into.batch)?;
+        let refusals = judge(&state, &self.config.policy, &rules, &circumstances);
         let stage = match reason(&refusals) {
             None => Stage::Admitted { not_before: state.hold_until, attempt: unused(store, bid)? },
             Some(reason) => Stage::Declined { reason },
@@ -194,7 +284,7 @@ impl Judge {
         };
         tracing::info!(bid = bid.id.0, size = state.terms.size.0, said, "bid judged");
         let wall = self.ports.clock.wall();
-        batch.put(&Decision {
+        into.batch.put(&Decision {
             subject: bid.to_string(),
             seq: decision::next_seq(store, &bid.to_string())?,
             at: wall,
@@ -202,24 +292,34 @@ impl Judge {
             said,
             details: details(&state, &circumstances, &refusals),
         });
-        let admitted = matches!(stage, Stage::Admitted { .. });
+        into.bids.insert(bid);
+        if matches!(stage, Stage::Admitted { .. }) {
+            into.admitted.push(bid);
+        }
         let cid = cids::of_file(state.terms.file);
         let hosted = HostedBid { bid, terms: state.terms, cid, placed_at: fact.at.time, stage, since: wall };
         let before = store::read::<HostedBid>(store, &bid.to_bytes())?;
-        batch.put(&hosted);
-        Room::change(store, batch, before.as_ref(), Some(&hosted))?;
-        Ok(admitted.then_some(bid))
+        into.batch.put(&hosted);
+        Ok(Room::change(store, &mut into.batch, before.as_ref(), Some(&hosted))?)
     }
 
-    async fn circumstances(&self) -> Result<Circumstances, Trouble> {
-        let fees = self.ports.chain.fees().await?;
+    fn circumstances(
+        &self,
+        bid: BidKey,
+        answers: &Answers,
+        so_far: &Batch,
+    ) -> Result<Circumstances, Trouble> {
+        let store = &*self.ports.store;
+        let current = ChainStatus::read(store)?.map(|status| status.market);
+        let current = current.filter(|current| *current != bid.market);
         Ok(Circumstances {
-            used: room_taken(&*self.ports.store)?,
+            retired_for: current.map(|current| current.address),
+            used: room_taken(&Room::after(store, so_far)?),
             free_disk: self.ports.disk.free()?,
-            gas_price: fees.base_fee.unwrap_or_default().plus(fees.tip),
-            registered: self.ports.chain.registered_count().await?,
+            gas_price: answers.gas_price,
+            registered: answers.registered.get(&bid.market).copied().flatten(),
             confirmation_time: self.config.confirmations.saturating_mul(self.config.block_time),
-            now: chain_now(&*self.ports.store)?,
+            now: chain_now(store)?,
             me: self.config.me,
         })
     }
@@ -235,12 +335,11 @@ fn unused(store: &dyn Store, bid: BidKey) -> Result<u32, store::Error> {
 }
 
 /// Bytes that pins take and that live bids may still take.
-fn room_taken(store: &dyn Store) -> Result<ByteSize, store::Error> {
-    let room = Room::read(store)?;
+fn room_taken(room: &Room) -> ByteSize {
     let pinned = room.pinned_bytes.saturating_add(room.leaving_bytes);
     let pinned = if planted(Bug::ForgetPins) { 0 } else { pinned };
     let promised = if planted(Bug::ForgetPromises) { 0 } else { room.promised_bytes };
-    Ok(ByteSize(pinned.saturating_add(promised)))
+    ByteSize(pinned.saturating_add(promised))
 }
 
 fn reason(refusals: &[Refusal]) -> Option<String> {
@@ -259,3 +358,6 @@ fn details(state: &BidState, now: &Circumstances, refusals: &[Refusal]) -> serde
         "refusals": refusals,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,10 @@
 //! Reads every event of the market once, deep enough to act on, and undoes what a reorg removed.
 //!
 //! Final blocks are read by ranges side by side, the rest block by block with its parent checked; final blocks are read
-//! a second time at leisure. What an answer is worth is decided in [`domain::listening`](crate::domain::listening).
+//! a second time at leisure. What an answer is worth is decided in [`domain::listening`](crate::domain::listening),
+//! which markets are read in [`domain::following`](crate::domain::following).
 //!
-//! Owns: the journal of facts, the blocks, parked logs, the chain's status.  Hears: nothing; it polls.
+//! Owns: the journal of facts, the blocks, parked logs, the chain's status, the markets that are followed.  Hears: nothing; it polls.
 //! Says: [`BidPlaced`], [`BidAccepted`], [`BidPinned`], [`VoteRecorded`], [`Settled`], [`Retracted`],
 //! [`HeadMoved`]. On restart: goes on behind the newest block in the store, whose hash it checks first.
 
@@ -23,7 +24,9 @@ use crate::supervised;
 use crate::supervisor::Guard;
 
 mod hints;
+mod history;
 mod ledger;
+mod markets;
 mod reader;
 mod second_reading;
 #[cfg(test)]
@@ -65,6 +68,9 @@ pub struct HeadMoved {
     /// Its timestamp.
     pub time: ChainTime,
 }
+
+/// Its name where it decides.
+const READER: &str = "chain_listener";
 
 /// How the chain is read.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -162,7 +168,7 @@ impl Trouble {
     }
 }
 
-/// The reader of one market on one chain.
+/// The reader of a chain's markets.
 pub struct ChainListener {
     reader: Rc<Reader>,
     _guard: Guard,

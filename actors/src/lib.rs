@@ -6,7 +6,7 @@
 //!
 //! | actor | owns | hears | says | on restart |
 //! |---|---|---|---|---|
-//! | [`ChainListener`](chain_listener) | facts, blocks, poison, the chain's status, figures of listening | nothing; it polls | hints about bids, the head | goes on behind its newest block |
+//! | [`ChainListener`](chain_listener) | facts, blocks, poison, the chain's status, the markets that are followed, figures of listening | nothing; it polls | hints about bids, the head | goes on behind its newest block |
 //! | [`BidFilter`](bid_filter) | verdicts | bids placed | [`pinner::Host`] | goes on behind its cursor |
 //! | [`Pinner`](pinner) | hosted bids, references, pins | bids and their fate, that a peer's set or the operator's list changed | [`wallet_signer::Submit`] | derives every effect from the stages, references and pins |
 //! | [`Validator`](validator) | audits, evidence | bids pinned and their fate | [`wallet_signer::Submit`] | goes on from the audits' stages |

@@ -6,6 +6,8 @@
 //! derives those of bids, and every other effect, from the stages in the store, and one pass over references and
 //! pins finds what is still to be brought for peers. Blocks that came stay with the backend.
 //!
+//! Now and then, and at every start, the backend's pins are compared with the store's: what it lost is brought again.
+//!
 //! What a peer lists touches that peer's references alone, and only a list that was read as a whole is followed: a
 //! peer that does not answer loses nothing. A peer takes no more roots and bytes than it may, and nothing comes that
 //! would leave the disk less than its floor.
@@ -45,6 +47,7 @@ mod plan;
 mod queue;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 /// Its name as a reader of the journals.
 pub(crate) const READER: &str = "pinner";
@@ -116,6 +119,8 @@ pub struct Config {
     pub mirroring: Bounds,
     /// Content that nobody needs is kept for so many milliseconds more.
     pub grace_ms: u64,
+    /// Between two looks whether the backend still has every pin, the first of them at the start.
+    pub compare_each: Duration,
 }
 
 /// How it hosts.
@@ -174,6 +179,7 @@ pub struct Pinner {
     fetches: BTreeMap<BidKey, Fetch>,
     mirror: mirror::Mirror,
     releasing: BTreeSet<queue::Root>,
+    comparing: upkeep::Comparing,
     due: bool,
     _guard: Guard,
 }
@@ -192,7 +198,8 @@ impl Pinner {
     pub fn new(config: Config, ports: Ports, outbox: Outbox, guard: Guard) -> Self {
         let mirror = mirror::Mirror::new(&config.mirroring);
         let (fetches, releasing) = (BTreeMap::new(), BTreeSet::new());
-        Self { config, ports, outbox, fetches, mirror, releasing, due: false, _guard: guard }
+        let comparing = upkeep::Comparing::default();
+        Self { config, ports, outbox, fetches, mirror, releasing, comparing, due: false, _guard: guard }
     }
 }
 
@@ -209,6 +216,8 @@ impl Actor for Pinner {
         }
         self.wake(ctx);
         ctx.run_interval(SWEEP, |this, ctx| this.wake(ctx));
+        self.compare(ctx);
+        ctx.run_interval(self.config.compare_each, |this, ctx| this.compare(ctx));
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {

@@ -61,11 +61,13 @@ pub enum Bug {
     SettleOnce,
     /// Liveness: an accept that the market did not take ends the bid.
     AcceptOnce,
+    /// Liveness: nobody looks whether the backend still has what the store calls pinned.
+    TrustPins,
 }
 
 impl Bug {
     /// The bugs that seeds should catch, in the order of the invariants that they break.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::WantAgain,
         Self::LeaveQueued,
         Self::SendBeforePersist,
@@ -92,6 +94,7 @@ impl Bug {
         Self::ReadyWithOldHead,
         Self::ReadyWithFullDisk,
         Self::AcceptOnce,
+        Self::TrustPins,
     ];
 }
 

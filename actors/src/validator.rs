@@ -15,7 +15,7 @@ use crate::chain_listener::{BidPinned, HeadMoved, Retracted, Settled, VoteRecord
 use crate::domain::audit::life::{self, Case, Effect, Event, Now, Stage};
 use crate::domain::audit::slot::Slot;
 use crate::domain::audit::Policy;
-use crate::domain::market::{BidKey, MarketCall};
+use crate::domain::market::{BidKey, MarketCall, MarketRules};
 use crate::domain::units::ChainTime;
 use crate::line::Line;
 use crate::ports::chain::Chain;
@@ -27,6 +27,7 @@ use crate::ports::keys::Keys;
 use crate::ports::store::{self, Batch, Store};
 use crate::records::audit::{self, Audit, AuditSlot};
 use crate::records::decision::{self, Decision};
+use crate::records::following::rules_of;
 use crate::records::intent::{want, Intent, IntentKey, IntentState};
 use crate::records::journal::{absorb, unread, Fact, Outcome};
 use crate::records::meta::{chain_now, ChainStatus};
@@ -174,10 +175,10 @@ impl Validator {
     /// Finds the open audits, and wants again what stages want.
     fn resume(&mut self) -> Result<(), store::Error> {
         let store = Rc::clone(&self.ports.store);
-        let Some(status) = ChainStatus::read(&*store)? else { return Ok(()) };
         for known in audit::all(&*store, usize::MAX)? {
+            let Some(rules) = rules_of(&*store, known.bid.market)? else { return Ok(()) };
             let mut batch = Batch::new();
-            for effect in life::resume(&known.stage, self.case(&known, &[], &status)) {
+            for effect in life::resume(&known.stage, self.case(&known, &[], &rules)) {
                 self.write(&known, &effect, &mut batch)?;
             }
             if !batch.is_empty() {
@@ -233,11 +234,11 @@ impl Validator {
         Ok(())
     }
 
-    fn case<'a>(&'a self, known: &'a Audit, slots: &'a [Slot], status: &'a ChainStatus) -> Case<'a> {
+    fn case<'a>(&'a self, known: &'a Audit, slots: &'a [Slot], rules: &'a MarketRules) -> Case<'a> {
         Case {
             bid: known.bid,
             me: self.ports.keys.address(),
-            rules: &status.rules,
+            rules,
             policy: &self.policy,
             plan: known.plan,
             slots,
@@ -265,6 +266,7 @@ impl Validator {
         ctx: &mut Context<Self>,
     ) -> Result<(), store::Error> {
         let store = Rc::clone(&self.ports.store);
+        let Some(rules) = rules_of(&*store, known.bid.market)? else { return Ok(()) };
         let mut slots = audit::slots(&*store, known.bid)?;
         for slot in news.slots {
             batch.put(&AuditSlot { bid: known.bid, slot: slot.clone() });
@@ -273,7 +275,7 @@ impl Validator {
         }
         let event = &news.event;
         let now = Now { head: status.head_time, deep: chain_now(&*store)? };
-        let step = life::step(&known.stage, event, self.case(&known, &slots, status), now);
+        let step = life::step(&known.stage, event, self.case(&known, &slots, &rules), now);
         for effect in &step.effects {
             if let Effect::Close { slot, outcome } = effect {
                 if let Some(closed) = slots.iter_mut().find(|known| known.slot == *slot) {

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -94,13 +95,13 @@ pub fn run() -> Value {
         return Value::Null;
     };
     let served: Arc<Mutex<BTreeMap<u64, Instant>>> = Arc::default();
-    let watcher = (served.clone(), *anvil);
-    std::thread::spawn(move || {
-        let (served, rpc) = watcher;
-        loop {
+    let done = Arc::new(AtomicBool::new(false));
+    let (watcher, seen, rpc) = (Arc::clone(&done), served.clone(), *anvil);
+    let watcher = std::thread::spawn(move || {
+        while !watcher.load(Ordering::Relaxed) {
             let text = rpc.call("eth_blockNumber", json!([]));
             let number = u64::from_str_radix(text.as_str().unwrap().trim_start_matches("0x"), 16).unwrap();
-            served.lock().unwrap().entry(number).or_insert_with(Instant::now);
+            seen.lock().unwrap().entry(number).or_insert_with(Instant::now);
             std::thread::sleep(Duration::from_millis(2));
         }
     });
@@ -110,6 +111,8 @@ pub fn run() -> Value {
         verdicts: RefCell::default(),
     });
     actix_rt::System::new().block_on(listen(&anvil, &store, directory.path()));
+    done.store(true, Ordering::Relaxed);
+    watcher.join().unwrap();
     let served = served.lock().unwrap();
     let verdicts = store.verdicts.borrow();
     let mut latencies: BTreeMap<u64, f64> = BTreeMap::new();

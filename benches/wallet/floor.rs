@@ -27,8 +27,8 @@ pub fn bare(chain: &Chain) -> Option<Duration> {
     let took = actix_rt::System::new().block_on(async {
         let (rpc, ethereum, key) = chain.parts();
         let me = key.address();
-        let market = ethereum.market().await.unwrap().unwrap().0;
-        let gas = ethereum.simulate(me, &bid(0)).await.unwrap() * 5 / 4;
+        let market = ethereum.market().await.unwrap().unwrap().address();
+        let gas = ethereum.simulate(me, &(market, bid(0))).await.unwrap() * 5 / 4;
         let going = ethereum.fees().await.unwrap();
         let max_fee = going.base_fee.unwrap().times(2).plus(going.tip);
         let fees = Fees { max_fee, max_tip: Some(going.tip) };

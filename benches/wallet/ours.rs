@@ -43,7 +43,8 @@ fn config() -> wallet_signer::Config {
 /// Writes down what is wanted, as those do who want it.
 async fn want(chain: &Chain, file: &Path, count: u64) {
     let (_, ethereum, key) = chain.parts();
-    let (address, rules) = ethereum.market().await.unwrap().unwrap();
+    let found = ethereum.market().await.unwrap().unwrap();
+    let (address, rules) = (found.address(), found.rules);
     let (market, head) = (Market { chain: Anvil::CHAIN_ID, address }, ethereum.head().await.unwrap());
     let store = Sqlite::open(file).unwrap();
     let mut batch = Batch::new();

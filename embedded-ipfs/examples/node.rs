@@ -1,103 +1,256 @@
-//! A node to play with.
+//! A node to play with: one command, or a prompt that takes them one a line.
 //!
 //! ```text
-//! cargo run -p embedded-ipfs --example node -- DIR serve [LISTEN]       keep a node running, say its addresses
-//! cargo run -p embedded-ipfs --example node -- DIR add FILE             add and pin a file
-//! cargo run -p embedded-ipfs --example node -- DIR pin CID [PEER]...    pin a DAG, from peers if it is not here
-//! cargo run -p embedded-ipfs --example node -- DIR cat CID [PEER]...    write a file to standard output
-//! cargo run -p embedded-ipfs --example node -- DIR ls CID [PEER]...     list a directory
-//! cargo run -p embedded-ipfs --example node -- DIR stats                what is here
-//! cargo run -p embedded-ipfs --example node -- - fetch PEER CID...      ask one peer for blocks, and time it
+//! cargo run -p embedded-ipfs --example node -- DIR [--listen ADDRESS]... [--peer ADDRESS]... [COMMAND]
+//!
+//! add [--v1|--v1-2025] FILE|DIRECTORY   add and pin what lies there
+//! get CID                               write a block
+//! ls PATH                               list a directory
+//! cat PATH [FROM [LENGTH]]              write a file, or a range of it
+//! pin PATH                              fetch what is missing, and pin
+//! unpin CID                             give a pin up
+//! pins                                  what is pinned
+//! gc                                    remove what no pin reaches
+//! export FILE CID...                    write a CAR archive
+//! import FILE                           read one, and pin its roots
+//! publish PATH                          have this node's name point there
+//! unpublish                             give the name up
+//! names                                 what this node publishes
+//! resolve PATH                          the CID at a path
+//! connect ADDRESS                       dial a peer
+//! peers                                 who is connected
+//! providers CID                         who has a content
+//! fetch ADDRESS CID...                  ask that peer alone for blocks, and time it
+//! id                                    this node's name and addresses
+//! stats                                 counters
+//! serve                                 stay until Ctrl-C
 //! ```
+//! A PATH is `/ipfs/CID/a/b`, `/ipns/NAME/a/b`, a CID or a name.
 
 use std::error::Error;
 use std::time::Duration;
 
-use embedded_ipfs::{fetch_from, AddOptions, Answer, Config, Multiaddr, Node, PinLimits};
+use embedded_ipfs::{
+    fetch_from, AddOptions, Answer, Bytes, Cid, Config, Multiaddr, Node, PinLimits, PublishOptions,
+};
+use futures::stream::BoxStream;
 use futures::TryStreamExt;
-use tokio::io::AsyncWriteExt;
+use tokio::fs::File;
+use tokio::io::{AsyncBufReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
-const LISTEN: &str = "/ip4/127.0.0.1/tcp/4001";
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+const ENTRIES: usize = 1 << 20;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
+async fn main() {
+    if let Err(error) = run(std::env::args().skip(1).collect()).await {
+        eprintln!("{}", chain(&*error));
+        std::process::exit(1);
+    }
+}
+
+async fn run(arguments: Vec<String>) -> Outcome {
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    match arguments.as_slice() {
-        [dir, "serve"] => serve(dir, LISTEN).await,
-        [dir, "serve", listen] => serve(dir, listen).await,
-        [dir, "add", file] => {
-            let node = Node::start(Config::new(dir)).await?;
-            let added = node.add(tokio::fs::File::open(file).await?, AddOptions::default()).await?;
-            println!("{} ({} bytes)", added.cid, added.size);
-            node.stop().await;
-            Ok(())
-        }
-        [dir, "pin", cid, peers @ ..] => {
-            let node = connected(dir, peers).await?;
-            let started = tokio::time::Instant::now();
-            let report = node.pin(&cid.parse()?, PinLimits::default(), |_| {}).await?;
-            let seconds = started.elapsed().as_secs_f64();
-            let rate = report.bytes as f64 / f64::from(1 << 20) / seconds;
-            println!("{} blocks, {} bytes in {seconds:.2} s: {rate:.0} MiB/s", report.blocks, report.bytes);
-            node.stop().await;
-            Ok(())
-        }
-        [dir, "cat", cid, peers @ ..] => {
-            let node = connected(dir, peers).await?;
-            let mut file = node.cat(&cid.parse()?);
-            let mut out = tokio::io::stdout();
-            while let Some(piece) = file.try_next().await? {
-                out.write_all(&piece).await?;
-            }
-            out.flush().await?;
-            node.stop().await;
-            Ok(())
-        }
-        [dir, "ls", cid, peers @ ..] => {
-            let node = connected(dir, peers).await?;
-            for entry in node.ls(&cid.parse()?, 1 << 20).await? {
-                println!("{} {} {}", entry.cid, entry.total_size, entry.name);
-            }
-            node.stop().await;
-            Ok(())
-        }
-        [dir, "stats"] => {
-            let node = Node::start(Config::new(dir)).await?;
-            println!("{:#?}", node.stats().await?);
-            node.stop().await;
-            Ok(())
-        }
-        [_, "fetch", peer, cids @ ..] => {
-            let cids = cids.iter().map(|cid| cid.parse()).collect::<Result<_, _>>()?;
-            for fetched in fetch_from(peer.parse()?, cids, Duration::from_secs(30), u64::MAX).await? {
-                match fetched.answer {
-                    Answer::Block { bytes, after } => {
-                        println!("{} {} bytes after {after:?}", fetched.cid, bytes.len())
-                    }
-                    Answer::DontHave => println!("{} the peer does not have it", fetched.cid),
-                    Answer::Silence => println!("{} no answer", fetched.cid),
+    let Some((dir, mut rest)) = arguments.split_first().filter(|(dir, _)| !dir.starts_with('-')) else {
+        return Err(
+            "usage: node DIR [--listen ADDRESS]... [--peer ADDRESS]... [COMMAND]; `node DIR help` says more"
+                .into(),
+        );
+    };
+    let mut config = Config::new(*dir);
+    while let ["--listen" | "--peer", address, after @ ..] = rest {
+        let to = if rest[0] == "--peer" { &mut config.peers } else { &mut config.listen };
+        to.push(an_address(address)?);
+        rest = after;
+    }
+    if matches!(rest, ["help"]) {
+        help();
+        return Ok(());
+    }
+    if config.listen.is_empty() && matches!(rest, [] | ["serve"]) {
+        config.listen.push(an_address("/ip4/127.0.0.1/tcp/0")?);
+    }
+    let node = Node::start(config).await?;
+    let outcome = match rest {
+        [] => prompt(&node).await,
+        command => obey(&node, command).await,
+    };
+    node.stop().await;
+    outcome
+}
+
+/// Takes commands from standard input until its end. A bad one costs a line.
+async fn prompt(node: &Node) -> Outcome {
+    id(node);
+    println!("`help` lists the commands, `quit` ends");
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    loop {
+        print!("> ");
+        std::io::Write::flush(&mut std::io::stdout())?;
+        let Some(line) = lines.next_line().await? else { return Ok(()) };
+        match line.split_whitespace().collect::<Vec<_>>().as_slice() {
+            [] => {}
+            ["quit" | "exit"] => return Ok(()),
+            command => {
+                if let Err(error) = obey(node, command).await {
+                    eprintln!("{}", chain(&*error));
                 }
             }
-            Ok(())
-        }
-        _ => {
-            Err("usage: node DIR serve|add|pin|cat|stats|fetch ... (see the head of examples/node.rs)".into())
         }
     }
 }
 
-async fn serve(dir: &str, listen: &str) -> Result<(), Box<dyn Error>> {
-    let node = Node::start(Config { listen: vec![listen.parse()?], ..Config::new(dir) }).await?;
-    for address in node.addrs() {
-        println!("{address}");
+async fn obey(node: &Node, command: &[&str]) -> Outcome {
+    match command {
+        ["help"] => help(),
+        ["id"] => id(node),
+        ["serve"] => {
+            id(node);
+            tokio::signal::ctrl_c().await?;
+        }
+        ["add", path] => add(node, path, AddOptions::default()).await?,
+        ["add", "--v1", path] => add(node, path, AddOptions::v1()).await?,
+        ["add", "--v1-2025", path] => add(node, path, AddOptions::v1_2025()).await?,
+        ["get", cid] => tokio::io::stdout().write_all(&node.get(&a_cid(cid)?).await?).await?,
+        ["cat", path] => cat(node, path, 0, u64::MAX).await?,
+        ["cat", path, from] => cat(node, path, a_number(from)?, u64::MAX).await?,
+        ["cat", path, from, length] => cat(node, path, a_number(from)?, a_number(length)?).await?,
+        ["ls", path] => {
+            for entry in node.ls(&node.resolve(path).await?, ENTRIES).await? {
+                println!("{} {} {}", entry.cid, entry.total_size, entry.name.escape_debug());
+            }
+        }
+        ["pin", path] => pin(node, &node.resolve(path).await?).await?,
+        ["unpin", cid] => {
+            let existed = node.unpin(&a_cid(cid)?).await?;
+            println!("{}", if existed { "given up; `gc` frees its blocks" } else { "it was not pinned" });
+        }
+        ["pins"] => {
+            for pin in node.pins().await? {
+                println!("{} {} blocks, {} bytes", pin.cid, pin.blocks, pin.bytes);
+            }
+        }
+        ["gc"] => println!("{:?}", node.gc(Duration::ZERO).await?),
+        ["export", file, cids @ ..] if !cids.is_empty() => {
+            let roots = cids.iter().map(|cid| a_cid(cid)).collect::<Outcome<Vec<_>>>()?;
+            let mut out = File::create(file).await.map_err(|error| format!("{file}: {error}"))?;
+            println!("{} bytes", copy(node.export(&roots), &mut out).await?);
+        }
+        ["import", file] => {
+            let imported = node.import(open(file).await?, true).await?;
+            println!("{} blocks, {} bytes", imported.blocks, imported.bytes);
+            imported.roots.iter().for_each(|root| println!("{root}"));
+        }
+        ["publish", path] => {
+            let said = node.publish(&node.key(), path, PublishOptions::default()).await?;
+            println!("/ipns/{} -> {} (sequence {})", said.name, said.value, said.sequence);
+        }
+        ["unpublish"] => {
+            let existed = node.unpublish(node.key().name()).await?;
+            println!("{}", if existed { "given up" } else { "it was not published" });
+        }
+        ["names"] => {
+            node.published().iter().for_each(|said| println!("/ipns/{} -> {}", said.name, said.value))
+        }
+        ["resolve", path] => println!("{}", node.resolve(path).await?),
+        ["connect", address] => println!("{}", node.connect(an_address(address)?).await?),
+        ["peers"] => node.peers().iter().for_each(|peer| println!("{} {}", peer.id, peer.address)),
+        ["providers", cid] => {
+            for found in node.providers(&a_cid(cid)?, 20).await? {
+                println!("{} {:?}", found.peer, found.addresses);
+            }
+        }
+        ["fetch", peer, cids @ ..] if !cids.is_empty() => fetch(peer, cids).await?,
+        ["stats"] => println!("{:#?}", node.stats().await?),
+        [name, ..] => return Err(format!("`{}` is no command, or lacks something: try `help`", name).into()),
+        [] => help(),
     }
-    tokio::signal::ctrl_c().await?;
-    node.stop().await;
     Ok(())
 }
 
-async fn connected(dir: &str, peers: &[&str]) -> Result<Node, Box<dyn Error>> {
-    let peers = peers.iter().map(|peer| peer.parse()).collect::<Result<Vec<Multiaddr>, _>>()?;
-    Ok(Node::start(Config { peers, ..Config::new(dir) }).await?)
+/// The head of this file is the manual.
+fn help() {
+    let head = include_str!("node.rs").lines().map_while(|line| line.strip_prefix("//!"));
+    head.filter(|line| !line.contains("```")).for_each(|line| println!("{}", line.trim_start_matches(' ')));
+}
+
+fn id(node: &Node) {
+    println!("{}", node.key().name());
+    node.addrs().iter().for_each(|address| println!("{address}"));
+}
+
+async fn add(node: &Node, path: &str, options: AddOptions) -> Outcome {
+    let added = node.add_path(path, options).await.map_err(|error| format!("{path}: {}", chain(&error)))?;
+    println!("{} ({} bytes)", added.cid, added.size);
+    Ok(())
+}
+
+async fn cat(node: &Node, path: &str, from: u64, length: u64) -> Outcome {
+    let range = from..from.saturating_add(length);
+    copy(node.cat(&node.resolve(path).await?, range), &mut tokio::io::stdout()).await.map(drop)
+}
+
+async fn pin(node: &Node, cid: &Cid) -> Outcome {
+    let started = tokio::time::Instant::now();
+    let report = node.pin(cid, PinLimits::default(), |_| {}).await?;
+    let seconds = started.elapsed().as_secs_f64();
+    let rate = report.bytes as f64 / f64::from(1 << 20) / seconds;
+    println!("{} blocks, {} bytes in {seconds:.2} s: {rate:.0} MiB/s", report.blocks, report.bytes);
+    Ok(())
+}
+
+async fn fetch(peer: &str, cids: &[&str]) -> Outcome {
+    let cids = cids.iter().map(|cid| a_cid(cid)).collect::<Outcome<Vec<_>>>()?;
+    for fetched in fetch_from(an_address(peer)?, cids, Duration::from_secs(30), u64::MAX).await? {
+        match fetched.answer {
+            Answer::Block { bytes, after } => {
+                println!("{} {} bytes after {after:?}", fetched.cid, bytes.len())
+            }
+            Answer::DontHave => println!("{} the peer does not have it", fetched.cid),
+            Answer::Silence => println!("{} no answer", fetched.cid),
+        }
+    }
+    Ok(())
+}
+
+async fn copy(
+    mut pieces: BoxStream<'static, Result<Bytes, embedded_ipfs::Error>>,
+    out: &mut (impl AsyncWrite + Unpin),
+) -> Outcome<u64> {
+    let mut size = 0;
+    while let Some(piece) = pieces.try_next().await? {
+        size += piece.len() as u64;
+        out.write_all(&piece).await?;
+    }
+    out.flush().await?;
+    Ok(size)
+}
+
+async fn open(file: &str) -> Outcome<File> {
+    File::open(file).await.map_err(|error| format!("{file}: {error}").into())
+}
+
+fn a_cid(text: &str) -> Outcome<Cid> {
+    text.parse().map_err(|error| format!("{text:?} is no CID: {error}").into())
+}
+
+fn an_address(text: &str) -> Outcome<Multiaddr> {
+    text.parse().map_err(|error| format!("{text:?} is no multiaddr: {error}").into())
+}
+
+fn a_number(text: &str) -> Outcome<u64> {
+    text.parse().map_err(|_| format!("{text:?} is no number of bytes").into())
+}
+
+/// An error with its sources, in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

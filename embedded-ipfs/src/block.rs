@@ -10,6 +10,7 @@ use crate::{Error, MAX_BLOCK};
 pub(crate) const RAW: u64 = 0x55;
 pub(crate) const DAG_PB: u64 = 0x70;
 pub(crate) const DAG_CBOR: u64 = 0x71;
+pub(crate) const DAG_JSON: u64 = 0x0129;
 const IDENTITY: u64 = 0x00;
 
 /// The bytes of a multihash: what a block is kept and looked for under, whatever the version and codec of the CID.

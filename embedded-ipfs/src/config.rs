@@ -1,10 +1,12 @@
 //! What a node is started with.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use cid::Version;
 use libp2p::Multiaddr;
 
-use crate::Observer;
+use crate::{Error, Observer};
 
 /// How a [`Node`](crate::Node) is started.
 #[derive(Clone, Debug)]
@@ -126,31 +128,100 @@ impl Default for PinLimits {
     }
 }
 
-/// How a file is cut into blocks. The default gives the CID of a plain `ipfs add`.
+/// How a name is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublishOptions {
+    /// How long a record is valid after it was signed, in whole seconds: how long the name lives when this node is gone.
+    pub lifetime: Duration,
+    /// How long others may use what they know before they ask again, in whole seconds; a hint.
+    pub ttl: Duration,
+}
+
+impl Default for PublishOptions {
+    /// As Kubo: a life of 48 hours, used for 5 minutes.
+    fn default() -> Self {
+        PublishOptions { lifetime: Duration::from_secs(48 * 3600), ttl: Duration::from_secs(300) }
+    }
+}
+
+/// How files and directories are cut into blocks. The default gives the CID of a plain `ipfs add -r`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddOptions {
-    /// Bytes of the file in a leaf, 1 to [`AddOptions::MAX_CHUNK`].
+    /// Bytes of a file in a leaf, 1 to [`AddOptions::MAX_CHUNK`] (`--chunker=size-N`).
     pub chunk_bytes: usize,
-    /// Leaves are raw blocks rather than dag-pb nodes (`ipfs add --raw-leaves`).
+    /// Links in a node of a file, 2 to [`AddOptions::MAX_LINKS`] (`--max-file-links`).
+    pub max_links: usize,
+    /// Leaves are raw blocks rather than dag-pb nodes (`--raw-leaves`).
     pub raw_leaves: bool,
-    /// Nodes get CIDs of version 1 (`ipfs add --cid-version=1`, which implies `raw_leaves`).
+    /// Nodes get CIDs of version 1 (`--cid-version=1`, which implies `raw_leaves`).
     pub cid_v1: bool,
-    /// The file is pinned before `add` returns; otherwise the next `gc` removes it.
+    /// What decides that a directory is sharded.
+    pub directory_size: DirectorySize,
+    /// Files and directories whose names begin with a dot are added too (`--hidden`).
+    pub hidden: bool,
+    /// What was added is pinned when that is done; otherwise the next `gc` removes it.
     pub pin: bool,
+}
+
+/// What of a directory may have 256 KiB before it is sharded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirectorySize {
+    /// Names and CIDs together, as Kubo has always counted.
+    Links,
+    /// The block that the directory would be.
+    Block,
 }
 
 impl Default for AddOptions {
     fn default() -> Self {
-        AddOptions { chunk_bytes: 256 << 10, raw_leaves: false, cid_v1: false, pin: true }
+        AddOptions {
+            chunk_bytes: 256 << 10,
+            max_links: 174,
+            raw_leaves: false,
+            cid_v1: false,
+            directory_size: DirectorySize::Links,
+            hidden: false,
+            pin: true,
+        }
     }
 }
 
 impl AddOptions {
-    /// The largest chunk, in bytes.
-    pub const MAX_CHUNK: usize = 1 << 20;
+    /// The largest chunk, in bytes: Kubo takes no blocks of more than 2 MiB, and leaves 256 bytes for what is around it.
+    pub const MAX_CHUNK: usize = (2 << 20) - 256;
+    /// Most links of a node: its block stays below 1 MiB.
+    pub const MAX_LINKS: usize = 8192;
 
     /// The layout of `ipfs add --cid-version=1`: raw leaves, version 1 throughout.
     pub fn v1() -> Self {
         AddOptions { raw_leaves: true, cid_v1: true, ..Self::default() }
+    }
+
+    /// The layout of Kubo's profile `unixfs-v1-2025` (IPIP-499): version 1, leaves of 1 MiB, 1,024 links a node.
+    pub fn v1_2025() -> Self {
+        AddOptions {
+            chunk_bytes: 1 << 20,
+            max_links: 1024,
+            directory_size: DirectorySize::Block,
+            ..Self::v1()
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if !(1..=Self::MAX_CHUNK).contains(&self.chunk_bytes) {
+            return Err(Error::Layout("a chunk has 1 to 2,096,896 bytes"));
+        }
+        if !(2..=Self::MAX_LINKS).contains(&self.max_links) {
+            return Err(Error::Layout("a node has 2 to 8,192 links"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn version(&self) -> Version {
+        if self.cid_v1 {
+            Version::V1
+        } else {
+            Version::V0
+        }
     }
 }

@@ -10,8 +10,8 @@ use tokio::task::spawn_blocking;
 
 use crate::bitswap::engine::Event;
 use crate::bitswap::Bitswap;
-use crate::block::{check_known_hash, inline, Key, DAG_CBOR, DAG_PB, RAW};
-use crate::dag::{links, Seen, Sight};
+use crate::block::{check_known_hash, inline, Key, DAG_PB, RAW};
+use crate::dag::{knows, links, Seen, Sight};
 use crate::providing::Change;
 use crate::seek::Seek;
 use crate::store::{Meta, Store};
@@ -113,10 +113,10 @@ fn is_leaf(cid: &Cid, meta: Meta) -> bool {
 
 /// Refuses a DAG whose links could not be followed before anything of it is fetched.
 pub(crate) fn check_codec(cid: &Cid) -> Result<(), Error> {
-    match cid.codec() {
-        RAW | DAG_PB | DAG_CBOR => check_known_hash(cid),
-        other => Err(Error::Codec(other)),
+    if !knows(cid.codec()) {
+        return Err(Error::Codec(cid.codec()));
     }
+    check_known_hash(cid)
 }
 
 /// Everything that the pins reach, from the store alone. Blocks.

@@ -1,10 +1,13 @@
 //! What can go wrong, and whether asking again later may help.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use cid::Cid;
 use ipns_record::Name;
+
+use crate::BadCar;
 
 /// A failure of the node or of one request to it.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +67,7 @@ pub enum Error {
         /// The size of the block in bytes.
         size: usize,
     },
-    /// A codec whose links this crate does not know (it knows raw, dag-pb and dag-cbor).
+    /// A codec whose links this crate does not know (it knows raw, dag-pb, dag-cbor and dag-json).
     #[error("unknown codec {0:#x}")]
     Codec(u64),
     /// A hash function that this crate does not compute, or a digest whose length is not that function's.
@@ -90,9 +93,24 @@ pub enum Error {
         /// The name.
         name: String,
     },
-    /// A name that a directory cannot have: empty, `.`, `..`, with a slash or a zero byte, or there already.
+    /// A name that a directory cannot have (empty, `.`, `..`, with a slash or a zero byte, not UTF-8), or one that is taken.
     #[error("a directory cannot have an entry {0:?}")]
     Name(String),
+    /// Options by which nothing can be added.
+    #[error("{0}")]
+    Layout(&'static str),
+    /// Something that is no archive, or one that is damaged.
+    #[error("the CAR is not usable at byte {at}")]
+    Car {
+        /// Where what is wrong begins, in bytes from the start of the archive.
+        at: u64,
+        /// What is wrong.
+        #[source]
+        fault: BadCar,
+    },
+    /// A text that is neither a CID, a name, nor a path of one of them.
+    #[error("{0:?} is no path (/ipfs/CID/..., /ipns/NAME/..., CID or NAME)")]
+    Path(String),
     /// More entries of a directory than the caller allowed.
     #[error("more than {limit} entries")]
     TooManyEntries {
@@ -105,6 +123,15 @@ pub enum Error {
     /// The record of a name is not valid, so nobody would take it.
     #[error("the record is not valid")]
     Record(#[source] ipns_record::Refusal),
+    /// A name points to something else than content: to another name, say.
+    #[error("{0} does not point to content")]
+    NotContent(Name, #[source] ipns_record::NotContent),
+    /// A key did not sign a record, or what it is to say is too long for one.
+    #[error("no record was signed")]
+    Unsigned(#[source] ipns_record::Unsigned),
+    /// The file of a published name in the data directory is not what this node wrote.
+    #[error("the file of a published name is not usable: {0}")]
+    Published(PathBuf),
     /// A record that counts more than the one given is known of the name: a higher sequence, or the same for longer.
     #[error("a newer record of {0} is known")]
     Outdated(Name),
@@ -141,6 +168,12 @@ impl Error {
             | Error::NotADirectory(_)
             | Error::NoEntry { .. }
             | Error::Name(_)
+            | Error::Layout(_)
+            | Error::Car { .. }
+            | Error::Path(_)
+            | Error::NotContent(..)
+            | Error::Unsigned(_)
+            | Error::Published(_)
             | Error::Record(_)
             | Error::Outdated(_)
             | Error::TooManyEntries { .. } => false,

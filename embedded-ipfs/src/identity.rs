@@ -1,13 +1,12 @@
 //! The node's key: ed25519, in a file that only its owner may read.
 
 use std::fs::OpenOptions;
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use libp2p::identity::Keypair;
 
-use crate::Error;
+use crate::{durable, Error};
 
 /// A key of 68 bytes in libp2p's protobuf; anything much longer is something else.
 const LONGEST: u64 = 1024;
@@ -23,13 +22,7 @@ pub(crate) fn load_or_make(path: &Path) -> Result<Keypair, Error> {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let key = Keypair::generate_ed25519();
             let bytes = key.to_protobuf_encoding().map_err(|_| Error::Key)?;
-            // Never a half-written key under its own name.
-            let draft = path.with_extension("new");
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-            file.write_all(&bytes)?;
-            file.sync_all()?;
-            std::fs::rename(&draft, path)?;
+            durable::replace(path, &bytes)?;
             Ok(key)
         }
         Err(error) => Err(error.into()),
@@ -39,6 +32,7 @@ pub(crate) fn load_or_make(path: &Path) -> Result<Keypair, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]

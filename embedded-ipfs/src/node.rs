@@ -1,7 +1,10 @@
 //! The handle of a running node.
 
+mod adding;
+mod archives;
 mod collect;
 mod files;
+mod names;
 mod routing;
 mod start;
 
@@ -14,15 +17,18 @@ use bytes::Bytes;
 use cid::{Cid, Version};
 use futures::stream::BoxStream;
 use futures::StreamExt;
+use ipns_record::{Name, SigningKey};
 use libp2p::{Multiaddr, PeerId};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch, Semaphore};
 
+pub use self::adding::Adding;
 use self::collect::collect;
 use crate::bitswap::service::Traffic;
 use crate::block::{check_size, cid_of, inline, Key};
 use crate::core::{walk_local, Core, Task};
 use crate::dht::Counts;
+use crate::publishing::Book;
 use crate::store::{lock, Store};
 use crate::swarm::{peer_of, Command, View};
 use crate::{Config, Error, Peer, PinLimits, PinReport, Progress, Stats, Swept, Walked};
@@ -41,6 +47,7 @@ impl std::fmt::Debug for Node {
 
 struct Inner {
     id: PeerId,
+    key: SigningKey,
     core: Core,
     runtime: Handle,
     swarm: mpsc::Sender<Command>,
@@ -48,6 +55,9 @@ struct Inner {
     traffic: Traffic,
     counts: Arc<Counts>,
     asking: Semaphore,
+    book: Arc<Mutex<Book>>,
+    /// Where changes of the book are told, and whether their records were taken; `None` without hash tables.
+    publishing: Option<mpsc::Sender<(Name, bool)>>,
     /// After how long to collect garbage again.
     collect_later: mpsc::Sender<Duration>,
     database: PathBuf,
@@ -61,7 +71,7 @@ impl Node {
     ///
     /// # Errors
     /// [`Error::Locked`], [`Error::Key`], [`Error::Listen`], [`Error::Address`], [`Error::Io`], [`Error::Store`],
-    /// [`Error::Format`].
+    /// [`Error::Format`], [`Error::Published`].
     pub async fn start(config: Config) -> Result<Node, Error> {
         Ok(Node { inner: Arc::new(start::start(config).await?) })
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cid::Cid;
+use ipns_record::Name;
 use libp2p::{Multiaddr, PeerId};
 
 /// How far a pin has come. Both numbers only grow; a caller's idle timer watches them.
@@ -33,6 +34,28 @@ pub struct Added {
     pub cid: Cid,
     /// Bytes of the file, or of the directory's files.
     pub size: u64,
+}
+
+/// What was in an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Imported {
+    /// Its roots, in its order.
+    pub roots: Vec<Cid>,
+    /// Distinct blocks in it, identity CIDs not counted.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A name that this node publishes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The name.
+    pub name: Name,
+    /// To what it points: `/ipfs/` and a CID, and maybe a path below it.
+    pub value: String,
+    /// Counts the changes of the value.
+    pub sequence: u64,
 }
 
 /// What a directory names.

@@ -1,9 +1,9 @@
 //! UnixFS files and directories (<https://specs.ipfs.tech/unixfs/>), laid out as Kubo's `ipfs add` does.
 
 pub(crate) mod add;
-mod batch;
 pub(crate) mod cat;
-pub(crate) mod directory;
+mod directory;
+mod file;
 pub(crate) mod ls;
 mod murmur3;
 
@@ -13,6 +13,7 @@ use crate::proto::{fields, put_bytes, put_int, Malformed};
 const TYPE_RAW: u64 = 0;
 const TYPE_DIRECTORY: u64 = 1;
 const TYPE_FILE: u64 = 2;
+const TYPE_SYMLINK: u64 = 4;
 const TYPE_SHARD: u64 = 5;
 /// The multicodec of the only hash function that shards have.
 const HASH_MURMUR3: u64 = 0x22;
@@ -48,6 +49,14 @@ pub(crate) fn directory(entries: &[pb::Link<'_>]) -> Vec<u8> {
     pb::encode(entries, &data)
 }
 
+/// A symbolic link.
+pub(crate) fn symlink(target: &str) -> Vec<u8> {
+    let mut data = Vec::with_capacity(target.len() + 8);
+    put_int(&mut data, 1, TYPE_SYMLINK);
+    put_bytes(&mut data, 2, target.as_bytes());
+    pb::encode(&[], &data)
+}
+
 /// A node of a sharded directory. `slots` has a bit for each link, the first slot's last.
 pub(crate) fn shard(slots: &[u8], links: &[pb::Link<'_>]) -> Vec<u8> {
     let mut data = Vec::with_capacity(slots.len() + 16);
@@ -56,6 +65,17 @@ pub(crate) fn shard(slots: &[u8], links: &[pb::Link<'_>]) -> Vec<u8> {
     put_int(&mut data, 5, HASH_MURMUR3);
     put_int(&mut data, 6, FANOUT);
     pb::encode(links, &data)
+}
+
+/// How many bytes of the file lie below each link of a file's node, as its maker claims.
+pub(crate) fn sizes(data: &[u8]) -> Result<Vec<u64>, Malformed> {
+    let mut sizes = Vec::new();
+    for field in fields(data) {
+        if let (4, value) = field? {
+            sizes.push(value.varint()?);
+        }
+    }
+    Ok(sizes)
 }
 
 /// What a node's data says that it is.

@@ -33,11 +33,11 @@ async fn cids_are_those_of_ipfs_add_around_the_size_where_directories_are_sharde
             assert_eq!(named(&entries), numbered(count).iter().map(|(name, _)| name).collect::<Vec<_>>());
             for number in [0, count / 2, count.saturating_sub(1)].into_iter().take(count) {
                 let name = format!("file-{number:05}");
-                let file = node.resolve(&added.cid, &[&name]).await.unwrap();
+                let file = node.find(&added.cid, &[&name]).await.unwrap();
                 assert_eq!(file, entries[number].cid);
                 assert_eq!(node.read(&file, 100).await.unwrap(), format!("{number}\n"));
             }
-            assert!(matches!(node.resolve(&added.cid, &["none"]).await, Err(Error::NoEntry { .. })));
+            assert!(matches!(node.find(&added.cid, &["none"]).await, Err(Error::NoEntry { .. })));
         }
     })
     .await;
@@ -61,7 +61,7 @@ async fn files_of_any_size_and_name_lie_side_by_side() {
         let entries = node.ls(&added.cid, 5).await.unwrap();
         assert_eq!(named(&entries), [".hidden", "Z", "empty", "größe €.txt", "long"]);
         for (name, bytes) in files {
-            let file = node.resolve(&added.cid, &[&name]).await.unwrap();
+            let file = node.find(&added.cid, &[&name]).await.unwrap();
             assert!(node.read(&file, 1 << 20).await.unwrap() == bytes, "{name}");
         }
         assert!(matches!(node.ls(&added.cid, 4).await, Err(Error::TooManyEntries { limit: 4 })));
@@ -107,15 +107,15 @@ async fn a_file_is_not_listed_and_a_directory_not_read() {
         let dir = tempfile::tempdir().unwrap();
         let node = node(&dir).await;
         let directory = node.add_directory(numbered(1)).await.unwrap().cid;
-        let file = node.resolve(&directory, &["file-00000"]).await.unwrap();
+        let file = node.find(&directory, &["file-00000"]).await.unwrap();
         let raw = node.put(0x55, &b"raw"[..]).await.unwrap();
         for cid in [file, raw] {
             assert!(matches!(node.ls(&cid, 10).await, Err(Error::NotADirectory(refused)) if refused == cid));
         }
-        let below = node.resolve(&directory, &["file-00000", "x"]).await;
+        let below = node.find(&directory, &["file-00000", "x"]).await;
         assert!(matches!(below, Err(Error::NotADirectory(refused)) if refused == file));
         assert!(matches!(node.read(&directory, 10).await, Err(Error::NotAFile(_))));
-        assert_eq!(node.resolve(&directory, &[]).await.unwrap(), directory);
+        assert_eq!(node.find(&directory, &[]).await.unwrap(), directory);
     })
     .await;
 }

@@ -103,7 +103,7 @@ async fn a_directory_of_10_000_files_is_pinned_by_kubo_and_from_it_by_another_of
         assert_eq!(second.pin(&added.cid, PinLimits::default(), |_| {}).await.unwrap(), pin);
         let entries = second.ls(&added.cid, 10_000).await.unwrap();
         assert!(entries.iter().map(|entry| &entry.name).eq(numbered(10_000).iter().map(|(name, _)| name)));
-        let file = second.resolve(&added.cid, &["file-09999"]).await.unwrap();
+        let file = second.find(&added.cid, &["file-09999"]).await.unwrap();
         assert_eq!(second.read(&file, 100).await.unwrap(), "9999\n");
         kubo.kill().await;
     })

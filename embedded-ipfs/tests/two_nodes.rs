@@ -213,8 +213,8 @@ async fn dag_cbor_is_pinned_with_what_it_links_to_and_other_codecs_are_refused()
         assert_eq!(walked.len() as u64, report.blocks);
         assert_eq!(walked.iter().map(|block| block.size).sum::<u64>(), report.bytes);
 
-        let json = node.put(0x0129, &b"{}"[..]).await.unwrap();
-        assert!(matches!(node.pin(&json, PinLimits::default(), |_| {}).await, Err(Error::Codec(0x0129))));
+        let jose = node.put(0x85, &b"{}"[..]).await.unwrap();
+        assert!(matches!(node.pin(&jose, PinLimits::default(), |_| {}).await, Err(Error::Codec(0x85))));
     })
     .await;
 }

@@ -7,6 +7,7 @@ mod support;
 use std::time::Duration;
 
 use embedded_ipfs::{AddOptions, Cid, Error};
+use futures::TryStreamExt;
 use support::{node, noise, within};
 
 const CHUNK: usize = 256 << 10;
@@ -71,7 +72,7 @@ async fn every_size_around_a_chunk_and_any_chunk_size_reads_back() {
         }
         for chunk_bytes in [0, AddOptions::MAX_CHUNK + 1] {
             let options = AddOptions { chunk_bytes, ..AddOptions::default() };
-            assert!(matches!(node.add(&b"x"[..], options).await, Err(Error::Io(_))));
+            assert!(matches!(node.add(&b"x"[..], options).await, Err(Error::Layout(_))));
         }
     })
     .await;
@@ -103,7 +104,7 @@ async fn a_file_whose_reading_fails_is_not_pinned() {
         let dir = tempfile::tempdir().unwrap();
         let node = node(&dir).await;
         let start = std::io::Cursor::new(noise(CHUNK + 1, 2));
-        let broken = failing_after(start);
+        let broken = tokio::io::AsyncReadExt::chain(start, support::Broken);
         assert!(matches!(node.add(broken, AddOptions::default()).await, Err(Error::Io(_))));
         assert_eq!(node.pins().await.unwrap(), []);
         node.gc(Duration::ZERO).await.unwrap();
@@ -112,17 +113,101 @@ async fn a_file_whose_reading_fails_is_not_pinned() {
     .await;
 }
 
-/// A reader that fails at its end.
-fn failing_after(start: std::io::Cursor<Vec<u8>>) -> impl tokio::io::AsyncRead + Unpin {
-    struct Broken;
-    impl tokio::io::AsyncRead for Broken {
-        fn poll_read(
-            self: std::pin::Pin<&mut Self>,
-            _: &mut std::task::Context<'_>,
-            _: &mut tokio::io::ReadBuf<'_>,
-        ) -> std::task::Poll<std::io::Result<()>> {
-            std::task::Poll::Ready(Err(std::io::ErrorKind::BrokenPipe.into()))
+#[tokio::test]
+async fn any_range_of_any_layout_is_what_lies_there() {
+    within(async {
+        let dir = tempfile::tempdir().unwrap();
+        let node = node(&dir).await;
+        let bytes = noise(1000, 4);
+        for options in [
+            AddOptions { chunk_bytes: 7, max_links: 3, ..AddOptions::default() },
+            AddOptions { chunk_bytes: 7, max_links: 3, ..AddOptions::v1() },
+            AddOptions { chunk_bytes: 1000, ..AddOptions::default() },
+            AddOptions { chunk_bytes: 1000, ..AddOptions::v1() },
+        ] {
+            let cid = node.add(&bytes[..], options).await.unwrap().cid;
+            for start in [0, 1, 6, 7, 8, 20, 21, 62, 63, 500, 993, 994, 995, 999, 1000, 5000] {
+                for length in [0, 1, 2, 7, 8, 200, 1000, 5000] {
+                    let range = start as u64..(start + length) as u64;
+                    let read: Vec<_> = node.cat(&cid, range.clone()).try_collect().await.unwrap();
+                    let expected = &bytes[start.min(1000)..(start + length).min(1000)];
+                    assert_eq!(read.concat(), expected, "{range:?} {options:?}");
+                }
+            }
+            let to_the_end: Vec<_> = node.cat(&cid, 990..).try_collect().await.unwrap();
+            assert_eq!(to_the_end.concat(), &bytes[990..]);
+            let inclusive: Vec<_> = node.cat(&cid, 3..=9).try_collect().await.unwrap();
+            assert_eq!(inclusive.concat(), &bytes[3..10]);
         }
-    }
-    tokio::io::AsyncReadExt::chain(start, Broken)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_range_costs_the_blocks_that_it_needs_and_no_more() {
+    within(async {
+        let (left, right) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (a, b) = (node(&left).await, node(&right).await);
+        // 1,000 leaves below six nodes below the root.
+        let options = AddOptions { chunk_bytes: 100, ..AddOptions::default() };
+        let bytes = noise(100_000, 5);
+        let cid = a.add(&bytes[..], options).await.unwrap().cid;
+        b.connect(support::address(&a)).await.unwrap();
+        let mut before = 0;
+        for (range, blocks) in [
+            (50_050..50_060, 3), // the root, a node, a leaf
+            (50_095..50_105, 1), // the leaf after it
+            (50_000..50_000, 0),
+            (200_000..200_001, 0), // the root says that there is nothing
+            (17_390..17_410, 4),   // the last leaf of the first node, and the first of the second
+            (99_999..u64::MAX, 2),
+        ] {
+            let read: Vec<_> = b.cat(&cid, range.clone()).try_collect().await.unwrap();
+            let end = range.end.min(100_000) as usize;
+            assert_eq!(read.concat(), &bytes[(range.start as usize).min(end)..end]);
+            let received = b.stats().await.unwrap().received_blocks;
+            assert_eq!(received - before, blocks, "{range:?}");
+            before = received;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sizes_that_contradict_one_another_are_malformed_and_not_believed() {
+    within(async {
+        let dir = tempfile::tempdir().unwrap();
+        let node = node(&dir).await;
+        let leaf = node.put(0x55, &b"0123456789"[..]).await.unwrap();
+        let link = [&[0x0a, 36][..], &leaf.to_bytes(), &[0x12, 0, 0x18, 10]].concat();
+        let link = [&[0x12, link.len() as u8][..], &link].concat();
+        // A file of two such leaves that says of them what it likes.
+        let file = |sizes: &[u8]| {
+            let sizes: Vec<_> = sizes.iter().flat_map(|&size| [0x20, size]).collect();
+            let data = [&[0x08, 2][..], &sizes].concat();
+            [&link[..], &link, &[0x0a, data.len() as u8], &data].concat()
+        };
+        for (sizes, first_fails, second_fails) in [
+            (&[10, 10][..], false, false),
+            (&[9, 10], true, false),
+            (&[10, 11], false, true),
+            (&[10], true, true),
+            (&[10, 10, 10], true, true),
+            (&[], true, true),
+        ] {
+            let cid = node.put(0x70, file(sizes)).await.unwrap();
+            let read = |range| node.cat(&cid, range).try_collect::<Vec<_>>();
+            let boundary = sizes.first().map_or(10, |&first| u64::from(first));
+            assert_eq!(read(0..2).await.is_err(), first_fails, "{sizes:?}");
+            let second = read(boundary + 1..boundary + 3).await;
+            assert_eq!(second.is_err(), second_fails, "{sizes:?}");
+            assert!(!matches!(second, Err(error) if !matches!(error, Error::Malformed(_))));
+            assert_eq!(
+                node.read(&cid, 20).await.unwrap(),
+                "01234567890123456789",
+                "the whole needs no sizes"
+            );
+        }
+    })
+    .await;
 }

@@ -1,5 +1,4 @@
 //! What always holds: each a function over the truth behind the ports, asked after every step.
-//!
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,27 +6,35 @@ use std::collections::{BTreeMap, BTreeSet};
 use scatter_actors::domain::admission::byte_cap;
 use scatter_actors::domain::bid::Stage;
 use scatter_actors::domain::evidence::verify::verify;
-use scatter_actors::domain::market::{MarketCall, MarketEvent, Position, Settlement};
-use scatter_actors::domain::units::{Address, BidId, BlockHash, ChainTime, Wei};
+use scatter_actors::domain::market::{MarketCall, MarketEvent, Position};
+use scatter_actors::domain::units::{Address, BlockHash, ChainTime, Wei};
 use scatter_actors::ports::disk::Disk;
 use scatter_actors::ports::store::{self, Order};
 use scatter_actors::records::consortium::kept;
-use scatter_actors::records::hosting::{references, root_key, roots_for, Owner, Pin};
+use scatter_actors::records::hosting::{root_key, roots_for, visit_references, HostedBid, Owner, Pin};
 use scatter_actors::records::journal::Fact;
 use scatter_actors::records::meta::newest_block;
 use scatter_actors::records::room::Room;
 use scatter_actors::testkit::chain::{cost, Mined};
 use sha3::{Digest, Keccak256};
 
-use crate::node::{Node, FLOOR, MAX_HEAD_AGE_MS, MIN_FREE, QUOTA};
-use crate::people::rivals::RIVAL;
+use crate::node::{Node, COMPARE_EACH, MAX_HEAD_AGE_MS, MIN_FREE, QUOTA};
+use crate::plan::WEATHER_MS;
 use crate::street::Cheat;
 use crate::world::World;
+
+mod liveness;
+
+use liveness::every_bid_that_was_worth_it_is_paid;
+pub use liveness::every_friend_is_mirrored;
 
 /// Milliseconds from a block to the listener's note of it: a poll and a step.
 const LISTENER_LAG_MS: u64 = 10_000;
 /// Milliseconds for which a probe of the IPFS node may be old: one a minute, each of which may take 20 s.
 const PROBE_LAG_MS: u64 = 90_000;
+
+/// Milliseconds until a lost pin is found, and its content here again.
+const UPKEEP_MS: u64 = 4 * COMPARE_EACH.as_millis() as u64;
 
 type Verdict = Result<(), String>;
 
@@ -43,7 +50,7 @@ fn holds(condition: bool, otherwise: impl FnOnce() -> String) -> Verdict {
 pub struct Checked {
     chain: Cell<BlockHash>,
     sent: Cell<usize>,
-    kept: RefCell<(BlockHash, u64, Vec<cid::Cid>)>,
+    kept: RefCell<(u64, Vec<cid::Cid>)>,
     journals: RefCell<(BlockHash, Vec<u64>)>,
     listed: Cell<(u64, usize)>,
 }
@@ -64,18 +71,20 @@ pub fn all(world: &World) -> Verdict {
     if seen.sent.replace(sent) != sent {
         i2(world)?;
     }
-    let kept = (tip, world.hoster.commits.get(), world.hoster.ipfs.pinned());
-    if *seen.kept.borrow() != kept {
+    let written = world.hoster.commits.kept.get();
+    let kept = (written, world.hoster.ipfs.pinned());
+    // What is lost has to be back in time, whether anything changes or not.
+    if *seen.kept.borrow() != kept || !world.lost.is_empty() {
         i5(world)?;
         i6(world)?;
         seen.kept.replace(kept);
     }
-    let journals = (tip, world.nodes().map(|node| node.commits.get()).collect());
+    let journals = (tip, world.nodes().map(|node| node.commits.journal.get()).collect());
     if *seen.journals.borrow() != journals {
         i8(world)?;
         seen.journals.replace(journals);
     }
-    let listed = (world.hoster.commits.get(), world.friends.all.iter().map(|friend| friend.ever.len()).sum());
+    let listed = (written, world.friends.all.iter().map(|friend| friend.ever.len()).sum());
     if seen.listed.replace(listed) != listed {
         i9(world)?;
     }
@@ -138,11 +147,13 @@ fn i3(world: &World) -> Verdict {
     Ok(())
 }
 
-/// What is spent stays below its cap. A history takes less than the window of a day.
+/// What the node's wallet spends stays below its cap. A history takes less than the window of a day.
 fn i4(world: &World) -> Verdict {
-    let mined = world.truth.mined();
+    let (mined, sent) = (world.truth.mined(), world.sent.borrow());
     for node in world.nodes() {
-        let spent = of(&mined, node).fold(Wei::ZERO, |sum, mined| sum.plus(cost(mined)));
+        // Somebody registered the account before its node first ran.
+        let own = of(&mined, node).filter(|mined| sent.contains_key(&mined.receipt.tx));
+        let spent = own.fold(Wei::ZERO, |sum, mined| sum.plus(cost(mined)));
         let within = spent <= Wei::from(node.cap);
         holds(within, || format!("I4: {} spent {spent} of {} wei", node.name, node.cap))?;
     }
@@ -155,10 +166,18 @@ fn i5(world: &World) -> Verdict {
     for foreign in &world.foreign {
         holds(pinned.contains(foreign), || format!("I5: {foreign} was not ours to unpin"))?;
     }
+    // What somebody else let go comes back within a while of calm weather.
+    let now = world.history.now();
+    let lost = |root: &cid::Cid| world.lost.get(root).is_some_and(|at| now < WEATHER_MS.max(*at) + UPKEEP_MS);
+    let here = |root: &cid::Cid| pinned.contains(root) || lost(root);
     let store = &*world.hoster.store;
+    let mut needed = BTreeSet::new();
+    visit_references(store, |reference| {
+        needed.insert(root_key(&reference.cid));
+    })
+    .unwrap();
     for pin in store::list::<Pin>(store, &[], Order::Ascending, usize::MAX).unwrap() {
-        let needed = !references(store, &pin.cid).unwrap().is_empty();
-        let missing = needed && pin.pinned_at.is_some() && !pinned.contains(&pin.cid);
+        let missing = needed.contains(&root_key(&pin.cid)) && pin.pinned_at.is_some() && !here(&pin.cid);
         holds(!missing, || format!("I5: {} is needed and not pinned", pin.cid))?;
     }
     // What is promised on chain is kept, whatever the store says of it.
@@ -170,7 +189,7 @@ fn i5(world: &World) -> Verdict {
             _ => false,
         };
         if kept {
-            holds(pinned.contains(&bid.cid), || format!("I5: bid {} is hosted unpinned", bid.bid.id))?;
+            holds(here(&bid.cid), || format!("I5: bid {} is hosted unpinned", bid.bid.id))?;
         }
     }
     Ok(())
@@ -180,27 +199,27 @@ fn i5(world: &World) -> Verdict {
 fn i6(world: &World) -> Verdict {
     let files = world.people.files.borrow();
     let size = |root| files.iter().find(|file| file.root() == root).map_or(0, |file| file.bytes());
-    let pins = world.hoster.ipfs.pinned();
-    // What is mirrored has bounds of its own.
-    let mirrored = |root: &cid::Cid| world.friends.sizes.contains_key(root);
-    let ours = pins.into_iter().filter(|root| !world.foreign.contains(root) && !mirrored(root));
-    let pinned: u64 = ours.map(size).sum();
     // What is complete takes no more room, also where its accept is to be sent anew.
     let store = &*world.hoster.store;
-    let complete = |root| {
+    let complete = |root: &cid::Cid| {
         let pin = store::read::<Pin>(store, &root_key(root)).unwrap();
         pin.is_some_and(|pin| pin.pinned_at.is_some())
     };
-    let promised: u64 = world
-        .hosted()
-        .iter()
-        .filter(|bid| {
-            let stage = &bid.stage;
-            matches!(stage, Stage::Admitted { .. } | Stage::Accepting { .. } | Stage::Fetching { .. })
-                && !complete(&bid.cid)
-        })
-        .map(|bid| byte_cap(bid.terms.size).0)
-        .sum();
+    let hosted = world.hosted();
+    let coming = |bid: &&HostedBid| {
+        matches!(bid.stage, Stage::Admitted { .. } | Stage::Accepting { .. } | Stage::Fetching { .. })
+            && !complete(&bid.cid)
+    };
+    let promises: Vec<&HostedBid> = hosted.iter().filter(coming).collect();
+    let promised: u64 = promises.iter().map(|bid| byte_cap(bid.terms.size).0).sum();
+    let pins = world.hoster.ipfs.pinned();
+    // What is mirrored has bounds of its own, and what came and is not written down yet has its promise.
+    let mirrored = |root: &cid::Cid| world.friends.sizes.contains_key(root);
+    let is_promised = |root: &cid::Cid| promises.iter().any(|bid| bid.cid == *root);
+    let ours = pins
+        .into_iter()
+        .filter(|root| !world.foreign.contains(root) && !mirrored(root) && !is_promised(root));
+    let pinned: u64 = ours.map(size).sum();
     let (written, counted) = (Room::read(store).unwrap(), Room::count(store).unwrap());
     holds(written == counted, || format!("I6: the room is written as {written:?} and is {counted:?}"))?;
     let taken = pinned + promised;
@@ -295,19 +314,6 @@ fn i9(world: &World) -> Verdict {
     Ok(())
 }
 
-/// All that a friend lists is here.
-///
-/// # Errors
-/// What is not.
-pub fn every_friend_is_mirrored(world: &World) -> Verdict {
-    let pinned: BTreeSet<cid::Cid> = world.hoster.ipfs.pinned().into_iter().collect();
-    for friend in &world.friends.all {
-        let missing = friend.lists.difference(&pinned).count();
-        holds(missing == 0, || format!("{missing} roots of {} are not mirrored", friend.name))?;
-    }
-    Ok(())
-}
-
 /// The firewall asks the backend for nothing but what a bid that is hosted at that moment names or holds.
 fn i10(world: &World) -> Verdict {
     let served = world.hoster.served.borrow();
@@ -360,47 +366,4 @@ fn money_is_conserved(world: &World) -> Verdict {
     holds(owes == held || world.plan.legacy && owes <= held, || {
         format!("the market holds {held} wei and owes {owes}")
     })
-}
-
-/// A bid at the floor or above is settled as paid, unless there was no room for it when it came or the hoster
-/// cheated.
-fn every_bid_that_was_worth_it_is_paid(world: &World) -> Verdict {
-    let market = world.truth.market();
-    for bid in world.hosted().iter() {
-        let BidId(id) = bid.bid.id;
-        let fate = &market.bids[id as usize];
-        let outcome = fate.outcome;
-        if fate.hoster == Some(RIVAL) && fate.pinned_at.is_some() {
-            let lost = matches!(bid.stage, Stage::Lost { .. } | Stage::Declined { .. });
-            holds(lost, || format!("paid: bid {id}, which the rival hosts, is {:?}", bid.stage))?;
-            continue;
-        }
-        if world.people.files.borrow().iter().any(|file| file.is_understated(&fate.terms)) {
-            let out = matches!(bid.stage, Stage::Failed { .. } | Stage::Declined { .. });
-            holds(out, || format!("paid: bid {id}, larger than it says, is {:?}", bid.stage))?;
-            continue;
-        }
-        match &bid.stage {
-            Stage::Declined { reason } => {
-                let cheap = reason.contains(&format!("below the floor of {FLOOR}"));
-                let full = reason.contains("are used or promised");
-                let disk = reason.contains("would leave less than") && world.struck.contains_key("disk_full");
-                holds(cheap || full || disk, || format!("paid: bid {id} was declined: {reason}"))?;
-            }
-            stage => {
-                let due = match world.plan.cheat {
-                    Cheat::None => Settlement::Paid,
-                    // Nobody can prove silence towards a single hoster: it gets nothing, and that is all.
-                    Cheat::Silent => Settlement::Undecided,
-                    Cheat::Drops | Cheat::Flips => Settlement::Failed,
-                };
-                let released = matches!(stage, Stage::Released { how, .. } if *how == Some(due));
-                let paid_out = outcome == Some(due) || world.plan.legacy && fate.payouts == 1;
-                holds(released && paid_out, || {
-                    format!("paid: bid {id} ended {stage:?}, on chain {outcome:?}")
-                })?;
-            }
-        }
-    }
-    Ok(())
 }

@@ -11,15 +11,16 @@ use cid::Cid;
 use futures::future::{pending, FutureExt};
 use ipns_record::Name;
 use scatter::adapters::sqlite::Sqlite;
-use scatter_actors::domain::market::{BidState, BidTerms, MarketCall, MarketRules};
+use scatter_actors::domain::following::{Contracts, Found, Named};
+use scatter_actors::domain::market::{BidKey, BidState, BidTerms};
 use scatter_actors::domain::units::{
-    Address, BidId, BlockHash, BlockHeight, ByteSize, ChainTime, FileHash, TxHash, Wei,
+    Address, BlockHash, BlockHeight, ByteSize, ChainTime, FileHash, TxHash, Wei,
 };
-use scatter_actors::ports::chain::{self, At, Chain, Events, FeeMarket, Header, Receipt, Span};
+use scatter_actors::ports::chain::{self, At, CallAt, Chain, Events, FeeMarket, Header, Receipt, Span};
 use scatter_actors::ports::disk::{self, Disk};
 use scatter_actors::ports::ipfs::{self, Added, Entry, Identity, Ipfs, Progress, Reach};
 use scatter_actors::ports::names::{self, Names};
-use scatter_actors::ports::store::{self, Batch, Order, Row, Store, Table};
+use scatter_actors::ports::store::{self, Batch, Change, Order, Row, Store, Table};
 use scatter_actors::ports::Answer;
 use scatter_actors::testkit::chain::FakeChain;
 use scatter_actors::testkit::names::MemoryNames;
@@ -66,8 +67,17 @@ impl Chain for Mortal<FakeChain> {
     fn chain_id(&self) -> Answer<'_, u64, chain::Error> {
         self.alive(self.inner.chain_id())
     }
-    fn market(&self) -> Answer<'_, Option<(Address, MarketRules)>, chain::Error> {
+    fn market(&self) -> Answer<'_, Option<Found>, chain::Error> {
         self.alive(self.inner.market())
+    }
+    fn market_at(&self, market: Address) -> Answer<'_, Option<Found>, chain::Error> {
+        self.alive(self.inner.market_at(market))
+    }
+    fn named(&self, at: BlockHeight) -> Answer<'_, Named, chain::Error> {
+        self.alive(self.inner.named(at))
+    }
+    fn follow(&self, markets: &[Contracts]) {
+        self.inner.follow(markets);
     }
     fn head(&self) -> Answer<'_, Header, chain::Error> {
         self.alive(self.inner.head())
@@ -87,23 +97,27 @@ impl Chain for Mortal<FakeChain> {
     fn distrust(&self, what: &str) -> chain::Error {
         self.inner.distrust(what)
     }
-    fn terms(&self, bid: BidId) -> Answer<'_, Option<BidTerms>, chain::Error> {
+    fn terms(&self, bid: BidKey) -> Answer<'_, Option<BidTerms>, chain::Error> {
         self.alive(self.inner.terms(bid))
     }
-    fn bid(&self, bid: BidId) -> Answer<'_, Option<BidState>, chain::Error> {
+    fn bid(&self, bid: BidKey) -> Answer<'_, Option<BidState>, chain::Error> {
         self.alive(self.inner.bid(bid))
     }
-    fn bid_count(&self) -> Answer<'_, u64, chain::Error> {
-        self.alive(self.inner.bid_count())
+    fn bid_count(&self, market: Address) -> Answer<'_, u64, chain::Error> {
+        self.alive(self.inner.bid_count(market))
     }
-    fn registration(&self, who: Address) -> Answer<'_, Option<(FileHash, ChainTime)>, chain::Error> {
-        self.alive(self.inner.registration(who))
+    fn registration(
+        &self,
+        market: Address,
+        who: Address,
+    ) -> Answer<'_, Option<(FileHash, ChainTime)>, chain::Error> {
+        self.alive(self.inner.registration(market, who))
     }
-    fn registered_count(&self) -> Answer<'_, Option<u64>, chain::Error> {
-        self.alive(self.inner.registered_count())
+    fn registered_count(&self, market: Address) -> Answer<'_, Option<u64>, chain::Error> {
+        self.alive(self.inner.registered_count(market))
     }
-    fn credit(&self, who: Address) -> Answer<'_, Wei, chain::Error> {
-        self.alive(self.inner.credit(who))
+    fn credit(&self, market: Address, who: Address) -> Answer<'_, Wei, chain::Error> {
+        self.alive(self.inner.credit(market, who))
     }
     fn balance(&self, who: Address) -> Answer<'_, Wei, chain::Error> {
         self.alive(self.inner.balance(who))
@@ -114,7 +128,7 @@ impl Chain for Mortal<FakeChain> {
     fn fees(&self) -> Answer<'_, FeeMarket, chain::Error> {
         self.alive(self.inner.fees())
     }
-    fn simulate<'a>(&'a self, from: Address, call: &'a MarketCall) -> Answer<'a, u64, chain::Error> {
+    fn simulate<'a>(&'a self, from: Address, call: &'a CallAt) -> Answer<'a, u64, chain::Error> {
         self.alive(self.inner.simulate(from, call))
     }
     fn submit<'a>(&'a self, raw: &'a [u8]) -> Answer<'a, TxHash, chain::Error> {
@@ -212,16 +226,38 @@ impl Disk for Mortal<MemoryDisk> {
     }
 }
 
+/// How often a node's store was written to, by what an invariant looks at.
+#[derive(Debug, Default)]
+pub struct Commits {
+    /// Bids, pins, references, peers' sets.
+    pub kept: Cell<u64>,
+    /// Blocks and what the chain told.
+    pub journal: Cell<u64>,
+}
+
+impl Commits {
+    fn count(&self, batch: &Batch) {
+        let touches = |tables: &[Table]| {
+            batch.changes.iter().any(|change| match change {
+                Change::Put(table, ..) | Change::Delete(table, _) => tables.contains(table),
+            })
+        };
+        let mark = |count: &Cell<u64>, touched| count.set(count.get() + u64::from(touched));
+        mark(&self.kept, touches(&[Table::Bids, Table::Pins, Table::Refs, Table::Peers]));
+        mark(&self.journal, touches(&[Table::Blocks, Table::Facts]));
+    }
+}
+
 /// The production store, whose commits count down the fuse and stand in the history.
 pub struct FusedStore {
     store: Mortal<Sqlite>,
     history: History,
-    commits: Rc<Cell<u64>>,
+    commits: Rc<Commits>,
 }
 
 impl FusedStore {
     /// The store as this life sees it. The next life opens it as the last commit left it.
-    pub fn new(store: Mortal<Sqlite>, history: History, commits: &Rc<Cell<u64>>) -> Self {
+    pub fn new(store: Mortal<Sqlite>, history: History, commits: &Rc<Commits>) -> Self {
         Self { store, history, commits: Rc::clone(commits) }
     }
 }
@@ -245,7 +281,7 @@ impl Store for FusedStore {
     fn commit(&self, batch: Batch) -> Result<(), store::Error> {
         self.store.fuse.check()?;
         self.history.tell_changes(self.store.node, &batch);
-        self.commits.set(self.commits.get() + 1);
+        self.commits.count(&batch);
         self.store.inner.commit(batch)?;
         self.store.fuse.count();
         if self.store.fuse.is_blown() {

@@ -23,6 +23,7 @@ use scatter_actors::{firewall, wallet_signer};
 use crate::bomb::Bomb;
 use crate::clock::RuntimeClock;
 use crate::history::History;
+use crate::mortal::Commits;
 use crate::street::Street;
 use birth::Birth;
 
@@ -34,6 +35,8 @@ pub const CONFIRMATIONS: u64 = 3;
 pub const SPEND_CAP: u128 = 20_000_000_000_000_000;
 /// Bytes that a hoster gives: room for three fetches, each of which may take a MiB more than it says.
 pub const QUOTA: ByteSize = ByteSize(7 << 19);
+/// Between two looks whether the backend still has every pin.
+pub const COMPARE_EACH: Duration = Duration::from_secs(60);
 /// Bytes that stay free on its disk.
 pub const MIN_FREE: ByteSize = ByteSize(1 << 30);
 /// A head that has not changed for so many milliseconds is not fresh.
@@ -84,7 +87,7 @@ pub struct Node {
     /// Blocks that its firewall asked the IPFS node for, and whether a bid that is hosted then holds each.
     pub served: Rc<RefCell<Vec<(Cid, bool)>>>,
     /// How often its store was written to.
-    pub commits: Rc<Cell<u64>>,
+    pub commits: Rc<Commits>,
     /// Its process, unless it is down.
     pub life: Option<Life>,
     /// Wei that it may spend in a day.

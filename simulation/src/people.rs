@@ -105,7 +105,7 @@ impl People {
     pub fn send(&mut self, from: Address, call: MarketCall) {
         let nonce = self.sent.keys().filter(|(who, _)| *who == from).count() as u64;
         let fees = Fees { max_fee: Wei::from(100_000_000_000), max_tip: Some(Wei::from(1_000_000_000)) };
-        let tx = Tx { from, chain: CHAIN, nonce, gas_limit: CALL_GAS, fees, call };
+        let tx = Tx { from, chain: CHAIN, nonce, gas_limit: CALL_GAS, fees, call, on: None };
         self.history.tell("people", format_args!("{from} sends {:?}", tx.call));
         self.sent.insert((from, nonce), tx.clone());
         self.chain.inject(tx);

@@ -10,6 +10,10 @@ use crate::node::{FLOOR, SPEND_CAP};
 use crate::people::rivals::Rivalry;
 use crate::street::Cheat;
 
+mod faults;
+
+use faults::{fault, of_the_world};
+
 /// Milliseconds in which things break; then the weather is calm.
 pub const WEATHER_MS: u64 = 900_000;
 /// Wei that two or three transactions cost.
@@ -150,6 +154,8 @@ pub enum Fault {
     Unfinal(u64),
     /// A hostile IPFS node offers rotten blocks of all content that there is.
     Rotten,
+    /// The hoster's IPFS node forgets the n-th of its pins, and the blocks below it.
+    PinLost(u64),
     /// Somebody else is after the next bid.
     Rival(Rivalry),
     /// The wall clock is set so many milliseconds forward, or back if negative. Chain time goes on.
@@ -181,6 +187,7 @@ impl Fault {
             Self::Fork { .. } => "fork",
             Self::Unfinal(_) => "unfinal",
             Self::Rotten => "rotten",
+            Self::PinLost(_) => "pin_lost",
             Self::Rival(_) => "rival",
             Self::Reorg(_) => "reorg",
             Self::Evict => "evict",
@@ -263,6 +270,11 @@ impl Plan {
         }
         for bid in bids.iter_mut().filter(|_| dice.chance(20)) {
             bid.torn_for = dice.between(1_000, 60_000);
+        }
+        let dice = Dice::new(seed, "pins");
+        // Where nodes audit, they would tell the truth about content that is gone.
+        for _ in 0..if validators { 0 } else { dice.between(0, 5).saturating_sub(3) } {
+            faults.push((dice.between(60_000, WEATHER_MS), Fault::PinLost(dice.between(0, 9))));
         }
         let dice = Dice::new(seed, "clock");
         for _ in 0..dice.between(0, 6).saturating_sub(4) {
@@ -354,94 +366,4 @@ fn understated(dice: &Dice) -> PlannedBid {
     let (chunk, amount) = (250_000, Wei::from(100_000_000_000_000_000));
     let rest = PlannedBid { repeats: false, foreign: false, ..bid(dice, 0) };
     PlannedBid { chunk, len: 5 * chunk, amount, arrives_after: 0, torn_for: 0, understated: true, ..rest }
-}
-
-/// Words of real providers that say nothing of the question.
-const WORDS: [&str; 8] = [
-    "header not found",
-    "missing trie node",
-    "Internal server error",
-    "Your app has exceeded its compute units per second capacity",
-    "too many requests",
-    "daily request count exceeded, request rate limited",
-    "upstream connect error or disconnect/reset before headers",
-    "execution timeout",
-];
-
-/// What goes wrong with answers about logs, with branches, and with other people.
-fn of_the_world(dice: &Dice, validators: bool) -> Fault {
-    let for_ms = dice.between(5_000, 90_000);
-    let rpc = |method, trouble| Fault::Rpc { method, trouble, percent: dice.between(20, 100), for_ms };
-    match dice.between(0, 11) {
-        0..=1 => {
-            let (most, tells) = (dice.between(1, 20), dice.chance(50));
-            rpc(Some("events"), Trouble::Tells(Logs::TooMuch { most, tells }))
-        }
-        2..=5 => rpc(
-            Some("events"),
-            Trouble::Tells(*dice.pick(&[
-                Logs::None,
-                Logs::Twice,
-                Logs::Backwards,
-                Logs::Foreign,
-                Logs::Elsewhere,
-                Logs::Removed,
-                Logs::Unborn,
-            ])),
-        ),
-        // One machine's head, and another's logs.
-        6 => rpc(Some("events"), Trouble::Lags(3)),
-        7 => rpc(
-            *dice.pick(&[Some("submit"), Some("receipt"), Some("events"), Some("simulate"), Some("head")]),
-            Trouble::Says(dice.pick::<&str>(&WORDS)),
-        ),
-        8 => Fault::Fork { depth: dice.between(1, 6), for_ms: dice.between(2_000, 40_000) },
-        // A slot of an audit waits for a final block.
-        9 if !validators => Fault::Unfinal(dice.between(20_000, 200_000)),
-        10 if !validators => Fault::Rival(*dice.pick(&Rivalry::ALL)),
-        _ => Fault::Rotten,
-    }
-}
-
-fn fault(dice: &Dice, validators: bool) -> Fault {
-    let at_validator = validators && dice.chance(40);
-    let node = if at_validator { VALIDATORS[0] } else { "hoster" };
-    let actors: &[&'static str] = if at_validator { &AUDITORS } else { &ACTORS };
-    match dice.between(0, 99) {
-        0..=24 => Fault::Rpc {
-            method: *dice.pick(&[
-                None,
-                Some("submit"),
-                Some("receipt"),
-                Some("events"),
-                Some("header"),
-                Some("head"),
-                Some("finalized"),
-                Some("nonce"),
-                Some("simulate"),
-                Some("fees"),
-                Some("bid"),
-            ]),
-            trouble: match dice.between(0, 9) {
-                0..=3 => Trouble::Lost,
-                4..=6 => Trouble::AnswerLost,
-                7 => Trouble::Says("bad gateway"),
-                _ => Trouble::Lags(dice.between(1, 6)),
-            },
-            percent: dice.between(10, 100),
-            for_ms: dice.between(2_000, 90_000),
-        },
-        25..=39 => Fault::Reorg(dice.between(1, 9)),
-        40..=44 => Fault::Evict,
-        45..=49 => Fault::BaseFee(u128::from(dice.between(1, 8)) * 500_000_000),
-        50..=54 => Fault::Leap(dice.between(10, 120)),
-        55..=59 => Fault::IpfsDown(dice.between(2_000, 60_000)),
-        60 => Fault::IpfsDown(dice.between(90_000, 300_000)),
-        61 => Fault::DiskFull(dice.between(5_000, 120_000)),
-        62..=65 => Fault::IpfsSlow(dice.between(100, 5_000)),
-        66..=80 => Fault::Bomb { node, actor: actors[dice.between(0, actors.len() as u64 - 1) as usize] },
-        81..=92 => Fault::Kill { node, commits: dice.between(1, 12), down_ms: dice.between(1_000, 60_000) },
-        93..=94 => Fault::Stall(dice.between(60_000, 400_000)),
-        _ => Fault::Stranger,
-    }
 }

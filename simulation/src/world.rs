@@ -117,6 +117,8 @@ pub struct World {
     pub sent: Rc<RefCell<BTreeMap<TxHash, Sent>>>,
     /// Pins on the hoster's IPFS node that are none of its own.
     pub foreign: Vec<cid::Cid>,
+    /// Pins that somebody took from it, and the millisecond; until they are back.
+    pub lost: BTreeMap<cid::Cid, u64>,
     /// Which nodes said at the last step that they are ready.
     pub ready: Vec<(&'static str, bool)>,
     /// The millisecond of the chain's newest block.
@@ -223,6 +225,7 @@ impl World {
             verified: RefCell::default(),
             sent,
             foreign: Vec::new(),
+            lost: BTreeMap::new(),
             ready: Vec::new(),
             last_block: 0,
             struck: BTreeMap::new(),
@@ -262,6 +265,7 @@ impl World {
                 self.leap_if_nothing_waits();
                 self.mine();
             }
+            self.find_what_was_lost();
             self.ask_who_is_ready().await;
             invariants::i12(self)?;
             invariants::all(self)?;

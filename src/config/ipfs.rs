@@ -1,10 +1,11 @@
 //! `[ipfs]`: which IPFS node, and how it is reached.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::layers::Layers;
 use super::secrets::first_line;
-use super::values::{list, multiaddr, optional, peer, provider, text};
+use super::values::{list, multiaddr, optional, peer, provider, span, text};
 use super::{Mistake, ProviderUrl};
 use secrecy::SecretString;
 
@@ -22,6 +23,8 @@ const KUBO_ONLY: [&str; 2] = ["ipfs.api", "ipfs.api_token_file"];
 pub struct Ipfs {
     /// Which node.
     pub backend: Backend,
+    /// Between two looks whether it still has all that this node pinned.
+    pub compare_pins: Duration,
     /// Multiaddrs to listen on. This and all below: the embedded node's.
     pub listen: Vec<String>,
     /// Multiaddrs to tell others in addition.
@@ -114,6 +117,7 @@ pub(super) fn read(from: &mut Layers) -> Ipfs {
             Some(api) if kubo => Backend::Kubo(Kubo { api, token_file }),
             _ => Backend::Embedded,
         },
+        compare_pins: from.read("ipfs.compare_pins", span),
         listen: from.read("ipfs.listen", list(multiaddr)),
         announce: from.read("ipfs.announce", list(multiaddr)),
         dht: from.read("ipfs.dht", |value| match text(value)?.as_str() {
@@ -125,6 +129,9 @@ pub(super) fn read(from: &mut Layers) -> Ipfs {
         bootstrap: from.read("ipfs.bootstrap", list(peer)),
         peers: from.read("ipfs.peers", list(peer)),
     };
+    if ipfs.compare_pins.is_zero() {
+        from.mistake("ipfs.compare_pins", "a pause above 0 is needed");
+    }
     if ipfs.dht == Dht::Off && !ipfs.bootstrap.is_empty() {
         from.mistake("ipfs.bootstrap", "there is nothing to enter: ipfs.dht is \"off\"");
     }

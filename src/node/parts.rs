@@ -223,6 +223,7 @@ impl Parts {
                 max_storage: kept.hoster.then_some(hoster.policy.max_storage),
             },
             grace_ms: milliseconds(grace),
+            compare_each: self.config.ipfs.compare_pins,
         })
     }
 

@@ -1,9 +1,10 @@
 //! The market through the adapters: what is sent is mined, what is told is read back, what is refused is known before.
 
 use ethers::types::U256;
-use scatter::adapters::ethereum::deploy::{fund, Deployer};
+use scatter::adapters::ethereum::deploy::{fund, Deployed, Deployer};
 use scatter::adapters::ethereum::signing::Signer;
 use scatter::adapters::ethereum::{Config, Ethereum};
+use scatter_actors::domain::following::Found;
 use scatter_actors::domain::market::{MarketCall, MarketEvent, Settlement, Version, Vote};
 use scatter_actors::domain::units::{Address, BidId, ByteSize, ChainTime, FileHash, Wei};
 use scatter_actors::ports::chain::{At, Chain, Error};
@@ -36,8 +37,9 @@ async fn a_bid_on_geth_is_carried_to_its_payout_and_all_of_it_is_read_back() {
 async fn carried_to_its_payout(world: &Place, pass: impl Fn(u64)) {
     let chain = &world.chain;
     let (bidder, hoster) = (world.address(1), world.address(2));
-    let (market, rules) = chain.market().await.unwrap().unwrap();
-    assert_eq!((market, rules.version), (world.at.market, Version::V2));
+    let Found { contracts, rules } = chain.market().await.unwrap().unwrap();
+    let market = world.at.market;
+    assert_eq!((contracts.market, rules.version), (market, Version::V2));
     assert_eq!((rules.accept_hold, rules.vote_duration), (900, VOTE_DURATION));
     let contracts = chain.contracts().await.unwrap();
     assert_eq!((contracts.register, contracts.env), (Some(world.at.register), Some(world.at.env)));
@@ -46,30 +48,30 @@ async fn carried_to_its_payout(world: &Place, pass: impl Fn(u64)) {
         let receipt = world.send(voter, MarketCall::Register(FILE)).await;
         assert_eq!(receipt.events, [MarketEvent::Registered { who: world.address(voter), file: FILE }]);
     }
-    let (file, since) = chain.registration(world.address(3)).await.unwrap().unwrap();
+    let (file, since) = chain.registration(market, world.address(3)).await.unwrap().unwrap();
     assert_eq!(file, FILE);
     assert!(since.0 > 0 && since <= chain.head().await.unwrap().time);
-    assert_eq!(chain.registration(bidder).await.unwrap(), None);
-    assert_eq!(chain.registered_count().await.unwrap(), Some(2));
+    assert_eq!(chain.registration(market, bidder).await.unwrap(), None);
+    assert_eq!(chain.registered_count(market).await.unwrap(), Some(2));
 
     let bid = BidId(0);
-    assert_eq!((chain.bid_count().await.unwrap(), chain.bid(bid).await.unwrap()), (0, None));
+    assert_eq!((chain.bid_count(market).await.unwrap(), chain.bid(world.bid(0)).await.unwrap()), (0, None));
     let receipt = world.send(1, offer()).await;
     let (amount, pool, size) = (Wei::from(AMOUNT), Wei::from(POOL), ByteSize(4_096));
     assert_eq!(receipt.events, [MarketEvent::BidPlaced { bid, bidder, amount, pool, file: FILE, size }]);
-    assert_eq!(chain.bid_count().await.unwrap(), 1);
-    let terms = chain.terms(bid).await.unwrap().unwrap();
+    assert_eq!(chain.bid_count(market).await.unwrap(), 1);
+    let terms = chain.terms(world.bid(0)).await.unwrap().unwrap();
     assert_eq!((terms.bidder, terms.file, terms.size), (bidder, FILE, size));
     assert_eq!(
         (terms.amount, terms.pool, terms.duration, terms.min_validations),
         (amount, pool, DURATION, 2)
     );
-    assert_eq!(chain.terms(BidId(1)).await.unwrap(), None);
+    assert_eq!(chain.terms(world.bid(1)).await.unwrap(), None);
 
     let receipt = world.send(2, MarketCall::Accept(bid)).await;
     let when = chain.head().await.unwrap().time;
     assert_eq!(receipt.events, [MarketEvent::Accepted { bid, when, hoster }]);
-    let state = chain.bid(bid).await.unwrap().unwrap();
+    let state = chain.bid(world.bid(0)).await.unwrap().unwrap();
     assert_eq!((state.hoster, state.hold_until, state.pinned_at), (Some(hoster), when.plus(900), None));
 
     let receipt = world.send(2, MarketCall::Pinned(bid)).await;
@@ -96,16 +98,18 @@ async fn carried_to_its_payout(world: &Place, pass: impl Fn(u64)) {
         bidder: Wei::from(1),
     };
     assert_eq!(receipt.events, [settled]);
-    let state = chain.bid(bid).await.unwrap().unwrap();
+    let state = chain.bid(world.bid(0)).await.unwrap().unwrap();
     let paid = |voter| Vote { validator: world.address(voter), valid: true, paid: true };
     assert_eq!((state.pinned_at, state.outcome), (Some(pinned_at), Some(Settlement::Paid)));
     assert_eq!(state.votes, [paid(3), paid(4)]);
+    let both = chain.bids(&[world.bid(1), world.bid(0), world.bid(0)]).await;
+    assert_eq!(both, [Ok(None), Ok(Some(state.clone())), Ok(Some(state))], "as each by itself");
 
-    assert_eq!(chain.credit(hoster).await.unwrap(), amount);
+    assert_eq!(chain.credit(market, hoster).await.unwrap(), amount);
     let before = chain.balance(hoster).await.unwrap();
     let receipt = world.send(2, MarketCall::Withdraw).await;
     assert_eq!(receipt.events, [MarketEvent::Withdrawn { amount, to: hoster }]);
-    assert_eq!(chain.credit(hoster).await.unwrap(), Wei::ZERO);
+    assert_eq!(chain.credit(market, hoster).await.unwrap(), Wei::ZERO);
     let cost = receipt.gas_price.times(receipt.gas_used);
     assert_eq!(chain.balance(hoster).await.unwrap(), before.plus(amount).minus(cost));
 
@@ -174,22 +178,23 @@ async fn the_legacy_market_is_read_by_its_own_views_alone() {
     let market = Deployer::new(world.rpc.clone(), owner).create(&artifact, &arguments).await.unwrap();
     let config = Config { market: Some(market), ..by_router(&world.at) };
     let legacy = Ethereum::new(world.rpc.clone(), config);
-    let (found, rules) = legacy.market().await.unwrap().unwrap();
-    assert_eq!((found, rules.version, rules.vote_duration), (market, Version::Legacy, 0));
-    assert_eq!(legacy.registered_count().await.unwrap(), None);
+    let Found { contracts, rules } = legacy.market().await.unwrap().unwrap();
+    assert_eq!((contracts.market, rules.version, rules.vote_duration), (market, Version::Legacy, 0));
+    assert_eq!(legacy.registered_count(market).await.unwrap(), None);
 
     let accounts: Vec<_> =
         world.accounts.iter().map(|key| key.clone().with_directory(legacy.directory())).collect();
-    let world = Place { rpc: world.rpc.clone(), at: world.at, chain: legacy, accounts };
+    let at = Deployed { market, ..world.at };
+    let world = Place { rpc: world.rpc.clone(), at, chain: legacy, accounts };
     let (bid, chain) = (BidId(0), &world.chain);
-    assert_eq!(chain.bid(bid).await.unwrap(), None);
+    assert_eq!(chain.bid(world.bid(0)).await.unwrap(), None);
     world.send(1, offer()).await;
     let receipt = world.send(2, MarketCall::Accept(bid)).await;
     assert!(matches!(receipt.events[..], [MarketEvent::Accepted { .. }]), "{receipt:?}");
     world.send(2, MarketCall::Pinned(bid)).await;
     world.send(3, vote(bid, true)).await;
     world.send(3, vote(bid, false)).await;
-    let state = chain.bid(bid).await.unwrap().unwrap();
+    let state = chain.bid(world.bid(0)).await.unwrap().unwrap();
     assert_eq!(
         (state.hoster, state.hold_until, state.pinned_at),
         (Some(world.address(2)), ChainTime(0), None)
@@ -210,7 +215,7 @@ async fn a_market_that_is_not_there_is_none_and_one_that_was_found_stays() {
     ] {
         let chain = Ethereum::new(world.rpc.clone(), config);
         assert_eq!(chain.market().await.unwrap(), None);
-        assert!(matches!(chain.bid_count().await.unwrap_err(), Error::Untrustworthy { .. }));
+        assert!(matches!(chain.bid_count(nowhere).await.unwrap_err(), Error::Untrustworthy { .. }));
     }
 
     world.chain.market().await.unwrap().unwrap();
@@ -219,7 +224,7 @@ async fn a_market_that_is_not_there_is_none_and_one_that_was_found_stays() {
     let target = [vec![0; 12], nowhere.0.to_vec()].concat();
     let by = Deployer::new(world.rpc.clone(), &world.accounts[0]);
     by.send(Some(world.at.router), Wei::ZERO, [repoint, key, target].concat()).await.unwrap();
-    assert_eq!(world.chain.market().await.unwrap().unwrap().0, world.at.market);
+    assert_eq!(world.chain.market().await.unwrap().unwrap().address(), world.at.market);
     assert_eq!(
         world.through(&world.anvil.url()).market().await.unwrap(),
         None,

@@ -25,7 +25,7 @@ async fn a_provider_without_eip_1559_or_finality_or_batches_is_understood() {
     assert_eq!(fees.base_fee, None);
     assert!(fees.tip > Wei::ZERO);
     assert_eq!(chain.head().await.unwrap().base_fee, None);
-    assert_eq!(chain.bid_count().await.unwrap(), 0);
+    assert_eq!(chain.bid_count(world.at.market).await.unwrap(), 0);
     assert_eq!(chain.market().await.unwrap(), world.chain.market().await.unwrap());
 }
 

@@ -7,7 +7,7 @@ use scatter::adapters::ethereum::deploy::{deploy, Deployed};
 use scatter::adapters::ethereum::signing::Signer;
 use scatter::adapters::ethereum::{Config, Ethereum};
 use scatter::adapters::json_rpc::{self, Client};
-use scatter_actors::domain::market::MarketCall;
+use scatter_actors::domain::market::{BidKey, Market, MarketCall};
 use scatter_actors::domain::units::{Address, BidId, ByteSize, Digest, FileHash, Wei};
 use scatter_actors::ports::chain::{At, Chain, Error, Receipt};
 use scatter_actors::ports::keys::{Fees, Keys, Signed, Unsigned};
@@ -83,6 +83,11 @@ impl Place {
         Ethereum::new(client(url), by_router(&self.at))
     }
 
+    /// A bid of the market. The adapter asks whatever chain it is on.
+    pub fn bid(&self, id: u64) -> BidKey {
+        BidKey { market: Market { chain: 31_337, address: self.at.market }, id: BidId(id) }
+    }
+
     pub fn address(&self, account: usize) -> Address {
         self.accounts[account].address()
     }
@@ -100,7 +105,7 @@ impl Place {
 
     /// Simulates, signs, submits, and reads the receipt.
     pub async fn send(&self, account: usize, call: MarketCall) -> Receipt {
-        let gas = self.chain.simulate(self.address(account), &call).await.unwrap();
+        let gas = self.chain.simulate(self.address(account), &(self.at.market, call.clone())).await.unwrap();
         self.send_blindly(account, call, gas * 5 / 4).await
     }
 
@@ -118,7 +123,7 @@ impl Place {
     }
 
     pub async fn refusal(&self, account: usize, call: MarketCall) -> Error {
-        self.chain.simulate(self.address(account), &call).await.unwrap_err()
+        self.chain.simulate(self.address(account), &(self.at.market, call)).await.unwrap_err()
     }
 }
 

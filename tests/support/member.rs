@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cid::Cid;
 use embedded_ipfs::AddOptions;
-use scatter::cli::devnet::{Backend, Kubo, Place};
+use scatter::cli::devnet::{free_ports, Backend, Kubo, Place};
 use serde_json::{json, Value};
 use tempfile::TempDir;
 
@@ -38,15 +38,9 @@ pub fn ipfs() -> Option<PathBuf> {
     found
 }
 
-/// Ports of loopback that nobody uses, all different.
-fn free_ports<const N: usize>() -> [u16; N] {
-    let held = [(); N].map(|()| std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap());
-    held.map(|listener| listener.local_addr().unwrap().port())
-}
-
 /// A Kubo of its own in a directory, not yet running.
 pub async fn kubo(name: &str, program: &Path, directory: &Path) -> Kubo {
-    let [swarm, api] = free_ports();
+    let [swarm, api] = free_ports().unwrap();
     let place = Place {
         program: program.to_owned(),
         guard: env!("CARGO_BIN_EXE_scatter").into(),
@@ -62,7 +56,7 @@ impl Member {
     /// A member that does not run yet. `kubo`: the program `ipfs`, if it is to have a daemon of its own.
     pub async fn make(name: &str, kubo_program: Option<&Path>) -> Self {
         let directory = TempDir::new().unwrap();
-        let [port, status] = free_ports();
+        let [port, status] = free_ports().unwrap();
         let backend = match kubo_program {
             None => Backend::embedded(directory.path().join("data/ipfs"), port).await.unwrap(),
             Some(program) => Backend::Kubo(Box::new(kubo(name, program, directory.path()).await)),

@@ -1,7 +1,7 @@
 //! The model of the market against the Solidity: the same random calls, and after every block the same receipts, events,
 //! credits, views and refusals. By our rules and by those of version 1.
 
-use scatter_actors::domain::market::{MarketCall, Version};
+use scatter_actors::domain::market::{self, BidKey, MarketCall, Version};
 use scatter_actors::domain::units::{Address, BidId, ByteSize, ChainTime, Digest, FileHash, Wei};
 use scatter_actors::ports::chain::{Chain, Error};
 use scatter_actors::ports::keys::{Fees, Keys, Unsigned};
@@ -96,7 +96,7 @@ impl Pair<'_> {
             Ok(_) => Ok(()),
             Err(reason) => Err(reason),
         };
-        let real = match self.deployed.chain.simulate(from, call).await {
+        let real = match self.deployed.chain.simulate(from, &(self.deployed.address, call.clone())).await {
             Ok(_) => Ok(()),
             Err(Error::Reverts { reason }) => Err(reason),
             Err(other) => return Err(format!("{call:?}: {other}")),
@@ -121,25 +121,30 @@ impl Pair<'_> {
 
     /// All that can be asked.
     async fn look(&self, addresses: &[Address]) -> Result<(), String> {
-        let (chain, model) = (&self.deployed.chain, &self.model);
-        same("rules", model.rules(), chain.market().await.unwrap().unwrap().1)?;
-        same("bids", model.bids.len() as u64, chain.bid_count().await.unwrap())?;
+        let (chain, model, at) = (&self.deployed.chain, &self.model, self.deployed.address);
+        same("rules", model.rules(), chain.market().await.unwrap().unwrap().rules)?;
+        same("bids", model.bids.len() as u64, chain.bid_count(at).await.unwrap())?;
         for (n, who) in addresses.iter().enumerate() {
             let credit = model.credits.get(who).copied().unwrap_or_default();
-            same(&format!("credit of account {n}"), credit, chain.credit(*who).await.unwrap())?;
+            same(&format!("credit of account {n}"), credit, chain.credit(at, *who).await.unwrap())?;
         }
         let held = chain.balance(self.deployed.address).await.unwrap();
         same("ether of the market", model.held, held)?;
         // Old bids change no more, or it is seen by their credits.
         let newest = model.bids.len() as u64;
         for id in (newest.saturating_sub(3)..=newest).map(BidId) {
-            let (modelled, real) = (model.state_of(id), chain.bid(id).await.unwrap());
-            same("terms", modelled.as_ref().map(|bid| bid.terms.clone()), chain.terms(id).await.unwrap())?;
+            let key = BidKey { market: market::Market { chain: 31_337, address: at }, id };
+            let (modelled, real) = (model.state_of(id), chain.bid(key).await.unwrap());
+            same("terms", modelled.as_ref().map(|bid| bid.terms.clone()), chain.terms(key).await.unwrap())?;
             same(&format!("bid {id}"), modelled, real)?;
         }
         let who = addresses[self.did.len() % addresses.len()];
-        same("registration", model.registered.get(&who).copied(), chain.registration(who).await.unwrap())?;
-        let count = chain.registered_count().await.unwrap();
+        same(
+            "registration",
+            model.registered.get(&who).copied(),
+            chain.registration(at, who).await.unwrap(),
+        )?;
+        let count = chain.registered_count(at).await.unwrap();
         let tells = (model.version == Version::V2).then_some(model.registered.len() as u64);
         same("registered accounts", tells, count)
     }

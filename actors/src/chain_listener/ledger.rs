@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use super::markets::{self, owner};
 use super::reader::Answered;
 use super::Trouble;
 use crate::domain::listening::{Event, Said};
-use crate::domain::units::BlockHeight;
+use crate::domain::market::Position;
+use crate::domain::units::{Address, BlockHeight, Digest};
 use crate::planted::{planted, Bug};
 use crate::ports::store::{self, Batch, Order, Record, Store};
+use crate::records::following;
 use crate::records::journal::{next_seq, Block, Fact, Poison};
 use crate::records::listening::{Late, Listening};
 use crate::records::meta::{ChainStatus, ReadForGood};
@@ -22,6 +25,7 @@ pub(super) fn take(
     range: u64,
     status: &mut ChainStatus,
 ) -> Result<Vec<Fact>, Trouble> {
+    let markets = following::read_ones(store)?;
     let mut seq = next_seq::<Fact>(store)?;
     let mut facts = Vec::with_capacity(events.len());
     let mut batch = Batch::new();
@@ -29,17 +33,14 @@ pub(super) fn take(
     for Event { at, by, said, .. } in events {
         match said {
             Said::Known(event) => {
-                let fact = Fact { seq, market: status.market, at, event, retracted: false };
+                let market = owner(&markets, by, status.market);
+                let fact = Fact { seq, market, at, event, retracted: false };
                 seq += 1;
                 batch.put(&fact);
                 facts.push(fact);
             }
-            Said::Poison { topics, mut data } => {
-                tracing::warn!(block = at.block.0, log = at.log, tx = %at.tx, "an undecodable log is parked");
-                data.truncate(Poison::LONGEST);
-                if status.poison + poison < Poison::MOST {
-                    batch.put(&Poison { at, by, topics, data: hex::encode(data) });
-                }
+            Said::Poison { topics, data } => {
+                park(&mut batch, status.poison + poison, (at, by, topics, data));
                 poison += 1;
             }
         }
@@ -68,6 +69,19 @@ pub(super) fn take(
     Ok(facts)
 }
 
+/// Parks a log that could not be decoded, unless so many are parked that it is only counted.
+pub(super) fn park(
+    batch: &mut Batch,
+    parked: u64,
+    (at, by, topics, mut data): (Position, Address, Vec<Digest>, Vec<u8>),
+) {
+    tracing::warn!(block = at.block.0, log = at.log, tx = %at.tx, "an undecodable log is parked");
+    data.truncate(Poison::LONGEST);
+    if parked < Poison::MOST {
+        batch.put(&Poison { at, by, topics, data: hex::encode(data) });
+    }
+}
+
 /// Removes blocks that are not canonical any more, the newest of ours, and retracts what stood above `ancestor`.
 pub(super) fn undo(
     store: &dyn Store,
@@ -76,8 +90,9 @@ pub(super) fn undo(
 ) -> Result<Vec<Fact>, Trouble> {
     let mut batch = Batch::new();
     gone.iter().for_each(|block| batch.delete::<Block>(&block.key()));
-    let lost = ancestor.map_or(0, |ancestor| ancestor.0 + 1).to_be_bytes();
-    for poison in store::list_from::<Poison>(store, &lost, usize::MAX)? {
+    let lost = ancestor.map_or(0, |ancestor| ancestor.0 + 1);
+    markets::rewind(store, &mut batch, BlockHeight(lost))?;
+    for poison in store::list_from::<Poison>(store, &lost.to_be_bytes(), usize::MAX)? {
         batch.delete::<Poison>(&poison.key());
     }
     let mut facts = retractions(store, ancestor)?;
@@ -110,7 +125,7 @@ fn retractions(store: &dyn Store, above: Option<BlockHeight>) -> Result<Vec<Fact
                 taken_back.insert(fact.at);
             } else if !taken_back.remove(&fact.at) {
                 if above.is_some_and(|above| fact.at.block <= above) {
-                    // An event that was found late is final, and entries of later blocks stand before its own.
+                    // An event that was read late is final, and entries of later blocks stand before its own.
                     if Late::is(store, &fact.at)? {
                         continue;
                     }

@@ -4,13 +4,14 @@ use std::cell::{Cell, RefCell};
 
 use futures::stream::{FuturesOrdered, StreamExt};
 
-use super::{ledger, second_reading, Config, Outbox, Ports, Trouble};
+use super::{history, ledger, markets, second_reading, Config, Outbox, Ports, Trouble};
 use crate::domain::listening::{examine, plan, Doubt, Event, Header, Heights, Hopeless, Plan, Reach, Span};
 use crate::domain::market::Market;
 use crate::domain::units::{BlockHash, BlockHeight};
 use crate::planted::{planted, Bug};
 use crate::ports::chain;
 use crate::ports::store::{self, Batch, Order};
+use crate::records::following::{self, Followed};
 use crate::records::journal::Block;
 use crate::records::listening::Listening;
 use crate::records::meta::{newest_block, ChainStatus, ReadForGood};
@@ -32,10 +33,12 @@ pub(super) struct Reader {
     trusted: Cell<Option<BlockHash>>,
     /// When final blocks may be read again, on the monotonic clock.
     pub(super) rests_until: Cell<u64>,
+    /// When the Router is asked again, likewise.
+    pub(super) router_rests_until: Cell<u64>,
 }
 
 /// What came of looking at a span's answer beside the store.
-enum Followed {
+enum Next {
     /// It is in the store.
     Taken(Block),
     /// A reorg: what it removed is retracted.
@@ -45,7 +48,8 @@ enum Followed {
 impl Reader {
     pub(super) fn new(config: Config, ports: Ports, outbox: Outbox) -> Self {
         let reach = RefCell::new(Reach::new(config.max_range));
-        Self { config, ports, outbox, reach, trusted: Cell::new(None), rests_until: Cell::new(0) }
+        let (trusted, rests_until, router_rests_until) = (Cell::default(), Cell::default(), Cell::default());
+        Self { config, ports, outbox, reach, trusted, rests_until, router_rests_until }
     }
 
     /// Reads until nothing more is deep enough, or for a while; tells what entered the journal. True if there is more
@@ -61,6 +65,7 @@ impl Reader {
     async fn read_on(&self) -> Result<bool, Trouble> {
         let Some((mut status, head)) = self.look().await? else { return Ok(false) };
         let store = &*self.ports.store;
+        markets::look(self, &mut status).await?;
         let mut newest = newest_block(store)?;
         for _ in 0..READS_A_POLL {
             let next = newest.as_ref().map_or(self.config.start_block, |block| block.number.0 + 1);
@@ -78,8 +83,8 @@ impl Reader {
                 }
             };
             newest = match followed {
-                Followed::Taken(block) => Some(block),
-                Followed::Rewound => newest_block(store)?,
+                Next::Taken(block) => Some(block),
+                Next::Rewound => newest_block(store)?,
             };
         }
         Ok(true)
@@ -96,8 +101,19 @@ impl Reader {
             }
             self.trusted.set(Some(head));
         }
+        if history::go_on(self).await? {
+            return Ok(true);
+        }
         second_reading::go_on(self).await?;
         Ok(false)
+    }
+
+    /// Tells the provider whose logs are read.
+    pub(super) fn follow_markets(&self) -> Result<(), Trouble> {
+        let read = following::read_ones(&*self.ports.store)?;
+        let contracts: Vec<_> = read.into_iter().map(|one| one.found.contracts).collect();
+        self.ports.chain.follow(&contracts);
+        Ok(())
     }
 
     /// Reads final blocks, several ranges side by side, and takes them in their order.
@@ -118,8 +134,8 @@ impl Reader {
             let Some(pieces) = ahead.next().await else { break };
             for piece in pieces? {
                 match self.follow(newest.as_ref(), piece, status).await? {
-                    Followed::Taken(block) => newest = Some(block),
-                    Followed::Rewound => return Ok(()),
+                    Next::Taken(block) => newest = Some(block),
+                    Next::Rewound => return Ok(()),
                 }
             }
         }
@@ -132,22 +148,23 @@ impl Reader {
         newest: Option<&Block>,
         read: Answered,
         status: &mut ChainStatus,
-    ) -> Result<Followed, Trouble> {
+    ) -> Result<Next, Trouble> {
         let (first, _, last) = &read;
         if newest.is_some_and(|newest| newest.hash != first.parent) && !planted(Bug::IgnoreParents) {
             self.rewind().await?;
-            return Ok(Followed::Rewound);
+            return Ok(Next::Rewound);
         }
         let block = Block { number: last.number, hash: last.hash, parent: last.parent, time: last.time };
         let range = self.reach.borrow().blocks();
         let facts = ledger::take(&*self.ports.store, read, range, status)?;
         self.outbox.announce(&facts, Some(block.time));
-        Ok(Followed::Taken(block))
+        Ok(Next::Taken(block))
     }
 
     /// Looks at the head and writes down what is new about the chain. `None` once the listener has halted.
     async fn look(&self) -> Result<Option<(ChainStatus, Header)>, Trouble> {
-        let stored = ChainStatus::read(&*self.ports.store)?;
+        let store = &*self.ports.store;
+        let stored = ChainStatus::read(store)?;
         if stored.as_ref().is_some_and(|status| status.halted.is_some()) {
             return Ok(None);
         }
@@ -162,6 +179,7 @@ impl Reader {
             None => BlockHeight(head.number.0.saturating_sub(self.config.finality_depth)),
         };
         let now = self.ports.clock.wall();
+        let mut batch = Batch::new();
         let status = match stored {
             Some(mut status) => {
                 if status.newest_time < head.time {
@@ -171,13 +189,19 @@ impl Reader {
                 status.head = head.number;
                 status.head_time = head.time;
                 status.finalized = status.finalized.max(finalized);
+                if following::all(store)?.is_empty() {
+                    // An older program kept no more of it than where it is.
+                    let market = chain.market_at(status.market.address).await?.ok_or(Trouble::NoMarket)?;
+                    batch.put(&Followed::first(found, market, BlockHeight(0)));
+                }
                 status
             }
             None => {
-                let (address, rules) = chain.market().await?.ok_or(Trouble::NoMarket)?;
+                let market = chain.market().await?.ok_or(Trouble::NoMarket)?;
+                batch.put(&Followed::first(found, market.clone(), head.number));
                 ChainStatus {
-                    market: Market { chain: found, address },
-                    rules,
+                    market: Market { chain: found, address: market.address() },
+                    rules: market.rules,
                     head: head.number,
                     head_time: head.time,
                     newest_time: head.time,
@@ -188,9 +212,9 @@ impl Reader {
                 }
             }
         };
-        let mut batch = Batch::new();
         batch.put(&status);
-        self.ports.store.commit(batch)?;
+        store.commit(batch)?;
+        self.follow_markets()?;
         Ok(Some((status, head)))
     }
 

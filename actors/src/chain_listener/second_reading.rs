@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::markets::owner;
 use super::reader::Reader;
-use super::Trouble;
+use super::{history, Trouble};
 use crate::domain::listening::{Event, Said};
 use crate::domain::units::BlockHeight;
 use crate::ports::store::{self, Batch, Store};
+use crate::records::following;
 use crate::records::journal::{next_seq, Fact};
 use crate::records::listening::{Late, Listening, SecondReading};
 use crate::records::meta::{ChainStatus, ReadForGood};
@@ -28,6 +30,10 @@ pub(super) async fn go_on(reader: &Reader) -> Result<(), Trouble> {
     }
     reader.rests_until.set(now.saturating_add(REST_MS));
     let store = &*reader.ports.store;
+    if history::is_open(store)? {
+        // What is in no journal yet was not kept from the first reading.
+        return Ok(());
+    }
     let mut so_far = Listening::read(store)?.second_reading;
     let top = ReadForGood::read(store)?.height;
     so_far.next = so_far.next.max(BlockHeight(reader.config.start_block));
@@ -51,11 +57,12 @@ fn compare(
     events: Vec<Event>,
 ) -> Result<Vec<Fact>, Trouble> {
     let Some(status) = ChainStatus::read(store)? else { return Ok(Vec::new()) };
+    let markets = following::read_ones(store)?;
     let Known { mut standing, behind } = known(store, &so_far, last)?;
     let mut batch = Batch::new();
     let mut seq = next_seq::<Fact>(store)?;
     let mut missed = Vec::new();
-    for Event { at, said, .. } in events {
+    for Event { at, by, said, .. } in events {
         let Said::Known(event) = said else { continue };
         match standing.remove(&(at.block, at.log)) {
             Some(fact) if (fact.at, &fact.event) == (at, &event) => continue,
@@ -75,12 +82,15 @@ fn compare(
             None => {}
         }
         tracing::error!(block = at.block.0, log = at.log, tx = %at.tx, ?event, "an event was kept from the first reading");
-        let fact = Fact { seq, market: status.market, at, event, retracted: false };
+        let market = owner(&markets, by, status.market);
+        let fact = Fact { seq, market, at, event, retracted: false };
         batch.put(&Late { at, seq });
         batch.put(&fact);
         missed.push(fact);
         seq += 1;
     }
+    // A market that is read no longer shows nothing.
+    standing.retain(|_, fact| markets.is_empty() || markets.iter().any(|one| one.market == fact.market));
     for fact in standing.values() {
         tracing::error!(block = fact.at.block.0, log = fact.at.log, tx = %fact.at.tx, "a final event was not shown again");
     }
@@ -106,7 +116,8 @@ struct Known {
 /// What the journal has of a range's blocks.
 fn known(store: &dyn Store, so_far: &SecondReading, last: BlockHeight) -> Result<Known, store::Error> {
     let mut standing = BTreeMap::new();
-    let late: BTreeSet<u64> = Late::all(store)?.into_iter().map(|late| late.seq).collect();
+    let late = Late::of(store, so_far.next, last)?;
+    let late: BTreeSet<u64> = late.into_iter().map(|late| late.seq).collect();
     let (mut from, mut behind) = (so_far.seq, None);
     'journal: loop {
         let page = store::list_from::<Fact>(store, &from.to_be_bytes(), PAGE)?;

@@ -17,6 +17,7 @@ use crate::testkit::{Fuse, ManualClock, MemoryStore};
 
 mod distrust;
 mod lying;
+mod markets;
 mod reorgs;
 
 const BIDDER: FakeKeys = FakeKeys(Address([7; 20]));
@@ -40,6 +41,11 @@ impl World {
 
     /// A bid in the pool.
     fn offer(&mut self, amount: u128) {
+        self.offer_on(None, amount);
+    }
+
+    /// The same on another market than the first.
+    fn offer_on(&mut self, on: Option<Address>, amount: u128) {
         let call = MarketCall::Bid {
             file: FileHash([1; 32]),
             size: ByteSize(1),
@@ -50,7 +56,7 @@ impl World {
         };
         let fees = Fees { max_fee: Wei::from(20_000_000_000), max_tip: Some(Wei::from(1_000_000_000)) };
         let from = BIDDER.address();
-        let tx = Tx { from, chain: CHAIN, nonce: self.nonce, gas_limit: 1_000_000, fees, call };
+        let tx = Tx { from, chain: CHAIN, nonce: self.nonce, gas_limit: 1_000_000, fees, call, on };
         self.nonce += 1;
         self.chain.inject(tx);
     }

@@ -41,6 +41,8 @@ pub struct Policy {
 /// What the world is like while a bid is judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Circumstances {
+    /// The market that the Router names now, where the bid is on one that it named before.
+    pub retired_for: Option<Address>,
     /// Bytes pinned or promised to be.
     pub used: ByteSize,
     /// Bytes free on the disk.
@@ -64,6 +66,12 @@ pub enum Refusal {
     /// The node takes no bids.
     #[error("this node takes no new bids")]
     NotAccepting,
+    /// The Router names another market by now.
+    #[error("its market is retired: the router names {current} now")]
+    Retired {
+        /// Which one.
+        current: Address,
+    },
     /// It is our own bid.
     #[error("it is this account's own bid")]
     OwnBid,
@@ -183,6 +191,9 @@ pub fn judge(bid: &BidState, policy: &Policy, rules: &MarketRules, now: &Circums
     };
 
     refuse(!policy.accept, Refusal::NotAccepting);
+    if let Some(current) = now.retired_for {
+        refuse(true, Refusal::Retired { current });
+    }
     refuse(terms.bidder == now.me, Refusal::OwnBid);
     refuse(bid.pinned_at.is_some() || bid.outcome.is_some(), Refusal::Taken);
     let unknown = !policy.allow.is_empty() && !policy.allow.contains(&terms.bidder);
@@ -255,6 +266,7 @@ mod tests {
         };
         let rules = MarketRules { version: Version::V2, accept_hold: 900, vote_duration: 86_400 };
         let now = Circumstances {
+            retired_for: None,
             used: ByteSize(GIB),
             free_disk: ByteSize(4 * GIB),
             gas_price: Wei::from(2),
@@ -275,8 +287,9 @@ mod tests {
     #[test]
     fn every_rule_refuses_alone_and_says_its_numbers() {
         type Spoil = fn(&mut BidState, &mut Policy, &mut MarketRules, &mut Circumstances);
-        let table: [(&str, Spoil); 17] = [
+        let table: [(&str, Spoil); 18] = [
             ("not_accepting", |_, p, _, _| p.accept = false),
+            ("retired", |_, _, _, n| n.retired_for = Some(Address([8; 20]))),
             ("own_bid", |b, _, _, n| n.me = b.terms.bidder),
             ("taken", |b, _, _, _| b.pinned_at = Some(ChainTime(5))),
             ("taken", |b, _, _, _| b.outcome = Some(crate::domain::market::Settlement::Expired)),

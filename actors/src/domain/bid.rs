@@ -272,7 +272,9 @@ pub fn step(stage: &Stage, event: &Event, case: Case<'_>, now: ChainTime) -> Ste
         Event::Told(told, at) => told_by_chain(stage, told, *at, case),
         Event::Retracted(told) => retracted(stage, told),
         Event::Tick => match stage {
-            Stage::Fetching { hold_until, attempt } if now >= *hold_until => holding::lapsed(*attempt),
+            Stage::Fetching { hold_until, attempt } if now >= *hold_until => {
+                holding::lapsed(*hold_until, *attempt)
+            }
             Stage::Hosting { close, .. } if now >= *close => settling::begin(*close, case),
             Stage::Settling { close, settle } => settling::tick(*close, settle, now),
             _ => stay(),

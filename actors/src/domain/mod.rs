@@ -8,6 +8,7 @@ pub mod cids;
 pub mod dag;
 pub mod egress;
 pub mod evidence;
+pub mod following;
 pub mod limits;
 pub mod listening;
 pub mod manifest;

@@ -20,7 +20,6 @@ use crate::ports::store::{self, Batch, Store};
 use crate::records::hosting::{
     change_pin, index_leaf, keep, let_go, pin_of, root_key, HostedBid, Owner, Pin,
 };
-use crate::records::meta::ChainStatus;
 
 /// Blocks whose places in the leaf index are written together.
 const LEAVES_A_BATCH: usize = 500;
@@ -193,7 +192,6 @@ impl Pinner {
         ctx: &mut Context<Self>,
     ) -> Result<Option<u64>, store::Error> {
         let store = Rc::clone(&self.ports.store);
-        let Some(status) = ChainStatus::read(&*store)? else { return Ok(None) };
         let mut batch = Batch::new();
         let hosted = store::read::<HostedBid>(&*store, &bid.to_bytes())?;
         let mut bytes = None;
@@ -209,7 +207,7 @@ impl Pinner {
                 bytes = Some(pin.bytes);
             }
         }
-        self.decide(Some(bid), event, &status, batch, ctx)?;
+        self.decide(Some(bid), event, batch, ctx)?;
         Ok(bytes)
     }
 

@@ -11,6 +11,7 @@ use crate::domain::market::{BidKey, MarketCall};
 use crate::domain::units::ChainTime;
 use crate::ports::store::{self, Batch, Order};
 use crate::records::decision::{self, Decision};
+use crate::records::following::rules_of;
 use crate::records::hosting::{keep, let_go, HostedBid, Owner};
 use crate::records::intent::{want, Intent, IntentKey, IntentState};
 use crate::records::journal::{absorb, unread, Fact, Outcome};
@@ -22,7 +23,7 @@ impl Pinner {
     /// All that the store asks for, in one look.
     pub(super) fn look(&mut self, ctx: &mut Context<Self>) -> Result<(), store::Error> {
         let store = Rc::clone(&self.ports.store);
-        let (Some(hosting), Some(status)) = (self.config.hosting.clone(), ChainStatus::read(&*store)?) else {
+        let (Some(hosting), Some(_)) = (self.config.hosting.clone(), ChainStatus::read(&*store)?) else {
             return Ok(());
         };
         for fact in unread::<Fact>(&*store, READER, 256)? {
@@ -32,7 +33,7 @@ impl Pinner {
                 true => Event::Retracted(fact.event.clone()),
                 false => Event::Told(fact.event.clone(), fact.at.time),
             };
-            self.decide(fact.bid(), &event, &status, batch, ctx)?;
+            self.decide(fact.bid(), &event, batch, ctx)?;
         }
         for outcome in unread::<Outcome>(&*store, READER, 256)? {
             let mut batch = Batch::new();
@@ -44,24 +45,20 @@ impl Pinner {
                 MarketCall::Settle(id) => (Some(key(*id)), Event::SettleEnded(outcome.result.clone())),
                 _ => (None, Event::Tick),
             };
-            self.decide(bid, &event, &status, batch, ctx)?;
+            self.decide(bid, &event, batch, ctx)?;
         }
-        self.attend(&hosting, &status, ctx)
+        self.attend(&hosting, ctx)
     }
 
     /// Gives every live bid its tick and its fetch, and free places to the best of those that wait.
-    fn attend(
-        &mut self,
-        hosting: &Hosting,
-        status: &ChainStatus,
-        ctx: &mut Context<Self>,
-    ) -> Result<(), store::Error> {
+    fn attend(&mut self, hosting: &Hosting, ctx: &mut Context<Self>) -> Result<(), store::Error> {
         let store = Rc::clone(&self.ports.store);
-        let bids = store::list::<HostedBid>(&*store, &[], Order::Ascending, usize::MAX)?;
-        for bid in bids.iter().filter(|bid| !bid.stage.is_over()) {
-            self.decide(Some(bid.bid), &Event::Tick, status, Batch::new(), ctx)?;
+        let mut bids = store::list::<HostedBid>(&*store, &[], Order::Ascending, usize::MAX)?;
+        for bid in bids.iter_mut().filter(|bid| !bid.stage.is_over()) {
+            if let Some(after) = self.decide(Some(bid.bid), &Event::Tick, Batch::new(), ctx)? {
+                *bid = after;
+            }
         }
-        let bids = store::list::<HostedBid>(&*store, &[], Order::Ascending, usize::MAX)?;
         for bid in bids.iter().filter(|bid| matches!(bid.stage, Stage::Fetching { .. })) {
             self.fetch(bid, ctx);
         }
@@ -77,22 +74,21 @@ impl Pinner {
             .into_iter()
             .filter(|bid| matches!(bid.stage, Stage::Admitted { not_before, .. } if not_before <= now));
         for bid in ready.take(free) {
-            self.decide(Some(bid.bid), &Event::Start, status, Batch::new(), ctx)?;
+            self.decide(Some(bid.bid), &Event::Start, Batch::new(), ctx)?;
         }
         Ok(())
     }
 
-    /// The one loop: decide, make durable, then do.
+    /// The one loop: decide, make durable, then do. Gives the bid as it stands then.
     pub(super) fn decide(
         &mut self,
         bid: Option<BidKey>,
         event: &Event,
-        status: &ChainStatus,
         mut batch: Batch,
         ctx: &mut Context<Self>,
-    ) -> Result<(), store::Error> {
+    ) -> Result<Option<HostedBid>, store::Error> {
         let store = Rc::clone(&self.ports.store);
-        let Some(me) = self.config.hosting.as_ref().map(|hosting| hosting.me) else { return Ok(()) };
+        let Some(me) = self.config.hosting.as_ref().map(|hosting| hosting.me) else { return Ok(None) };
         let hosted = match bid {
             Some(bid) => store::read::<HostedBid>(&*store, &bid.to_bytes())?,
             None => None,
@@ -100,7 +96,9 @@ impl Pinner {
         let mut effects = Vec::new();
         let mut after = None;
         if let Some(before) = hosted {
-            let case = Case { bid: before.bid.id, terms: &before.terms, rules: &status.rules, me };
+            // No bid is known of a market that nobody has seen.
+            let Some(rules) = rules_of(&*store, before.bid.market)? else { return Ok(None) };
+            let case = Case { bid: before.bid.id, terms: &before.terms, rules: &rules, me };
             let step = bid::step(&before.stage, event, case, chain_now(&*store)?);
             let hosted = self.write(before, &step, &mut batch)?;
             effects = step.effects;
@@ -109,10 +107,10 @@ impl Pinner {
         if !batch.is_empty() {
             store.commit(batch)?;
         }
-        if let Some(hosted) = after {
-            self.perform(&hosted, &effects, ctx);
+        if let Some(hosted) = &after {
+            self.perform(hosted, &effects, ctx);
         }
-        Ok(())
+        Ok(after)
     }
 
     /// Puts a step into the batch: the stage, why, and every durable effect.

@@ -40,6 +40,9 @@ impl Pinner {
             Err(error) => return tracing::error!(%error, "pins could not be read"),
         };
         self.releasing = pins.iter().map(|pin| Root::from(pin.key())).collect();
+        for root in self.releasing.clone() {
+            self.forget_lost(&root, ctx);
+        }
         let ipfs = Rc::clone(&self.ports.ipfs);
         let work = async move {
             let unpin = |pin: Pin| {

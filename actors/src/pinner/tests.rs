@@ -23,10 +23,12 @@ use crate::testkit::{ManualClock, MemoryDisk, MemoryIpfs, MemoryStore};
 mod keeping;
 mod mirror;
 mod mirroring;
+mod upkeep;
 
 const ME: Address = Address([1; 20]);
 const MARKET: Market = Market { chain: 31_337, address: Address([2; 20]) };
 const GRACE_MS: u64 = 3_600_000;
+const COMPARE_EACH: Duration = Duration::from_secs(1_800);
 
 fn bounds() -> Bounds {
     Bounds {
@@ -77,6 +79,7 @@ impl World {
             hosting: Some(Hosting { me: ME, fetches: 2, idle_ms: 10_000 }),
             mirroring: bounds(),
             grace_ms: GRACE_MS,
+            compare_each: COMPARE_EACH,
         };
         let ports = Ports {
             ipfs: self.ipfs.clone(),

@@ -4,9 +4,10 @@ use futures::future::join_all;
 use futures::FutureExt;
 
 use super::{Answer, Answers};
+use crate::domain::following::{Contracts, Found, Named};
 pub use crate::domain::listening::{Event, Events, Header, Said, Span};
-use crate::domain::market::{BidState, BidTerms, MarketCall, MarketEvent, MarketRules};
-use crate::domain::units::{Address, BidId, BlockHash, BlockHeight, ChainTime, FileHash, TxHash, Wei};
+use crate::domain::market::{BidKey, BidState, BidTerms, MarketCall, MarketEvent};
+use crate::domain::units::{Address, BlockHash, BlockHeight, ChainTime, FileHash, TxHash, Wei};
 
 /// What new transactions pay at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,20 +108,30 @@ impl Error {
     }
 }
 
-/// A provider of one chain, with one market on it.
+/// A call, and the market that it is meant for.
+pub type CallAt = (Address, MarketCall);
+
+/// A provider of one chain, with the markets on it that are followed. Whoever asks about a bid or an account says on
+/// which market, by its address.
 pub trait Chain {
     /// The chain's id as the provider tells it.
     fn chain_id(&self) -> Answer<'_, u64, Error>;
-    /// Where the market is (through its Router where one is configured) and by which rules it plays.
-    /// `Ok(None)` where there is no code at the address.
-    fn market(&self) -> Answer<'_, Option<(Address, MarketRules)>, Error>;
+    /// The market that the configuration names, through its Router where one is configured: the one that was found
+    /// first. `Ok(None)` where there is no code at the address.
+    fn market(&self) -> Answer<'_, Option<Found>, Error>;
+    /// The market at an address. `Ok(None)` where there is no code.
+    fn market_at(&self, market: Address) -> Answer<'_, Option<Found>, Error>;
+    /// What names the market in the state of a block.
+    fn named(&self, at: BlockHeight) -> Answer<'_, Named, Error>;
+    /// From now on, the logs of these contracts are read. Before the first call it is those of [`Chain::market`].
+    fn follow(&self, markets: &[Contracts]);
     /// The newest block.
     fn head(&self) -> Answer<'_, Header, Error>;
     /// The newest final block; `None` where the chain does not tell.
     fn finalized(&self) -> Answer<'_, Option<Header>, Error>;
     /// The canonical block of that number, if there is one.
     fn header(&self, number: BlockHeight) -> Answer<'_, Option<Header>, Error>;
-    /// What the provider tells of a span's logs. Nobody has checked it: that is
+    /// What the provider tells of a span's logs, of all contracts that are followed. Nobody has checked it: that is
     /// [`examine`](crate::domain::listening::examine)'s part.
     ///
     /// # Errors
@@ -135,17 +146,19 @@ pub trait Chain {
     /// provider, if there is one. Gives the error to go on with.
     fn distrust(&self, what: &str) -> Error;
     /// A bid's terms; `None` for an unknown bid.
-    fn terms(&self, bid: BidId) -> Answer<'_, Option<BidTerms>, Error>;
+    fn terms(&self, bid: BidKey) -> Answer<'_, Option<BidTerms>, Error>;
     /// Where a bid stands at the head; `None` for an unknown bid.
-    fn bid(&self, bid: BidId) -> Answer<'_, Option<BidState>, Error>;
-    /// How many bids the market has had.
-    fn bid_count(&self) -> Answer<'_, u64, Error>;
-    /// The digest of somebody's registration file, if registered, and since when (0 on the legacy market).
-    fn registration(&self, who: Address) -> Answer<'_, Option<(FileHash, ChainTime)>, Error>;
+    fn bid(&self, bid: BidKey) -> Answer<'_, Option<BidState>, Error>;
+    /// How many bids a market has had.
+    fn bid_count(&self, market: Address) -> Answer<'_, u64, Error>;
+    /// The digest of somebody's registration file in a market's Register, if registered, and since when (0 on the
+    /// legacy market).
+    fn registration(&self, market: Address, who: Address)
+        -> Answer<'_, Option<(FileHash, ChainTime)>, Error>;
     /// How many accounts are registered; `None` where the market does not tell.
-    fn registered_count(&self) -> Answer<'_, Option<u64>, Error>;
-    /// What the market owes to an account.
-    fn credit(&self, who: Address) -> Answer<'_, Wei, Error>;
+    fn registered_count(&self, market: Address) -> Answer<'_, Option<u64>, Error>;
+    /// What a market owes to an account.
+    fn credit(&self, market: Address, who: Address) -> Answer<'_, Wei, Error>;
     /// An account's ether.
     fn balance(&self, who: Address) -> Answer<'_, Wei, Error>;
     /// The next nonce of an account.
@@ -156,18 +169,22 @@ pub trait Chain {
     ///
     /// # Errors
     /// [`Error::Reverts`] if the call would revert.
-    fn simulate<'a>(&'a self, from: Address, call: &'a MarketCall) -> Answer<'a, u64, Error>;
+    fn simulate<'a>(&'a self, from: Address, call: &'a CallAt) -> Answer<'a, u64, Error>;
     /// Hands over a signed transaction. An error means that its fate is unknown.
     fn submit<'a>(&'a self, raw: &'a [u8]) -> Answer<'a, TxHash, Error>;
     /// The receipt of a transaction, if it is mined.
     fn receipt(&self, tx: TxHash) -> Answer<'_, Option<Receipt>, Error>;
 
+    /// [`Chain::bid`] of several bids; the answers are in the order of the questions.
+    fn bids<'a>(&'a self, bids: &'a [BidKey]) -> Answers<'a, Option<BidState>, Error> {
+        join_all(bids.iter().map(|bid| self.bid(*bid))).boxed_local()
+    }
     /// [`Chain::header`] of several blocks; the answers are in the order of the questions.
     fn headers<'a>(&'a self, numbers: &'a [BlockHeight]) -> Answers<'a, Option<Header>, Error> {
         join_all(numbers.iter().map(|number| self.header(*number))).boxed_local()
     }
     /// [`Chain::simulate`] of several calls, each by itself at the head.
-    fn simulate_all<'a>(&'a self, from: Address, calls: &'a [MarketCall]) -> Answers<'a, u64, Error> {
+    fn simulate_all<'a>(&'a self, from: Address, calls: &'a [CallAt]) -> Answers<'a, u64, Error> {
         join_all(calls.iter().map(move |call| self.simulate(from, call))).boxed_local()
     }
     /// [`Chain::submit`] of several transactions.

@@ -20,6 +20,8 @@ pub struct Listening {
     pub errors: BTreeMap<String, u64>,
     /// The pass that reads final blocks again.
     pub second_reading: SecondReading,
+    /// Why what the Router says is not followed; `None` while it is.
+    pub router: Option<String>,
 }
 
 /// How far final blocks were read a second time, and what came of it.
@@ -57,7 +59,8 @@ impl Record for Listening {
     }
 }
 
-/// An event that only the second reading found: its entry stands in the journal behind those of later blocks.
+/// An event that only the second reading found, or one of a market's history: its entry stands in the journal behind
+/// those of later blocks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Late {
     /// Where the event stands in the chain.
@@ -69,7 +72,7 @@ pub struct Late {
 impl Late {
     const PREFIX: &'static [u8] = b"late:";
 
-    /// Whether the event at that place was found late.
+    /// Whether the event at that place was read late.
     ///
     /// # Errors
     /// If the store fails.
@@ -77,12 +80,15 @@ impl Late {
         Ok(store::read::<Self>(store, &Self::key_of(at))?.is_some())
     }
 
-    /// All events that were found late.
+    /// The events of these blocks, both ends included, that were read late.
     ///
     /// # Errors
     /// If the store fails.
-    pub fn all(store: &dyn Store) -> Result<Vec<Self>, store::Error> {
-        store::list(store, Self::PREFIX, Order::Ascending, usize::MAX)
+    pub fn of(store: &dyn Store, first: BlockHeight, last: BlockHeight) -> Result<Vec<Self>, store::Error> {
+        let from = [Self::PREFIX, &first.0.to_be_bytes()].concat();
+        let until = [Self::PREFIX, &last.0.saturating_add(1).to_be_bytes()].concat();
+        let rows = store.scan(Self::TABLE, &from, Some(&until), Order::Ascending, usize::MAX)?;
+        rows.iter().map(|(key, _)| store::read::<Self>(store, key)).filter_map(Result::transpose).collect()
     }
 
     fn key_of(at: &Position) -> Vec<u8> {

@@ -10,7 +10,8 @@ use crate::ports::store::{self, Order, Record, Store, Table};
 /// What the listener knows of the chain: who is ready, and who decides by chain time, reads it here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainStatus {
-    /// The market that this store is about. It never changes: another market wants another data directory.
+    /// The market that new bids are taken from. It changes only where a Router alone names it: see
+    /// [`following`](super::following), which knows the others and by which rules each plays.
     pub market: Market,
     /// Its rules.
     pub rules: MarketRules,

@@ -104,6 +104,24 @@ impl Room {
         Ok(())
     }
 
+    /// What is taken once a batch is committed.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn after(store: &dyn Store, batch: &Batch) -> Result<Self, store::Error> {
+        match batch.changes.iter().rev().find_map(Self::in_change) {
+            Some(room) => Ok(room),
+            None => Self::read(store),
+        }
+    }
+
+    fn in_change(change: &Change) -> Option<Self> {
+        match change {
+            Change::Put(Self::TABLE, key, doc) if key == Self::KEY => serde_json::from_slice(doc).ok(),
+            _ => None,
+        }
+    }
+
     /// Takes out of a batch what it says of the room so far.
     fn take(batch: &mut Batch) -> Option<Self> {
         let is_room =

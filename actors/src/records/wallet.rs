@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::intent::IntentKey;
-use crate::domain::market::{Abandonment, MarketCall};
-use crate::domain::units::{BlockHash, BlockHeight, TxHash, WallTime, Wei};
+use super::intent::{Intent, IntentKey, IntentState};
+use crate::domain::market::{Abandonment, Market, MarketCall};
+use crate::domain::units::{Address, BlockHash, BlockHeight, TxHash, WallTime, Wei};
 use crate::domain::wallet::fees::Fees;
 use crate::ports::store::{self, Order, Record, Store, Table};
 
@@ -121,6 +121,28 @@ impl Record for Instruction {
 /// If the store fails.
 pub fn instructions(store: &dyn Store) -> Result<Vec<Instruction>, store::Error> {
     store::list(store, Instruction::PREFIX.as_bytes(), Order::Ascending, MANY)
+}
+
+/// The wallet's own withdrawal from a market that is not mined yet, if there is one: a second one would find nothing.
+/// So many were wanted so far, on all markets together.
+///
+/// # Errors
+/// If the store fails.
+pub fn under_way(
+    store: &dyn Store,
+    market: Market,
+    account: Address,
+    withdrawals: u64,
+) -> Result<Option<IntentKey>, store::Error> {
+    for number in (0..withdrawals).rev() {
+        let key = IntentKey::of_account("withdraw", market, account, number);
+        // The newest of this market; those in between went elsewhere.
+        if let Some(intent) = store::read::<Intent>(store, key.0.as_bytes())? {
+            let open = matches!(intent.state, IntentState::Queued | IntentState::InFlight { .. });
+            return Ok(open.then_some(key));
+        }
+    }
+    Ok(None)
 }
 
 /// More attempts or spends than a node makes in a window.

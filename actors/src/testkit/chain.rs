@@ -24,7 +24,7 @@ pub use blocks::Branch;
 use blocks::{Block, Blocks, State};
 pub use keys::FakeKeys;
 use pool::Pool;
-pub use provider::{Logs, Trouble};
+pub use provider::{Logs, Trouble, MARKET};
 
 /// Gas that every call uses, except a transfer of nothing.
 pub const CALL_GAS: u64 = 100_000;
@@ -50,9 +50,16 @@ pub struct Tx {
     pub fees: Fees,
     /// What it calls.
     pub call: MarketCall,
+    /// On which market; `None`: the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<Address>,
 }
 
 impl Tx {
+    /// On which market it is meant.
+    pub fn market(&self) -> Address {
+        self.on.unwrap_or(MARKET)
+    }
     /// Its hash.
     pub fn hash(&self) -> TxHash {
         hash_of(self)
@@ -102,6 +109,14 @@ pub struct FakeChain {
     owed: Cell<u128>,
     tells_orphans: Cell<bool>,
     skip: Cell<u64>,
+    followed: RefCell<Vec<Address>>,
+    owner: RefCell<Vec<Order>>,
+}
+
+/// What the owner of the contracts does in the next block.
+enum Order {
+    Deploy(Address, Market),
+    Point(Address),
 }
 
 fn hash_of(tx: &Tx) -> TxHash {
@@ -152,6 +167,8 @@ impl FakeChain {
             owed: Cell::new(0),
             tells_orphans: Cell::new(false),
             skip: Cell::new(0),
+            followed: RefCell::new(vec![MARKET]),
+            owner: RefCell::default(),
         }
     }
 
@@ -159,7 +176,11 @@ impl FakeChain {
 
     /// The market as it stands at the newest block.
     pub fn market_now(&self) -> Market {
-        self.blocks.borrow().head().state.market.clone()
+        self.market_of(MARKET, self.height())
+    }
+    /// The same of the market at an address.
+    pub fn market_on(&self, market: Address) -> Market {
+        self.market_of(market, self.height())
     }
     /// The timestamp of the newest block.
     pub fn now(&self) -> ChainTime {
@@ -234,6 +255,15 @@ impl FakeChain {
         self.tells_orphans.set(tell);
     }
 
+    /// Puts another market there in the next block.
+    pub fn deploy(&self, at: Address, version: Version) {
+        self.owner.borrow_mut().push(Order::Deploy(at, Market::by(version)));
+    }
+    /// Points the Router elsewhere in the next block.
+    pub fn point_router(&self, to: Address) {
+        self.owner.borrow_mut().push(Order::Point(to));
+    }
+
     // The mempool ----------------------------------------------------------------------------------------------------
 
     /// Forgets all that waits to be mined, as a full mempool does.
@@ -278,6 +308,13 @@ impl FakeChain {
         let next = self.blocks.borrow().next_header(self.skip.take(), base_fee);
         let header = Header { base_fee: next.base_fee.filter(|_| !self.legacy.get()), ..next };
         let mut state = Rc::clone(&self.blocks.borrow().head().state);
+        for order in self.owner.take() {
+            let state = Rc::make_mut(&mut state);
+            match order {
+                Order::Deploy(at, market) => drop(state.markets.insert(at, market)),
+                Order::Point(to) => state.router = to,
+            }
+        }
         let mut mined = Vec::new();
         for tx in self.pool() {
             let next = state.nonces.get(&tx.from).copied().unwrap_or_default();
@@ -308,7 +345,7 @@ impl FakeChain {
         let gas_used = gas(&tx.call);
         let enough = gas_used <= tx.gas_limit;
         let result = match enough {
-            true => self.call(state, before, tx.from, &tx.call, header.time),
+            true => self.call(state, before, tx.from, (tx.market(), &tx.call), header.time),
             false => Err("out of gas".to_owned()),
         };
         *state.nonces.entry(tx.from).or_default() += 1;
@@ -332,11 +369,17 @@ impl FakeChain {
         state: &mut State,
         before: &[Mined],
         from: Address,
-        call: &MarketCall,
+        (market, call): (Address, &MarketCall),
         now: ChainTime,
     ) -> Result<Vec<MarketEvent>, String> {
         match &self.law {
-            Law::Market => state.market.apply(from, call, now),
+            // A transfer to oneself is no call.
+            Law::Market if *call == MarketCall::NoOp => Ok(vec![]),
+            Law::Market => match state.markets.get_mut(&market) {
+                Some(market) => market.apply(from, call, now),
+                // Whoever calls where there is no code succeeds, and nothing happens.
+                None => Ok(vec![]),
+            },
             Law::Rule(rule) => {
                 let blocks = self.blocks.borrow();
                 let history: Vec<&Mined> = blocks.mined().chain(before).collect();

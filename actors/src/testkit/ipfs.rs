@@ -136,6 +136,11 @@ impl MemoryIpfs {
     pub fn lose(&self, cid: &Cid) {
         self.blocks.borrow_mut().remove(&cid.hash().to_bytes());
     }
+    /// Forgets a pin, and collects its root's block, as somebody else's `pin rm` and `repo gc` would.
+    pub fn lose_pin(&self, root: &Cid) {
+        self.pins.borrow_mut().remove(root);
+        self.lose(root);
+    }
     /// Puts a block there without counting as asked; tells its CID.
     pub fn hold(&self, codec: u64, bytes: &[u8]) -> Cid {
         let cid = cid_of(codec, bytes);

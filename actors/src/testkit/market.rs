@@ -280,12 +280,6 @@ impl Market {
         })
     }
 
-    /// Whether somebody could accept a bid by our rules: it is on offer, and neither pinned nor settled.
-    pub fn is_open(&self, id: BidId, now: ChainTime) -> bool {
-        let bid = usize::try_from(id.0).ok().and_then(|index| self.bids.get(index));
-        bid.is_some_and(|bid| bid.is_open(now))
-    }
-
     /// What the market owes in all: credits, and the escrow of bids that are not paid out.
     pub fn owes(&self) -> Wei {
         let escrow = self.bids.iter().filter(|bid| bid.payouts == 0);

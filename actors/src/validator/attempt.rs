@@ -138,7 +138,7 @@ impl Challenge {
     /// The hoster's endpoint as registered now. `Err(None)` if its file could not be had.
     async fn endpoint(&self) -> Result<Result<(Registered, String), Option<Skip>>, Trouble> {
         let who = self.announced.hoster;
-        let Some((file, _)) = self.ports.chain.registration(who).await? else {
+        let Some((file, _)) = self.ports.chain.registration(self.known.bid.market.address, who).await? else {
             return Ok(Err(Some(Skip::NoEndpoint)));
         };
         let patience = Duration::from_millis(self.config.registration_timeout_ms);

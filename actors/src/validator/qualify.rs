@@ -101,7 +101,7 @@ async fn qualify(config: &Config, ports: &Ports, known: &Audit) -> Result<Result
     if announced.hoster == me {
         return Ok(Err(Skip::OwnHosting));
     }
-    let Some(terms) = ports.chain.terms(known.bid.id).await? else { return Ok(Err(Skip::Unknown)) };
+    let Some(terms) = ports.chain.terms(known.bid).await? else { return Ok(Err(Skip::Unknown)) };
     if terms.bidder == me {
         return Ok(Err(Skip::OwnBid));
     }
@@ -109,7 +109,7 @@ async fn qualify(config: &Config, ports: &Ports, known: &Audit) -> Result<Result
         return Ok(Err(Skip::Limits(limit)));
     }
     // The legacy market does not tell since when; where the bid's placing was not seen, the market decides.
-    let Some((file, since)) = ports.chain.registration(me).await? else {
+    let Some((file, since)) = ports.chain.registration(known.bid.market.address, me).await? else {
         return Ok(Err(Skip::RegisteredLate));
     };
     if known.placed_at.is_some_and(|placed| since > placed) {

@@ -8,11 +8,12 @@ use crate::domain::audit::keccak;
 use crate::domain::audit::life::{Event, Stage};
 use crate::domain::audit::vote::{settle_turn, Verdict};
 use crate::domain::evidence::{CarNote, Evidence, RegistrationFile, SealError, SCHEMA};
-use crate::domain::market::{BidState, Version};
+use crate::domain::market::{BidState, MarketRules, Version};
 use crate::planted::{planted, Bug};
 use crate::ports::store::{self, Batch};
 use crate::ports::{disk, keys};
 use crate::records::audit::{self, Audit};
+use crate::records::following::rules_of;
 use crate::records::meta::ChainStatus;
 
 /// The program's name in evidence.
@@ -27,7 +28,7 @@ pub(super) enum Trouble {
     Store(#[from] store::Error),
     #[error(transparent)]
     Seal(#[from] SealError<keys::Error>),
-    #[error("the audit has no terms")]
+    #[error("the audit has no terms, or its market no rules")]
     NoTerms,
 }
 
@@ -40,7 +41,7 @@ impl Validator {
         status: &ChainStatus,
         ctx: &mut Context<Self>,
     ) -> Result<(), Trouble> {
-        let evidence = self.evidence(known, verdict, status)?;
+        let evidence = self.evidence(known, verdict)?;
         let sealed = evidence.seal(|message| self.ports.keys.sign_message(message))?;
         if !planted(Bug::VoteWithoutEvidence) {
             self.ports.disk.write(&format!("{}.json", known.file_name()), &sealed.bytes)?;
@@ -50,9 +51,11 @@ impl Validator {
         Ok(self.decide(known.clone(), testified, status, Batch::new(), ctx)?)
     }
 
-    fn evidence(&self, known: &Audit, verdict: Verdict, status: &ChainStatus) -> Result<Evidence, Trouble> {
+    fn evidence(&self, known: &Audit, verdict: Verdict) -> Result<Evidence, Trouble> {
         let store = &*self.ports.store;
-        let (Some(terms), Some(announced)) = (known.terms.clone(), known.announced) else {
+        let rules = rules_of(store, known.bid.market)?;
+        let (Some(terms), Some(announced), Some(rules)) = (known.terms.clone(), known.announced, rules)
+        else {
             return Err(Trouble::NoTerms);
         };
         let car = self.ports.disk.read(&car_name(known))?;
@@ -66,7 +69,7 @@ impl Validator {
             program: PROGRAM.into(),
             bid: known.bid,
             terms,
-            rules: status.rules.clone(),
+            rules,
             hoster: announced.hoster,
             pinned_at: announced.at,
             validator: self.ports.keys.address(),
@@ -86,16 +89,18 @@ impl Validator {
         let (chain, bid) = (self.ports.chain.clone(), known.bid);
         self.work(
             bid,
-            async move { chain.bid(bid.id).await },
+            async move { chain.bid(bid).await },
             move |this, seen, ctx| {
                 let store = this.ports.store.clone();
-                let (Some(status), Some(known)) = (ChainStatus::read(&*store)?, audit::of(&*store, bid)?)
+                let status = ChainStatus::read(&*store)?;
+                let rules = rules_of(&*store, bid.market)?;
+                let (Some(status), Some(rules), Some(known)) = (status, rules, audit::of(&*store, bid)?)
                 else {
                     return Ok(());
                 };
                 match seen {
                     Ok(Some(seen)) => {
-                        let event = this.seen(&known, &seen, &status);
+                        let event = this.seen(&known, &seen, &rules);
                         this.decide(known, event.into(), &status, Batch::new(), ctx)
                     }
                     Ok(None) => Ok(()),
@@ -109,11 +114,11 @@ impl Validator {
         );
     }
 
-    fn seen(&self, known: &Audit, seen: &BidState, status: &ChainStatus) -> Event {
-        if !matches!(known.stage, Stage::Voted { .. }) || status.rules.version == Version::Legacy {
+    fn seen(&self, known: &Audit, seen: &BidState, rules: &MarketRules) -> Event {
+        if !matches!(known.stage, Stage::Voted { .. }) || rules.version == Version::Legacy {
             return Event::PayoutSeen { paid: seen.votes.iter().any(|vote| vote.paid) };
         }
-        let close = known.plan.map(|plan| plan.end.plus(status.rules.vote_duration)).unwrap_or_default();
+        let close = known.plan.map(|plan| plan.end.plus(rules.vote_duration)).unwrap_or_default();
         let turn = settle_turn(&seen.votes, seen.terms.min_validations, self.ports.keys.address(), close);
         Event::BidSeen { settled: seen.outcome, turn }
     }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use crate::domain::market::{Abandonment, Execution};
+use crate::domain::market::{Abandonment, Execution, Market};
 use crate::domain::units::{ChainTime, WallTime, Wei};
 use crate::domain::wallet::lane::Lane;
 use crate::domain::wallet::spend;
@@ -55,6 +55,11 @@ impl Book {
             instructions: BTreeMap::new(),
             spends: BTreeMap::new(),
         }
+    }
+
+    /// The market that a nonce's intent is meant for; `or` where no intent owns it.
+    pub(super) fn market_of(&self, intent: Option<&IntentKey>, or: Market) -> Market {
+        intent.and_then(|key| self.intents.get(key)).map_or(or, |intent| intent.market)
     }
 
     /// Reads the store, if that is needed.

@@ -23,6 +23,7 @@ use crate::testkit::MemoryStore;
 
 mod chaos;
 mod kills;
+mod markets;
 mod money;
 mod orders;
 mod prices;

@@ -23,13 +23,7 @@ pub(super) fn links(block: &[u8]) -> Option<Vec<Cid>> {
             4 => Some(n),
             5 => Some(n.checked_mul(2)?),
             6 if n == 42 => {
-                let (2, size) = head(&mut rest)? else {
-                    return None;
-                };
-                let [0, cid @ ..] = take(&mut rest, size)? else {
-                    return None;
-                };
-                links.push(Cid::try_from(cid).ok()?);
+                links.push(link(&mut rest)?);
                 None
             }
             _ => return None,
@@ -44,8 +38,19 @@ pub(super) fn links(block: &[u8]) -> Option<Vec<Cid>> {
     rest.is_empty().then_some(links)
 }
 
+/// The CID behind the tag of a link.
+pub(crate) fn link(rest: &mut &[u8]) -> Option<Cid> {
+    let (2, size) = head(rest)? else {
+        return None;
+    };
+    let [0, cid @ ..] = take(rest, size)? else {
+        return None;
+    };
+    Cid::try_from(cid).ok()
+}
+
 /// Major type and argument of the next item; dag-cbor has definite lengths only.
-fn head(rest: &mut &[u8]) -> Option<(u8, u64)> {
+pub(crate) fn head(rest: &mut &[u8]) -> Option<(u8, u64)> {
     let &first = rest.first()?;
     *rest = &rest[1..];
     let n = match first & 0x1f {
@@ -56,7 +61,7 @@ fn head(rest: &mut &[u8]) -> Option<(u8, u64)> {
     Some((first >> 5, n))
 }
 
-fn take<'a>(rest: &mut &'a [u8], n: u64) -> Option<&'a [u8]> {
+pub(crate) fn take<'a>(rest: &mut &'a [u8], n: u64) -> Option<&'a [u8]> {
     let (taken, left) = rest.split_at_checked(usize::try_from(n).ok()?)?;
     *rest = left;
     Some(taken)

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use cid::Cid;
 
-use crate::block::{Key, DAG_CBOR, DAG_PB, RAW};
+use crate::block::{Key, DAG_CBOR, DAG_JSON, DAG_PB, RAW};
 
 /// Blocks seen, with a bit per codec under which they were seen: one digest as raw and as dag-pb is one block with
 /// different links.
@@ -45,6 +45,7 @@ fn codec_bit(codec: u64) -> u8 {
         RAW => 1,
         DAG_PB => 2,
         DAG_CBOR => 4,
-        _ => 8,
+        DAG_JSON => 8,
+        _ => 16,
     }
 }

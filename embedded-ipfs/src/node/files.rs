@@ -1,59 +1,19 @@
-//! Files and directories.
+//! Files and directories, read.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use std::ops::{Bound, Range, RangeBounds};
+
+use bytes::{Bytes, BytesMut};
 use cid::Cid;
 use futures::stream::BoxStream;
 use futures::StreamExt;
-use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
 
 use super::{stream, Node};
 use crate::core::Task;
-use crate::{AddOptions, Added, Entry, Error};
+use crate::unixfs;
+use crate::{Entry, Error};
 
 impl Node {
-    /// Adds a file as UnixFS. The reader is polled on the caller's task; hashing and storing are not done there. Dropping
-    /// the future leaves nothing pinned.
-    ///
-    /// # Errors
-    /// [`Error::Io`] from the reader or for a chunk size out of range, [`Error::Store`], [`Error::Full`].
-    pub async fn add(&self, mut reader: impl AsyncRead + Unpin, options: AddOptions) -> Result<Added, Error> {
-        let size = options.chunk_bytes;
-        if !(1..=AddOptions::MAX_CHUNK).contains(&size) {
-            return Err(std::io::Error::from(std::io::ErrorKind::InvalidInput).into());
-        }
-        let (chunks, queue) = mpsc::channel(8);
-        let adding = Task::spawn(
-            &self.inner.runtime,
-            crate::unixfs::add::add(self.inner.core.clone(), options, queue),
-        );
-        loop {
-            let mut room = BytesMut::with_capacity(size).limit(size);
-            while room.has_remaining_mut() && reader.read_buf(&mut room).await? > 0 {}
-            let last = room.has_remaining_mut();
-            let chunk = room.into_inner();
-            // A queue that is closed: the outcome below says why.
-            if !chunk.is_empty() && chunks.send(Some(chunk.freeze())).await.is_err() {
-                break;
-            }
-            if last {
-                let _ = chunks.send(None).await;
-                break;
-            }
-        }
-        adding.join().await?
-    }
-
-    /// Adds files and a directory of them, and pins it: its CID is that of a default `ipfs add -r`. Sharded where a block of
-    /// names and CIDs would have more than 256 KiB.
-    ///
-    /// # Errors
-    /// [`Error::Name`], [`Error::Store`], [`Error::Full`].
-    pub async fn add_directory(&self, files: Vec<(String, Vec<u8>)>) -> Result<Added, Error> {
-        let adding = crate::unixfs::directory::add(self.inner.core.clone(), files);
-        Task::spawn(&self.inner.runtime, adding).join().await?
-    }
-
     /// The entries of a directory, sharded or not, in the order of their names, fetching what is missing. However it was
     /// made, it costs at most `cap` entries and a bounded number of blocks and bytes. Two entries may have one name.
     ///
@@ -61,7 +21,7 @@ impl Node {
     /// [`Error::TooManyEntries`], also for names of more than 512 bytes on average; [`Error::TooManyBlocks`] if there are more
     /// than `cap + 64`; [`Error::NotADirectory`], [`Error::Malformed`], and those of [`Node::get`].
     pub async fn ls(&self, directory: &Cid, cap: usize) -> Result<Vec<Entry>, Error> {
-        let listing = crate::unixfs::ls::ls(self.inner.core.clone(), *directory, cap);
+        let listing = unixfs::ls::ls(self.inner.core.clone(), *directory, cap);
         Task::spawn(&self.inner.runtime, listing).join().await?
     }
 
@@ -69,18 +29,23 @@ impl Node {
     ///
     /// # Errors
     /// [`Error::NoEntry`], [`Error::NotADirectory`], [`Error::Malformed`], and those of [`Node::get`].
-    pub async fn resolve(&self, directory: &Cid, path: &[&str]) -> Result<Cid, Error> {
+    pub async fn find(&self, directory: &Cid, path: &[&str]) -> Result<Cid, Error> {
         let path = path.iter().map(|&name| name.to_owned()).collect();
-        let resolving = crate::unixfs::ls::resolve(self.inner.core.clone(), *directory, path);
-        Task::spawn(&self.inner.runtime, resolving).join().await?
+        let finding = unixfs::ls::find_below(self.inner.core.clone(), *directory, path);
+        Task::spawn(&self.inner.runtime, finding).join().await?
     }
 
     /// The bytes of a UnixFS file (or of a raw block) in order, a piece a block, so some are empty, fetching what is missing
-    /// with some read-ahead. Ends after an error.
-    pub fn cat(&self, cid: &Cid) -> BoxStream<'static, Result<Bytes, Error>> {
+    /// with some read-ahead. Of a range (`..` is all of the file) only the blocks are fetched that it needs, and what lies
+    /// beyond the file's end is nothing. Ends after an error.
+    ///
+    /// # Errors
+    /// In the stream: [`Error::NotAFile`]; [`Error::Malformed`], also if the range cannot be found because the file's nodes
+    /// contradict one another about their sizes; [`Error::TooManyBlocks`], and those of [`Node::get`].
+    pub fn cat(&self, cid: &Cid, range: impl RangeBounds<u64>) -> BoxStream<'static, Result<Bytes, Error>> {
         let (pieces, queue) = mpsc::channel(4);
-        let task =
-            Task::spawn(&self.inner.runtime, crate::unixfs::cat::cat(self.inner.core.clone(), *cid, pieces));
+        let reading = unixfs::cat::cat(self.inner.core.clone(), *cid, plain(range), pieces);
+        let task = Task::spawn(&self.inner.runtime, reading);
         stream(queue, task)
     }
 
@@ -90,7 +55,7 @@ impl Node {
     /// [`Error::TooManyBytes`], [`Error::TooManyBlocks`] beyond two blocks a byte and 64, [`Error::NotAFile`],
     /// [`Error::Malformed`], and those of [`Node::get`].
     pub async fn read(&self, cid: &Cid, max_bytes: u64) -> Result<Bytes, Error> {
-        let mut pieces = self.cat(cid);
+        let mut pieces = self.cat(cid, ..);
         let mut file = BytesMut::new();
         let limit = max_bytes.saturating_mul(2).saturating_add(64);
         let mut blocks = 0;
@@ -106,4 +71,18 @@ impl Node {
         }
         Ok(file.freeze())
     }
+}
+
+fn plain(range: impl RangeBounds<u64>) -> Range<u64> {
+    let start = match range.start_bound() {
+        Bound::Included(&first) => first,
+        Bound::Excluded(&before) => before.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(&last) => last.saturating_add(1),
+        Bound::Excluded(&end) => end,
+        Bound::Unbounded => u64::MAX,
+    };
+    start..end
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use ipns_record::SigningKey;
 use libp2p::{Multiaddr, PeerId};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot, watch, Semaphore};
@@ -10,9 +11,11 @@ use super::collect::{collect, collect_again};
 use super::Inner;
 use crate::bitswap::service::{Service, Traffic};
 use crate::bitswap::Bitswap;
+use crate::clock::now_ms;
 use crate::core::Core;
 use crate::dht::Counts;
 use crate::providing::Providing;
+use crate::publishing::{Book, Publishing};
 use crate::seek::{Seek, Seeker};
 use crate::store::Store;
 use crate::swarm::{build, peer_of, Addresses, Command, SwarmTask, View};
@@ -68,6 +71,9 @@ async fn assemble(
     let (kept, bootstrap) = (with_ids(peers)?, with_ids(bootstrap)?);
     std::fs::create_dir_all(&data_dir)?;
     let key = identity::load_or_make(&data_dir.join("identity.key"))?;
+    let own = SigningKey::from_protobuf(&key.to_protobuf_encoding().map_err(|_| Error::Key)?)
+        .map_err(|_| Error::Key)?;
+    let book = Arc::new(Mutex::new(Book::open(data_dir.join("names"))?));
     let database = data_dir.join("blocks.redb");
     let store = Store::open(&database, limits.cache_bytes, limits.store_bytes)?;
     let opened = store.clone();
@@ -104,12 +110,16 @@ async fn assemble(
             swarm.send(Command::Keep { peer, address }).await.map_err(|_| Error::Stopped)?;
         }
         let (seek, wanted) = Seek::new(dht != Dht::Off);
-        let mut pins = None;
+        let (mut pins, mut publishing) = (None, None);
         if dht != Dht::Off {
             tokio::spawn(Seeker::new(swarm.clone()).run(wanted));
             let (changes, inbox) = mpsc::channel(64);
             tokio::spawn(Providing::new(store.clone(), swarm.clone()).run(inbox, counts.peers()));
             pins = Some(changes);
+            let (changes, inbox) = mpsc::channel(64);
+            let task = Publishing::new(book.clone(), swarm.clone(), now_ms);
+            tokio::spawn(task.run(inbox, counts.peers()));
+            publishing = Some(changes);
         }
         let core = Core { store, bitswap, seek, pins };
         let stop = Mutex::new(Some(stop));
@@ -124,6 +134,7 @@ async fn assemble(
         let asking = Semaphore::new(QUESTIONS);
         Ok(Inner {
             id,
+            key: own,
             core,
             runtime,
             swarm,
@@ -131,6 +142,8 @@ async fn assemble(
             traffic,
             counts,
             asking,
+            book,
+            publishing,
             collect_later,
             database,
             stop,

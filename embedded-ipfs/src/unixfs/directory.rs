@@ -1,63 +1,39 @@
 //! Makes directories: one block of links, or a trie of shards where the block would be too large.
 
-use std::collections::HashSet;
-
-use bytes::Bytes;
 use cid::Version;
 
-use super::add::Tree;
-use super::batch::Batch;
 use super::{directory, murmur3, shard};
+use crate::batch::Batch;
 use crate::block::DAG_PB;
-use crate::core::Core;
 use crate::dag::pb::Link;
-use crate::{AddOptions, Added, Error};
+use crate::{AddOptions, DirectorySize, Error};
 
-/// Bytes of names and CIDs beyond which a directory is sharded, as Kubo estimates and decides it.
+/// Bytes beyond which a directory is sharded, as Kubo decides it.
 const LARGEST_BLOCK: usize = 256 << 10;
 /// Levels of shards that a hash of 64 bits has, at 8 bits each.
 const LEVELS: u32 = 8;
 
-/// Adds files and a directory of them, and pins it.
-pub(crate) async fn add(core: Core, files: Vec<(String, Vec<u8>)>) -> Result<Added, Error> {
-    let mut names = HashSet::with_capacity(files.len());
-    for (name, _) in &files {
-        let usable = !matches!(name.as_str(), "" | "." | "..") && !name.contains(['/', '\0']);
-        if !usable || !names.insert(name.as_str()) {
-            return Err(Error::Name(name.clone()));
+/// A directory of entries in the order of their names.
+pub(super) fn link_up(
+    entries: &[(String, Link<'static>)],
+    options: &AddOptions,
+    batch: &mut Batch,
+) -> Result<Link<'static>, Error> {
+    let links: Vec<_> = entries.iter().map(|(name, link)| Link { name: name.as_bytes(), ..*link }).collect();
+    let block = match options.directory_size {
+        DirectorySize::Links => {
+            let estimate: usize = links.iter().map(|link| link.name.len() + link.cid.encoded_len()).sum();
+            (estimate <= LARGEST_BLOCK).then(|| directory(&links))
         }
+        DirectorySize::Block => Some(directory(&links)).filter(|block| block.len() <= LARGEST_BLOCK),
+    };
+    if let Some(block) = block {
+        let below = links.iter().map(|link| link.total_size).sum();
+        return Ok(batch.block(options.version(), DAG_PB, block.into(), below));
     }
-    let options = AddOptions::default();
-    let mut batch = Batch::new(core);
-    let mut entries = Vec::with_capacity(files.len());
-    let mut size = 0;
-    for (name, bytes) in files {
-        size += bytes.len() as u64;
-        let (mut tree, mut rest) = (Tree::new(options), Bytes::from(bytes));
-        while !rest.is_empty() {
-            tree.push_leaf(rest.split_to(rest.len().min(options.chunk_bytes)), &mut batch);
-        }
-        let root = tree.finish(&mut batch);
-        batch.relieve().await?;
-        entries.push((name, root));
-    }
-    let root = link_up(&entries, &mut batch)?;
-    batch.finish(root.cid, true).await?;
-    Ok(Added { cid: root.cid, size })
-}
-
-fn link_up(entries: &[(String, Link<'static>)], batch: &mut Batch) -> Result<Link<'static>, Error> {
-    let estimate: usize = entries.iter().map(|(name, link)| name.len() + link.cid.encoded_len()).sum();
-    if estimate > LARGEST_BLOCK {
-        let mut entries: Vec<_> = entries.iter().map(|(name, link)| Hashed::new(name, *link)).collect();
-        entries.sort_by_key(|entry| entry.hash);
-        return link_up_shards(&entries, 0, batch);
-    }
-    let mut links: Vec<_> =
-        entries.iter().map(|(name, link)| Link { name: name.as_bytes(), ..*link }).collect();
-    links.sort_by_key(|link| link.name);
-    let below = links.iter().map(|link| link.total_size).sum();
-    Ok(batch.block(Version::V0, DAG_PB, directory(&links).into(), below))
+    let mut entries: Vec<_> = entries.iter().map(|(name, link)| Hashed::new(name, *link)).collect();
+    entries.sort_by_key(|entry| entry.hash);
+    link_up_shards(&entries, 0, options.version(), batch)
 }
 
 struct Hashed<'a> {
@@ -78,7 +54,12 @@ impl<'a> Hashed<'a> {
 
 /// A shard of entries that have `level` bytes of their hash in common, in the order of their hashes. An entry alone in its
 /// slot is linked there, several get a shard of their own.
-fn link_up_shards(entries: &[Hashed<'_>], level: u32, batch: &mut Batch) -> Result<Link<'static>, Error> {
+fn link_up_shards(
+    entries: &[Hashed<'_>],
+    level: u32,
+    version: Version,
+    batch: &mut Batch,
+) -> Result<Link<'static>, Error> {
     if level == LEVELS {
         return Err(Error::Name(entries.first().map(|entry| entry.name.to_owned()).unwrap_or_default()));
     }
@@ -89,11 +70,11 @@ fn link_up_shards(entries: &[Hashed<'_>], level: u32, batch: &mut Batch) -> Resu
         slots[31 - slot / 8] |= 1 << (slot % 8);
         children.push(match group {
             [alone] => (format!("{slot:02X}{}", alone.name), alone.link),
-            _ => (format!("{slot:02X}"), link_up_shards(group, level + 1, batch)?),
+            _ => (format!("{slot:02X}"), link_up_shards(group, level + 1, version, batch)?),
         });
     }
     let links: Vec<_> = children.iter().map(|(name, link)| Link { name: name.as_bytes(), ..*link }).collect();
     let below = links.iter().map(|link| link.total_size).sum();
     let used = slots.iter().position(|&byte| byte != 0).unwrap_or(slots.len());
-    Ok(batch.block(Version::V0, DAG_PB, shard(&slots[used..], &links).into(), below))
+    Ok(batch.block(version, DAG_PB, shard(&slots[used..], &links).into(), below))
 }

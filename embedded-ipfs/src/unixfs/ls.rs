@@ -39,7 +39,7 @@ pub(crate) async fn ls(core: Core, root: Cid, cap: usize) -> Result<Vec<Entry>, 
 }
 
 /// The CID at the end of a path of names below a directory.
-pub(crate) async fn resolve(core: Core, root: Cid, path: Vec<String>) -> Result<Cid, Error> {
+pub(crate) async fn find_below(core: Core, root: Cid, path: Vec<String>) -> Result<Cid, Error> {
     let core = core.below(root);
     let mut cid = root;
     for name in path {

@@ -138,6 +138,13 @@ impl Daemon {
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// Runs a command whose answer goes to a file.
+    pub async fn save(&self, arguments: &[&str], to: &Path) {
+        let out = std::fs::File::create(to).unwrap();
+        let status = command(self.repository.path()).args(arguments).stdout(out).status().await.unwrap();
+        assert!(status.success(), "{arguments:?}");
+    }
+
     /// Blocks that it sent since it started.
     pub async fn sent(&self) -> u64 {
         let stats = self.run(&["stats", "bitswap", "--enc=json"]).await;

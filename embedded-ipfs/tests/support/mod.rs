@@ -94,3 +94,16 @@ pub fn sparse(size: usize, seed: u64) -> Vec<u8> {
 pub fn numbered(count: usize) -> Vec<(String, Vec<u8>)> {
     (0..count).map(|n| (format!("file-{n:05}"), format!("{n}\n").into_bytes())).collect()
 }
+
+/// A reader that fails.
+pub struct Broken;
+
+impl tokio::io::AsyncRead for Broken {
+    fn poll_read(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+        _: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::task::Poll::Ready(Err(std::io::ErrorKind::BrokenPipe.into()))
+    }
+}

@@ -24,7 +24,7 @@ use scatter_actors::{
     bid_filter, chain_listener, firewall, manifest_resolver, pinner, validator, wallet_signer,
 };
 
-use super::{Life, Node, Part, CONFIRMATIONS, FLOOR, MAX_HEAD_AGE_MS, MIN_FREE, QUOTA};
+use super::{Life, Node, Part, COMPARE_EACH, CONFIRMATIONS, FLOOR, MAX_HEAD_AGE_MS, MIN_FREE, QUOTA};
 use crate::bomb::Bomb;
 use crate::mortal::{Backend, FusedStore, Mortal};
 
@@ -164,6 +164,7 @@ impl<'a> Birth<'a> {
                 max_storage: None,
             },
             grace_ms: 60_000,
+            compare_each: COMPARE_EACH,
         };
         let ports = pinner::Ports {
             ipfs: self.ipfs(|_| {}),

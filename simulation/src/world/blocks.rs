@@ -1,8 +1,10 @@
 //! How the chain goes on: blocks, reorgs, and leaps over days on which nobody waits for anything.
 
+use scatter_actors::bid_filter;
 use scatter_actors::domain::bid::Stage;
 use scatter_actors::domain::units::{Address, BlockHeight};
 use scatter_actors::records::audit;
+use scatter_actors::records::journal::{unread, Fact};
 use scatter_actors::records::meta::newest_block;
 use scatter_actors::testkit::chain::Tx;
 
@@ -52,7 +54,7 @@ impl World {
             return;
         }
         // What a reorg took and brought again is judged again before its offer is over.
-        if hosted.iter().any(|bid| bid.may_be_had_anew() && market.is_open(bid.bid.id, now)) {
+        if !unread::<Fact>(&*self.hoster.store, bid_filter::READER, 1).unwrap().is_empty() {
             return;
         }
         if !self.nodes().all(|node| self.has_read_what_is_mined(node)) {

@@ -14,7 +14,7 @@ use crate::invariants;
 impl World {
     /// All that the hoster has judged.
     pub fn hosted(&self) -> Rc<[HostedBid]> {
-        let commits = self.hoster.commits.get();
+        let commits = self.hoster.commits.kept.get();
         let mut judged = self.judged.borrow_mut();
         if judged.0 != commits {
             let bids = store::list::<HostedBid>(&*self.hoster.store, &[], Order::Ascending, usize::MAX);

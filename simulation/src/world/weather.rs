@@ -171,6 +171,7 @@ impl World {
                 self.chain.stop_finality(true);
             }
             Fault::Rotten => self.offer_rotten_blocks(),
+            Fault::PinLost(n) => self.lose_pin(n, now),
             Fault::Rival(what) => self.people.rival(what),
             Fault::Friend { who, deed } => self.friends.act(who, deed),
             Fault::DiskFull(ms) => {
@@ -178,6 +179,24 @@ impl World {
                 self.hoster.disk.set_free(ByteSize(0));
                 self.hoster.ipfs.set_full(true);
             }
+        }
+    }
+
+    /// Somebody tidies up at the hoster's IPFS node.
+    fn lose_pin(&mut self, n: u64, now: u64) {
+        let mut pinned = self.hoster.ipfs.pinned();
+        pinned.retain(|root| !self.foreign.contains(root));
+        let Some(root) = pinned.get(n as usize % pinned.len().max(1)).copied() else { return };
+        self.hoster.ipfs.lose_pin(&root);
+        self.lost.insert(root, now);
+        self.history.tell("ipfs", format_args!("has {root} pinned no more"));
+    }
+
+    /// What is pinned again is lost no more.
+    pub(super) fn find_what_was_lost(&mut self) {
+        if !self.lost.is_empty() {
+            let pinned = self.hoster.ipfs.pinned();
+            self.lost.retain(|root, _| !pinned.contains(root));
         }
     }
 

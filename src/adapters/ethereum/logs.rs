@@ -18,7 +18,7 @@ const GET_LOGS: &str = "eth_getLogs";
 
 impl Ethereum {
     pub(super) async fn read_events(&self, span: Span) -> Result<Events, Error> {
-        let contracts = self.contracts().await?.emitters();
+        let contracts = self.emitters().await?;
         match span {
             Span::Range(first, last) => self.range(contracts, first, last).await,
             Span::Block(hash, _) => self.block(contracts, hash).await,
@@ -103,7 +103,7 @@ impl Ethereum {
 
     /// Reads all logs of a block and compares them with its bloom filter, which the block's hash covers.
     pub(super) async fn compare_with_filter(&self, hash: BlockHash) -> Result<bool, Error> {
-        let ours = self.contracts().await?.emitters();
+        let ours = self.emitters().await?;
         let requests = [
             Request::new("eth_getBlockByHash", json!([hash, false])),
             Request::new(GET_LOGS, json!([{ "blockHash": hash }])),

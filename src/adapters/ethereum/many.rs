@@ -1,24 +1,27 @@
 //! Several questions in one exchange each: what a wallet with many transactions in flight asks.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use futures::future::join_all;
+use scatter_actors::domain::following::Contracts;
 use scatter_actors::domain::market::{MarketCall, Version};
 use scatter_actors::domain::units::{Address, BlockHeight, TxHash};
-use scatter_actors::ports::chain::{Error, Header, Receipt};
+use scatter_actors::ports::chain::{CallAt, Error, Header, Receipt};
 use serde_json::json;
 
 use super::wire::{hex_of, quantity_of, Bytes, Number, RawReceipt};
-use super::{abi, calls, revert, Contracts, Ethereum};
+use super::{abi, calls, revert, Ethereum};
 use crate::adapters::json_rpc::{self, Raw, Request};
 
 /// Questions in one exchange. Several exchanges run side by side: a provider works on one batch with one thread.
 const PART: usize = 32;
 
 /// An answer as JSON-RPC gave it.
-type Told = Result<Raw, json_rpc::Error>;
+pub(super) type Told = Result<Raw, json_rpc::Error>;
 
 impl Ethereum {
     /// Asks everything; a part that got no answer at all fails as a whole, the others do not.
-    async fn ask_all(&self, requests: &[Request]) -> Vec<Result<Told, Error>> {
+    pub(super) async fn ask_all(&self, requests: &[Request]) -> Vec<Result<Told, Error>> {
         let parts = requests.chunks(PART).map(|part| async move {
             match self.rpc.batch(part).await {
                 Ok(told) if told.len() == part.len() => told.into_iter().map(Ok).collect(),
@@ -37,23 +40,28 @@ impl Ethereum {
         answers.into_iter().next().unwrap_or_else(|| Err(self.distrust("an exchange without an answer")))
     }
 
-    pub(super) async fn run_all(&self, from: Address, calls: &[MarketCall]) -> Vec<Result<u64, Error>> {
-        let contracts = match self.contracts().await {
-            Ok(contracts) => contracts,
-            Err(error) => return calls.iter().map(|_| Err(error.clone())).collect(),
+    pub(super) async fn run_all(&self, from: Address, calls: &[CallAt]) -> Vec<Result<u64, Error>> {
+        let mut markets = BTreeMap::new();
+        for market in calls.iter().map(|(market, _)| *market).collect::<BTreeSet<_>>() {
+            markets.insert(market, self.contracts_of(market).await);
+        }
+        let of: Vec<Result<Contracts, Error>> =
+            calls.iter().filter_map(|(market, _)| markets.get(market).cloned()).collect();
+        let question = |((_, call), of): (&CallAt, &Result<Contracts, Error>)| {
+            of.clone().and_then(|contracts| questions(from, call, &contracts))
         };
-        let encoded: Vec<_> = calls.iter().map(|call| questions(from, call, &contracts)).collect();
+        let encoded: Vec<_> = calls.iter().zip(&of).map(question).collect();
         let requests: Vec<Request> = encoded.iter().flatten().flatten().cloned().collect();
         let mut told = self.ask_all(&requests).await.into_iter();
-        let mut read = |encoded: Result<[Request; 2], Error>| {
+        let mut read = |(encoded, of): (Result<[Request; 2], Error>, Result<Contracts, Error>)| {
             encoded?;
             let (answer, gas) = match (told.next(), told.next()) {
                 (Some(answer), Some(gas)) => (answer?, gas?),
                 _ => return Err(self.distrust("a batch got too few answers")),
             };
-            self.gas_of(&contracts, answer, gas)
+            self.gas_of(&of?, answer, gas)
         };
-        encoded.into_iter().map(&mut read).collect()
+        encoded.into_iter().zip(of).map(&mut read).collect()
     }
 
     /// The gas of a call that would do something.

@@ -5,27 +5,28 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::{Arc, OnceLock};
 
 use ethers::utils::keccak256;
 use futures::FutureExt;
-use scatter_actors::domain::market::{BidState, BidTerms, MarketCall, MarketEvent, MarketRules, Version};
-use scatter_actors::domain::units::{
-    Address, BidId, BlockHash, BlockHeight, ChainTime, FileHash, TxHash, Wei,
-};
-use scatter_actors::ports::chain::{At, Chain, Error, Events, FeeMarket, Header, Receipt, Span};
+use scatter_actors::domain::following::{Contracts, Found, Named};
+use scatter_actors::domain::market::{BidKey, BidState, BidTerms, MarketEvent};
+use scatter_actors::domain::units::{Address, BlockHash, BlockHeight, ChainTime, FileHash, TxHash, Wei};
+use scatter_actors::ports::chain::{At, CallAt, Chain, Error, Events, FeeMarket, Header, Receipt, Span};
 use scatter_actors::ports::{Answer, Answers};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+pub use self::directory::Directory;
 use self::events::Topics;
 pub use self::logs::Decoder;
 use self::wire::{Bytes, Number, Quantity, RawHeader, RawReceipt, RawTransaction};
 use super::json_rpc::{is_about_rate, Client, Raw, Request};
 
 mod abi;
+mod bids;
 pub mod calls;
 pub mod deploy;
+mod directory;
 mod events;
 mod fees;
 mod limits;
@@ -66,42 +67,6 @@ impl Default for Config {
     }
 }
 
-/// The market's contracts, as found on the chain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Contracts {
-    /// The market.
-    pub market: Address,
-    /// Whose rules it follows.
-    pub version: Version,
-    /// Where registration files are.
-    pub register: Option<Address>,
-    /// Who may vote (version 2): often the Register itself.
-    pub voters: Option<Address>,
-    /// Where the terms of new bids are.
-    pub env: Option<Address>,
-}
-
-impl Contracts {
-    /// Those whose logs are read.
-    fn emitters(&self) -> Vec<Address> {
-        let mut emitters = vec![self.market];
-        emitters.extend(self.register.filter(|register| *register != self.market));
-        emitters
-    }
-}
-
-/// The addresses that were found first, shared with whoever signs. They are kept for good: the owner of a Router can
-/// point it elsewhere, and must not move the money of a running node by that.
-#[derive(Debug, Clone, Default)]
-pub struct Directory(Arc<OnceLock<Contracts>>);
-
-impl Directory {
-    /// What was found, if anything was yet.
-    pub fn contracts(&self) -> Option<&Contracts> {
-        self.0.get()
-    }
-}
-
 /// One chain as one provider shows it. Not `Send`: it lives on the actors' arbiter.
 #[derive(Debug)]
 pub struct Ethereum {
@@ -125,29 +90,56 @@ impl Ethereum {
         self.directory.clone()
     }
 
-    /// The market's contracts, found at the first question.
+    /// The contracts whose logs are read.
+    async fn emitters(&self) -> Result<Vec<Address>, Error> {
+        self.contracts().await?;
+        Ok(self.directory.emitters())
+    }
+
+    /// The contracts of the market that the configuration names, found at the first question.
     ///
     /// # Errors
     /// If the provider fails or there is no market.
     pub async fn contracts(&self) -> Result<Contracts, Error> {
-        if let Some(known) = self.directory.0.get() {
-            return Ok(known.clone());
+        if let Some(known) = self.directory.first() {
+            return Ok(known);
         }
-        let found =
-            self.resolve().await?.ok_or_else(|| self.distrust("there is no market at its address"))?;
-        Ok(self.directory.0.get_or_init(|| found).clone())
+        let found = self.resolve().await?;
+        let found = found.ok_or_else(|| self.distrust("there is no market at its address"))?;
+        self.directory.keep_first(&found);
+        Ok(found)
     }
 
-    async fn read_market(&self) -> Result<Option<(Address, MarketRules)>, Error> {
-        let contracts = match self.directory.0.get() {
-            Some(known) => {
-                let code: Bytes = self.rpc.call("eth_getCode", json!([known.market, "latest"])).await?;
-                (!code.0.is_empty()).then(|| known.clone())
-            }
-            None => self.resolve().await?.map(|found| self.directory.0.get_or_init(|| found).clone()),
+    /// The contracts of a market, found at the first question about it.
+    async fn contracts_of(&self, market: Address) -> Result<Contracts, Error> {
+        if let Some(known) = self.directory.of(market) {
+            return Ok(known);
+        }
+        let found = self.resolve_at(market).await?;
+        let found = found.ok_or_else(|| self.distrust(format!("there is no market at {market}")))?;
+        self.directory.keep(found.clone());
+        Ok(found)
+    }
+
+    async fn read_market(&self) -> Result<Option<Found>, Error> {
+        let contracts = match self.directory.first() {
+            Some(known) => self.has_code(known.market).await?.then_some(known),
+            None => self.resolve().await?,
         };
         let Some(contracts) = contracts else { return Ok(None) };
-        Ok(Some((contracts.market, self.rules(&contracts).await?)))
+        self.directory.keep_first(&contracts);
+        Ok(Some(Found { rules: self.rules(&contracts).await?, contracts }))
+    }
+
+    async fn read_market_at(&self, market: Address) -> Result<Option<Found>, Error> {
+        let Some(contracts) = self.resolve_at(market).await? else { return Ok(None) };
+        self.directory.keep(contracts.clone());
+        Ok(Some(Found { rules: self.rules(&contracts).await?, contracts }))
+    }
+
+    async fn has_code(&self, market: Address) -> Result<bool, Error> {
+        let code: Bytes = self.rpc.call("eth_getCode", json!([market, "latest"])).await?;
+        Ok(!code.0.is_empty())
     }
 
     fn read<T: DeserializeOwned>(&self, method: &'static str, raw: &Raw) -> Result<T, Error> {
@@ -228,7 +220,7 @@ impl Ethereum {
     }
 
     async fn events_of(&self, receipt: &RawReceipt) -> Result<Vec<MarketEvent>, Error> {
-        let ours = self.contracts().await?.emitters();
+        let ours = self.emitters().await?;
         let of_another = |log: &&wire::RawLog| {
             log.transaction_hash != Some(receipt.transaction_hash) || log.block_hash != receipt.block_hash
         };
@@ -248,8 +240,20 @@ impl Chain for Ethereum {
         async { Ok(self.rpc.call::<Number>("eth_chainId", json!([])).await?.0) }.boxed_local()
     }
 
-    fn market(&self) -> Answer<'_, Option<(Address, MarketRules)>, Error> {
+    fn market(&self) -> Answer<'_, Option<Found>, Error> {
         self.read_market().boxed_local()
+    }
+
+    fn market_at(&self, market: Address) -> Answer<'_, Option<Found>, Error> {
+        self.read_market_at(market).boxed_local()
+    }
+
+    fn named(&self, at: BlockHeight) -> Answer<'_, Named, Error> {
+        self.read_named(at).boxed_local()
+    }
+
+    fn follow(&self, markets: &[Contracts]) {
+        self.directory.follow(markets);
     }
 
     fn head(&self) -> Answer<'_, Header, Error> {
@@ -280,28 +284,32 @@ impl Chain for Ethereum {
         self.rpc.distrust(what).into()
     }
 
-    fn terms(&self, bid: BidId) -> Answer<'_, Option<BidTerms>, Error> {
+    fn terms(&self, bid: BidKey) -> Answer<'_, Option<BidTerms>, Error> {
         self.read_terms(bid).boxed_local()
     }
 
-    fn bid(&self, bid: BidId) -> Answer<'_, Option<BidState>, Error> {
-        self.read_bid(bid).boxed_local()
+    fn bid(&self, bid: BidKey) -> Answer<'_, Option<BidState>, Error> {
+        async move { self.only(self.read_bids(&[bid]).await) }.boxed_local()
     }
 
-    fn bid_count(&self) -> Answer<'_, u64, Error> {
-        self.read_bid_count().boxed_local()
+    fn bid_count(&self, market: Address) -> Answer<'_, u64, Error> {
+        self.read_bid_count(market).boxed_local()
     }
 
-    fn registration(&self, who: Address) -> Answer<'_, Option<(FileHash, ChainTime)>, Error> {
-        self.read_registration(who).boxed_local()
+    fn registration(
+        &self,
+        market: Address,
+        who: Address,
+    ) -> Answer<'_, Option<(FileHash, ChainTime)>, Error> {
+        self.read_registration(market, who).boxed_local()
     }
 
-    fn registered_count(&self) -> Answer<'_, Option<u64>, Error> {
-        self.read_registered_count().boxed_local()
+    fn registered_count(&self, market: Address) -> Answer<'_, Option<u64>, Error> {
+        self.read_registered_count(market).boxed_local()
     }
 
-    fn credit(&self, who: Address) -> Answer<'_, Wei, Error> {
-        self.read_credit(who).boxed_local()
+    fn credit(&self, market: Address, who: Address) -> Answer<'_, Wei, Error> {
+        self.read_credit(market, who).boxed_local()
     }
 
     fn balance(&self, who: Address) -> Answer<'_, Wei, Error> {
@@ -321,7 +329,7 @@ impl Chain for Ethereum {
         self.read_fees().boxed_local()
     }
 
-    fn simulate<'a>(&'a self, from: Address, call: &'a MarketCall) -> Answer<'a, u64, Error> {
+    fn simulate<'a>(&'a self, from: Address, call: &'a CallAt) -> Answer<'a, u64, Error> {
         async move { self.only(self.run_all(from, std::slice::from_ref(call)).await) }.boxed_local()
     }
 
@@ -333,11 +341,15 @@ impl Chain for Ethereum {
         async move { self.only(self.read_receipts(&[tx]).await) }.boxed_local()
     }
 
+    fn bids<'a>(&'a self, bids: &'a [BidKey]) -> Answers<'a, Option<BidState>, Error> {
+        self.read_bids(bids).boxed_local()
+    }
+
     fn headers<'a>(&'a self, numbers: &'a [BlockHeight]) -> Answers<'a, Option<Header>, Error> {
         self.read_headers(numbers).boxed_local()
     }
 
-    fn simulate_all<'a>(&'a self, from: Address, calls: &'a [MarketCall]) -> Answers<'a, u64, Error> {
+    fn simulate_all<'a>(&'a self, from: Address, calls: &'a [CallAt]) -> Answers<'a, u64, Error> {
         self.run_all(from, calls).boxed_local()
     }
 

@@ -100,7 +100,7 @@ impl Keys for Signer {
     }
 
     fn sign(&self, tx: &Unsigned) -> Result<Signed, Error> {
-        let register = self.directory.contracts().and_then(|found| found.register);
+        let register = self.directory.of(tx.market).and_then(|found| found.register);
         let call = calls::encode(&tx.call, self.address(), tx.market, register).map_err(refused)?;
         self.sign_call(tx, Some(call.to), &call)
     }

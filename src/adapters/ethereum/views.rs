@@ -1,43 +1,56 @@
 //! What the market and its Register tell when asked.
 
-use ethers::types::U256;
 use ethers::utils::keccak256;
-use scatter_actors::domain::market::{BidState, BidTerms, MarketRules, Version, Vote};
+use scatter_actors::domain::following::{Contracts, Found, Named};
+use scatter_actors::domain::market::{BidKey, BidTerms, MarketRules, Version};
 use scatter_actors::domain::units::{Address, BidId, BlockHeight, ByteSize, ChainTime, FileHash, Wei};
 use scatter_actors::ports::chain::Error;
 use serde_json::json;
 
-use super::abi::{address, bid, file, flag, outcome, small, somebody, time, word, words};
+use super::abi::{bid, file, small, somebody, time, word, words};
 use super::calls::{of_address, of_bid, selector, with};
+use super::many::Told;
 use super::revert;
-use super::wire::{hex_of, quantity_of, Bytes, Number};
-use super::{Contracts, Ethereum};
+use super::wire::{hex_of, quantity_of, Bytes};
+use super::Ethereum;
 use crate::adapters::json_rpc::{Raw, Request};
 
-/// Most votes of one bid that are read: on the legacy market anybody may add as many as they pay for.
-const MOST_VOTES: u64 = 256;
 /// How long an accept holds where no Env tells, in seconds: the seed project's value.
 const DEFAULT_HOLD: u64 = 900;
 
 /// A view to ask: whom, and with which calldata.
-type View = (Address, Vec<u8>);
+pub(super) type View = (Address, Vec<u8>);
 
 impl Ethereum {
     /// Asks views at one block; a revert is `Ok(None)`, because that is how contracts say "no such thing".
     async fn views(&self, at: &str, views: Vec<View>) -> Result<Vec<Option<Vec<u8>>>, Error> {
-        let requests: Vec<_> = views
-            .iter()
-            .map(|(to, data)| Request::new("eth_call", json!([{ "to": to, "data": hex_of(data) }, at])))
-            .collect();
+        let requests: Vec<_> = views.iter().map(|view| request(view, at)).collect();
         let answers = self.rpc.batch(&requests).await?;
-        answers
-            .into_iter()
-            .map(|answer| match answer.map_err(revert::of_a_call).and_then(|raw| self.bytes(&raw)) {
-                Ok(bytes) => Ok(Some(bytes)),
-                Err(Error::Reverts { .. }) => Ok(None),
-                Err(other) => Err(other),
-            })
-            .collect()
+        answers.into_iter().map(|answer| self.told(answer)).collect()
+    }
+
+    /// Asks groups of views at one block, all of them together; a group of which any view fails fails as a whole.
+    pub(super) async fn views_of_each(
+        &self,
+        at: &str,
+        groups: Vec<Vec<View>>,
+    ) -> Vec<Result<Vec<Option<Vec<u8>>>, Error>> {
+        let requests: Vec<_> = groups.iter().flatten().map(|view| request(view, at)).collect();
+        let mut told = self.ask_all(&requests).await.into_iter();
+        let mut of = |group: Vec<View>| {
+            // As many as were asked for, also where one of them failed: the next ones are the next group's.
+            let told: Vec<_> = told.by_ref().take(group.len()).collect();
+            told.into_iter().map(|answer| self.told(answer?)).collect()
+        };
+        groups.into_iter().map(&mut of).collect()
+    }
+
+    fn told(&self, answer: Told) -> Result<Option<Vec<u8>>, Error> {
+        match answer.map_err(revert::of_a_call).and_then(|raw| self.bytes(&raw)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(Error::Reverts { .. }) => Ok(None),
+            Err(other) => Err(other),
+        }
     }
 
     /// Asks as many views as the answer shall have places.
@@ -54,37 +67,75 @@ impl Ethereum {
         self.read::<Bytes>("eth_call", raw).map(|bytes| bytes.0)
     }
 
-    /// Finds the market's contracts; `None` where there is no code.
+    /// Finds the contracts of the market that the configuration names; `None` where there is no code.
     pub(super) async fn resolve(&self) -> Result<Option<Contracts>, Error> {
-        let config = &self.config;
-        let (mut market, mut register, mut env) = (config.market, config.register, config.env);
-        if let Some(router) = config.router {
-            let entry = |name: &str| (router, with("get(bytes32)", (keccak256(name),)));
-            let found = self.all("latest", [entry("Scatter"), entry("Register"), entry("Env")]).await?;
-            let [m, r, e] = found.map(|answer| address_in(answer.as_deref()));
-            (market, register, env) = (market.or(m), register.or(r), env.or(e));
+        let named = self.entries("latest").await?;
+        let Some(market) = self.config.market.or(named.market) else { return Ok(None) };
+        self.inspect(market, &named, "latest").await?.known(self)
+    }
+
+    /// The contracts of the market at an address; `None` where there is no code.
+    pub(super) async fn resolve_at(&self, market: Address) -> Result<Option<Contracts>, Error> {
+        let named = self.entries("latest").await?;
+        self.inspect(market, &named, "latest").await?.known(self)
+    }
+
+    /// What names the market in the state of a block.
+    pub(super) async fn read_named(&self, at: BlockHeight) -> Result<Named, Error> {
+        let (None, Some(router)) = (self.config.market, self.config.router) else { return Ok(Named::Fixed) };
+        let at = quantity_of(at.0);
+        let entries = self.entries(&at).await?;
+        let unusable = |what| Ok(Named::Unusable { what });
+        let Some(market) = entries.market else {
+            return unusable(format!("the router {router} names no market"));
+        };
+        match self.inspect(market, &entries, &at).await? {
+            Inspected::Market(contracts) => {
+                Ok(Named::Market(Found { rules: self.rules(&contracts).await?, contracts }))
+            }
+            Inspected::NoCode => {
+                unusable(format!("the router {router} names {market}, where there is no code"))
+            }
+            Inspected::Unknown(number) => {
+                let number = number.map_or_else(|| "that no number can hold".to_owned(), |n| n.to_string());
+                unusable(format!(
+                    "the router {router} names {market}, a market of the unknown version {number}"
+                ))
+            }
         }
-        let Some(market) = market else { return Ok(None) };
-        let code: Bytes = self.rpc.call("eth_getCode", json!([market, "latest"])).await?;
+    }
+
+    /// What the Router names at a block; nothing where there is no Router.
+    async fn entries(&self, at: &str) -> Result<Entries, Error> {
+        let Some(router) = self.config.router else { return Ok(Entries::default()) };
+        let entry = |name: &str| (router, with("get(bytes32)", (keccak256(name),)));
+        let found = self.all(at, [entry("Scatter"), entry("Register"), entry("Env")]).await?;
+        let [market, register, env] = found.map(|answer| address_in(answer.as_deref()));
+        Ok(Entries { market, register, env })
+    }
+
+    /// What stands at a market's address.
+    async fn inspect(&self, market: Address, named: &Entries, at: &str) -> Result<Inspected, Error> {
+        let code: Bytes = self.rpc.call("eth_getCode", json!([market, at])).await?;
         if code.0.is_empty() {
-            return Ok(None);
+            return Ok(Inspected::NoCode);
         }
         let views = ["marketVersion()", "voters()", "env()"].map(|view| (market, selector(view)));
-        let [number, voters, own_env] = self.all("latest", views).await?;
+        let [number, voters, own_env] = self.all(at, views).await?;
         // The legacy market has no such function: it reverts, or answers nothing where it has a fallback.
         let version = match number.as_deref().and_then(word).map(small) {
             None => Version::Legacy,
             Some(Some(2)) => Version::V2,
-            Some(number) => {
-                return Err(self.distrust(format!("the market's version is {number:?}, which is not known")))
-            }
+            Some(number) => return Ok(Inspected::Unknown(number)),
         };
         let (voters, own_env) = match version {
             Version::Legacy => (None, None),
             Version::V2 => (address_in(voters.as_deref()), address_in(own_env.as_deref())),
         };
+        let register = self.config.register.or(named.register).or(voters);
         // What the market itself uses counts more than what a Router says today.
-        Ok(Some(Contracts { market, version, register: register.or(voters), voters, env: own_env.or(env) }))
+        let env = own_env.or(self.config.env).or(named.env);
+        Ok(Inspected::Market(Contracts { market, version, register, voters, env }))
     }
 
     /// The market's constants.
@@ -103,50 +154,14 @@ impl Ethereum {
         Ok(rules)
     }
 
-    pub(super) async fn read_terms(&self, id: BidId) -> Result<Option<BidTerms>, Error> {
-        let market = self.contracts().await?.market;
-        let answer = self.one((market, of_bid("getBid(int256)", id))).await?;
-        self.terms_in(id, answer.as_deref())
-    }
-
-    pub(super) async fn read_bid(&self, id: BidId) -> Result<Option<BidState>, Error> {
-        let contracts = self.contracts().await?;
-        let market = contracts.market;
-        // All of it at one block, so that the parts fit each other.
-        let head: Number = self.rpc.call("eth_blockNumber", json!([])).await?;
-        let at = quantity_of(head.0);
-        let views = ["getBid(int256)", "getHoster(int256)", "getValidationCount(int256)"];
-        let [terms, hoster, count] = self.all(&at, views.map(|view| (market, of_bid(view, id)))).await?;
-        let Some(terms) = self.terms_in(id, terms.as_deref())? else { return Ok(None) };
-        let hoster = hoster.as_deref().and_then(word).and_then(somebody);
-        let count = count.as_deref().and_then(word).and_then(small);
-        let (Some(hoster), Some(count)) = (hoster, count) else {
-            return Err(self.distrust(format!("bid {id}: its hoster or its votes do not decode")));
-        };
-        let mut state = BidState {
-            terms,
-            hoster,
-            hold_until: ChainTime(0),
-            pinned_at: None,
-            votes: Vec::new(),
-            outcome: None,
-        };
-        if contracts.version == Version::V2 {
-            let views = ["bidWindows(int256)", "settledOutcome(int256)"];
-            let [windows, outcome] = self.all(&at, views.map(|view| (market, of_bid(view, id)))).await?;
-            self.times_in(windows.as_deref(), outcome.as_deref(), &mut state).ok_or_else(|| {
-                self.distrust(format!("bid {id}: its windows or its outcome do not decode"))
-            })?;
-        }
-        let vote = |n| (market, with("getValidation(int256,uint256)", (U256::from(id.0), U256::from(n))));
-        let votes = self.views(&at, (0..count.min(MOST_VOTES)).map(vote).collect()).await?;
-        let votes: Option<Vec<_>> = votes.iter().map(|answer| vote_in(answer.as_deref()?)).collect();
-        state.votes = votes.ok_or_else(|| self.distrust(format!("bid {id}: a vote does not decode")))?;
-        Ok(Some(state))
+    pub(super) async fn read_terms(&self, bid: BidKey) -> Result<Option<BidTerms>, Error> {
+        let contracts = self.contracts_of(bid.market.address).await?;
+        let answer = self.one((contracts.market, of_bid("getBid(int256)", bid.id))).await?;
+        self.terms_in(bid.id, answer.as_deref())
     }
 
     /// A bid that does not exist reverts, or is all zeros.
-    fn terms_in(&self, id: BidId, answer: Option<&[u8]>) -> Result<Option<BidTerms>, Error> {
+    pub(super) fn terms_in(&self, id: BidId, answer: Option<&[u8]>) -> Result<Option<BidTerms>, Error> {
         let Some(answer) = answer else { return Ok(None) };
         let decode = || {
             let [bidder, root, size, amount, pool, duration, votes] = words(answer)?;
@@ -166,16 +181,8 @@ impl Ethereum {
         decode().ok_or_else(|| self.distrust(format!("bid {id}: its terms do not decode")))
     }
 
-    fn times_in(&self, windows: Option<&[u8]>, settled: Option<&[u8]>, state: &mut BidState) -> Option<()> {
-        let [_placed, _offer_end, hold_until, pinned_at, _end, _close] = words(windows?)?;
-        state.hold_until = time(hold_until)?;
-        state.pinned_at = time(pinned_at).map(|at| (at.0 > 0).then_some(at))?;
-        state.outcome = outcome(word(settled?)?)?;
-        Some(())
-    }
-
-    pub(super) async fn read_bid_count(&self) -> Result<u64, Error> {
-        let market = self.contracts().await?.market;
+    pub(super) async fn read_bid_count(&self, market: Address) -> Result<u64, Error> {
+        let market = self.contracts_of(market).await?.market;
         let answer = self.one((market, selector("getBidCount()"))).await?;
         let count = answer.as_deref().and_then(word).and_then(bid).map(|count| count.0);
         count.ok_or_else(|| self.distrust("the count of bids does not decode"))
@@ -183,9 +190,10 @@ impl Ethereum {
 
     pub(super) async fn read_registration(
         &self,
+        market: Address,
         who: Address,
     ) -> Result<Option<(FileHash, ChainTime)>, Error> {
-        let Some(register) = self.contracts().await?.register else { return Ok(None) };
+        let Some(register) = self.contracts_of(market).await?.register else { return Ok(None) };
         let views = ["getUserFile(address)", "registeredAt(address)"];
         let [root, since] = self.all("latest", views.map(|view| (register, of_address(view, who)))).await?;
         // A closed list of voters keeps no files, a legacy Register no times.
@@ -196,14 +204,14 @@ impl Ethereum {
         Ok(Some((file(root), since)))
     }
 
-    pub(super) async fn read_registered_count(&self) -> Result<Option<u64>, Error> {
-        let Some(voters) = self.contracts().await?.voters else { return Ok(None) };
+    pub(super) async fn read_registered_count(&self, market: Address) -> Result<Option<u64>, Error> {
+        let Some(voters) = self.contracts_of(market).await?.voters else { return Ok(None) };
         let answer = self.one((voters, selector("voterCount()"))).await?;
         Ok(answer.as_deref().and_then(word).and_then(small))
     }
 
-    pub(super) async fn read_credit(&self, who: Address) -> Result<Wei, Error> {
-        let market = self.contracts().await?.market;
+    pub(super) async fn read_credit(&self, market: Address, who: Address) -> Result<Wei, Error> {
+        let market = self.contracts_of(market).await?.market;
         let answer = self.one((market, of_address("balance(address)", who))).await?;
         answer.as_deref().and_then(word).map(Wei).ok_or_else(|| self.distrust("a balance does not decode"))
     }
@@ -217,11 +225,39 @@ impl Ethereum {
     }
 }
 
-fn address_in(answer: Option<&[u8]>) -> Option<Address> {
-    answer.and_then(word).and_then(somebody).flatten()
+fn request((to, data): &View, at: &str) -> Request {
+    Request::new("eth_call", json!([{ "to": to, "data": hex_of(data) }, at]))
 }
 
-fn vote_in(answer: &[u8]) -> Option<Vote> {
-    let [_when, validator, valid, paid] = words(answer)?;
-    Some(Vote { validator: address(validator)?, valid: flag(valid)?, paid: flag(paid)? })
+/// What a Router names.
+#[derive(Debug, Default)]
+struct Entries {
+    market: Option<Address>,
+    register: Option<Address>,
+    env: Option<Address>,
+}
+
+/// What stands at a market's address.
+enum Inspected {
+    Market(Contracts),
+    NoCode,
+    /// A market of a version that nobody here knows.
+    Unknown(Option<u64>),
+}
+
+impl Inspected {
+    /// The market, where it can be one.
+    fn known(self, chain: &Ethereum) -> Result<Option<Contracts>, Error> {
+        match self {
+            Self::Market(contracts) => Ok(Some(contracts)),
+            Self::NoCode => Ok(None),
+            Self::Unknown(number) => {
+                Err(chain.distrust(format!("the market's version is {number:?}, which is not known")))
+            }
+        }
+    }
+}
+
+fn address_in(answer: Option<&[u8]>) -> Option<Address> {
+    answer.and_then(word).and_then(somebody).flatten()
 }

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use scatter_actors::domain::audit::life::Stage as AuditStage;
-use scatter_actors::domain::market::{BidState, MarketEvent, Version};
+use scatter_actors::domain::market::{self, BidKey, BidState, MarketEvent, Version};
 use scatter_actors::domain::units::{BidId, ChainTime};
 use scatter_actors::ports::chain::{self, Chain};
 
+use super::anvil::CHAIN_ID;
 use super::api::{hosted, leaves, open_intent, stage_name, Audit};
 use super::market::Market;
 use super::node::{Node, Role};
@@ -141,7 +142,7 @@ impl Market {
 
     async fn is_legacy(&self) -> Result<bool, Fault> {
         let found = self.chain.market().await.map_err(unreachable)?;
-        Ok(found.is_some_and(|(_, rules)| rules.version == Version::Legacy))
+        Ok(found.is_some_and(|found| found.rules.version == Version::Legacy))
     }
 
     /// Where a bid stands on chain.
@@ -149,7 +150,8 @@ impl Market {
     /// # Errors
     /// If the chain does not answer, or does not know it.
     pub async fn state(&self, bid: BidId) -> Result<BidState, Fault> {
-        let state = self.chain.bid(bid).await.map_err(unreachable)?;
+        let market = market::Market { chain: CHAIN_ID, address: self.deployed.market };
+        let state = self.chain.bid(BidKey { market, id: bid }).await.map_err(unreachable)?;
         state.ok_or_else(|| Fault::new(Code::NotFound, format!("the market does not know bid {bid}")))
     }
 

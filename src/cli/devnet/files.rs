@@ -186,23 +186,6 @@ pub fn program(name: &str) -> Option<PathBuf> {
     directories.map(|directory| directory.join(name)).find(|candidate| candidate.is_file())
 }
 
-/// Ports of loopback that nobody uses, all different.
-///
-/// # Errors
-/// If there are none.
-pub fn free_ports<const N: usize>() -> Result<[u16; N], Fault> {
-    let no_port = |error: io::Error| Fault::new(Code::Bug, format!("no free port: {error}"));
-    // All are held until all are known.
-    let mut held = Vec::new();
-    let mut ports = [0; N];
-    for port in &mut ports {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).map_err(no_port)?;
-        *port = listener.local_addr().map_err(no_port)?.port();
-        held.push(listener);
-    }
-    Ok(ports)
-}
-
 fn refused(path: &Path, error: &io::Error) -> Fault {
     Fault::new(Code::DataDir, format!("{}: {error}", path.display()))
 }

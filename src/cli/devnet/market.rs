@@ -12,10 +12,11 @@ use secrecy::zeroize::Zeroizing;
 
 use super::anvil::{self, Anvil};
 use super::backend::Kind;
-use super::files::{self, Files};
+use super::files::Files;
 use super::journal::Journal;
 use super::kubo;
 use super::node::{purse, Node, Ports, Role};
+use super::ports::free_ports;
 use super::settings::{Provider, Surroundings};
 use super::story::Story;
 use crate::adapters::ethereum::deploy::{self, Deployed};
@@ -329,9 +330,11 @@ impl Market {
     /// # Errors
     /// If the chain does not answer.
     pub async fn purse(&self, node: &Node) -> Result<(Wei, Wei), Fault> {
-        let (balance, credit) =
-            tokio::try_join!(self.chain.balance(node.address()), self.chain.credit(node.address()))
-                .map_err(|error| Fault::new(Code::Unreachable, told(&error)))?;
+        let (balance, credit) = tokio::try_join!(
+            self.chain.balance(node.address()),
+            self.chain.credit(self.deployed.market, node.address())
+        )
+        .map_err(|error| Fault::new(Code::Unreachable, told(&error)))?;
         Ok((balance, credit))
     }
 
@@ -376,7 +379,8 @@ async fn deploy(anvil: &Anvil, artifact: Option<&str>) -> Result<Deployed, Fault
 }
 
 async fn make_nodes(program: &Path, files: &Files, kubo: Option<&Path>) -> Result<[Node; 5], Fault> {
-    let ports: [u16; 16] = files::free_ports()?;
+    let no_port = |error| Fault::new(Code::Bug, format!("no free port: {error}"));
+    let ports: [u16; 16] = free_ports().map_err(no_port)?;
     let [firewall, rest @ ..] = ports;
     let at = |n: usize| Ports { ipfs: rest[3 * n], api: rest[3 * n + 1], status: rest[3 * n + 2], firewall };
     let make = |name, role, n| Node::make(name, role, program, files, at(n), kubo);

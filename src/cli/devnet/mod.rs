@@ -26,6 +26,7 @@ mod kubo;
 mod market;
 mod mirror;
 mod node;
+mod ports;
 mod report;
 mod settings;
 mod standing;
@@ -41,6 +42,7 @@ pub use kubo::{Kubo, Place};
 pub use market::{Detour, Market, Offer, Options, Placed};
 pub use mirror::Mirror;
 pub use node::{Node, Role};
+pub use ports::free_ports;
 pub use report::{Check, Report};
 pub use story::{Audience, Story};
 

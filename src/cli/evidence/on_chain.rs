@@ -25,7 +25,7 @@ pub(super) async fn compare(chain: &dyn Chain, report: &Report) -> Result<Vec<Fi
 
     let id = chain.chain_id().await?;
     find(format!("it is about chain {}", report.bid.market.chain), Some(id == report.bid.market.chain));
-    let bid = chain.bid(report.bid.id).await?;
+    let bid = chain.bid(report.bid).await?;
     let same = |holds: bool| Some(bid.is_some() && holds);
     let told = bid.as_ref();
     find(
@@ -55,7 +55,7 @@ pub(super) async fn compare(chain: &dyn Chain, report: &Report) -> Result<Vec<Fi
     }
     for (who, file) in &report.registrations {
         // A newer file takes the place of an older one, which the Register then forgets.
-        let now = chain.registration(*who).await?;
+        let now = chain.registration(report.bid.market.address, *who).await?;
         let holds = now.is_some_and(|(now, _)| now == *file).then_some(true);
         find(format!("{who} registered {file}"), holds);
     }
@@ -84,7 +84,7 @@ mod tests {
     fn transact(chain: &FakeChain, from: Address, nonce: u64, call: MarketCall) {
         let gwei = Wei::from(1_000_000_000u128);
         let fees = Fees { max_fee: gwei.times(10), max_tip: Some(gwei) };
-        chain.inject(Tx { from, chain: 1337, nonce, gas_limit: CALL_GAS, fees, call });
+        chain.inject(Tx { from, chain: 1337, nonce, gas_limit: CALL_GAS, fees, call, on: None });
         chain.mine();
     }
 

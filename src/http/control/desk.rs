@@ -15,10 +15,11 @@ use scatter_actors::ports::ipfs;
 use scatter_actors::ports::store::{self, Batch, Order as Direction};
 use scatter_actors::records::audit::AuditSecrets;
 use scatter_actors::records::decision;
+use scatter_actors::records::following::{self, rules_of};
 use scatter_actors::records::intent::{want, Intent, IntentKey, IntentState};
 use scatter_actors::records::journal::{Fact, Outcome};
 use scatter_actors::records::meta::ChainStatus;
-use scatter_actors::records::wallet::{attempts, Counters};
+use scatter_actors::records::wallet::{attempts, under_way, Counters};
 use scatter_actors::wallet_signer::{Submit, Wallet};
 use serde_json::{json, Value};
 
@@ -152,7 +153,7 @@ impl Desk {
                 offer.amount
             ));
         }
-        match chain.registered_count().await.map_err(no_chain)? {
+        match chain.registered_count(status.market.address).await.map_err(no_chain)? {
             Some(registered) if registered < votes + 1 => warnings.push(format!(
                 "{registered} accounts are registered with the market: {} are needed, {votes} to validate and one \
                  to host",
@@ -166,28 +167,32 @@ impl Desk {
         Ok(warnings)
     }
 
+    /// Withdraws from the current market, or from an old one that owes something where the current one does not.
     async fn withdraw(&self, request: u32) -> Result<Value, Fault> {
         let (status, me) = (self.status()?, self.account()?);
-        let credit = self.chain()?.credit(me).await.map_err(no_chain)?;
         let store = &*self.ports.store;
-        let key =
-            IntentKey::of_account("withdraw", status.market, me, u64::from(u32::MAX) + u64::from(request));
-        let known = store::read::<Intent>(store, key.0.as_bytes()).map_err(no_store)?.is_some();
-        if credit == Wei::ZERO && !known {
-            return Err(Fault::new(Code::Refused, format!("the market owes nothing to {me}")));
-        }
-        // One of the wallet's own may be on its way: a second one would find nothing.
-        let last = Counters::read(store).map_err(no_store)?.withdrawals.checked_sub(1);
-        let last = last.map(|number| IntentKey::of_account("withdraw", status.market, me, number));
-        if let Some(last) = last {
-            let intent = store::read::<Intent>(store, last.0.as_bytes()).map_err(no_store)?;
-            let open =
-                |intent: Intent| matches!(intent.state, IntentState::Queued | IntentState::InFlight { .. });
-            if intent.is_some_and(open) {
-                return Ok(json!({"intent": last}));
+        let number = u64::from(u32::MAX) + u64::from(request);
+        for market in self.markets(&status)? {
+            let key = IntentKey::of_account("withdraw", market, me, number);
+            let known = store::read::<Intent>(store, key.0.as_bytes()).map_err(no_store)?.is_some();
+            let credit = self.chain()?.credit(market.address, me).await.map_err(no_chain)?;
+            if credit > Wei::ZERO || known {
+                let withdrawals = Counters::read(store).map_err(no_store)?.withdrawals;
+                let own = under_way(store, market, me, withdrawals).map_err(no_store)?;
+                return own.map_or_else(
+                    || self.want(key, market, MarketCall::Withdraw),
+                    |own| Ok(json!({"intent": own})),
+                );
             }
         }
-        self.want(key, status.market, MarketCall::Withdraw)
+        Err(Fault::new(Code::Refused, format!("the market owes nothing to {me}")))
+    }
+
+    /// The markets that may owe something, the current one first.
+    pub(super) fn markets(&self, status: &ChainStatus) -> Result<Vec<Market>, Fault> {
+        let read = following::read_ones(&*self.ports.store).map_err(no_store)?;
+        let read: Vec<_> = read.into_iter().map(|one| one.market).collect();
+        Ok(if read.is_empty() { vec![status.market] } else { read })
     }
 
     /// Composes the registration file, keeps it in IPFS, and has its digest registered unless it is already.
@@ -227,7 +232,7 @@ impl Desk {
         self.ports.ipfs.pin(cid, size, Rc::new(|_| {})).await.map_err(no_ipfs)?;
         let file = cids::file_hash(&cid)
             .ok_or_else(|| Fault::new(Code::Bug, "the ipfs backend names blocks by another hash"))?;
-        let known = self.chain()?.registration(me).await.map_err(no_chain)?;
+        let known = self.chain()?.registration(status.market.address, me).await.map_err(no_chain)?;
         let mut answer = match known {
             Some((registered, _)) if registered == file => json!({"intent": null}),
             _ => {
@@ -293,32 +298,47 @@ impl Desk {
         let mut items = Vec::new();
         let mut seen = std::collections::BTreeSet::new();
         for fact in facts {
-            let MarketEvent::BidPlaced { bid, bidder, .. } = fact.event else { continue };
+            let (MarketEvent::BidPlaced { bidder, .. }, Some(bid)) = (&fact.event, fact.bid()) else {
+                continue;
+            };
             // The newest word on a bid counts: a retraction stands above what it takes back.
-            if bidder != me || !seen.insert(bid) || fact.retracted {
+            if *bidder != me || !seen.insert(bid) || fact.retracted {
                 continue;
             }
             if items.len() == LISTED {
                 break;
             }
             let state = self.chain()?.bid(bid).await.map_err(no_chain)?;
-            items.extend(state.map(|state| document(bid, &state, &status)));
+            items.extend(state.map(|state| self.document(bid, &state, &status)).transpose()?);
         }
         Ok(json!({"items": items, "next": null}))
     }
 
     async fn show(&self, bid: BidId) -> Result<Value, Fault> {
         let status = self.status()?;
-        let state = self.chain()?.bid(bid).await.map_err(no_chain)?;
-        let unknown = || Fault::new(Code::NotFound, format!("bid {bid}: the market knows no such bid"));
-        let mut shown = document(bid, &state.ok_or_else(unknown)?, &status);
         let key = BidKey { market: status.market, id: bid };
+        let state = self.chain()?.bid(key).await.map_err(no_chain)?;
+        let unknown = || Fault::new(Code::NotFound, format!("bid {bid}: the market knows no such bid"));
+        let mut shown = self.document(key, &state.ok_or_else(unknown)?, &status)?;
         let decisions = decision::on(&*self.ports.store, &key.to_string(), LISTED).map_err(no_store)?;
         shown["decisions"] = json!(decisions);
         Ok(shown)
     }
 
-    fn status(&self) -> Result<ChainStatus, Fault> {
+    /// A bid as it is shown.
+    fn document(&self, bid: BidKey, state: &BidState, status: &ChainStatus) -> Result<Value, Fault> {
+        let rules = rules_of(&*self.ports.store, bid.market).map_err(no_store)?;
+        let rules = rules.as_ref().unwrap_or(&status.rules);
+        let mut shown = json!(state);
+        shown["bid"] = json!(bid.id);
+        shown["market"] = json!(bid.market);
+        shown["phase"] = json!(phase(state, rules, status.head_time));
+        shown["cid"] = json!(cids::of_file(state.terms.file).to_string());
+        shown["ends"] = json!(state.pinned_at.map(|pinned| pinned.plus(state.terms.duration)));
+        Ok(shown)
+    }
+
+    pub(super) fn status(&self) -> Result<ChainStatus, Fault> {
         self.chain()?;
         let status = ChainStatus::read(&*self.ports.store).map_err(no_store)?;
         status.ok_or_else(|| {
@@ -352,14 +372,4 @@ pub(super) fn reachable(addrs: &[String]) -> Option<&String> {
     };
     // The first of the best: what the operator announces stands where the backend puts it.
     addrs.iter().rev().max_by_key(|addr| rank(addr))
-}
-
-/// A bid as it is shown.
-fn document(bid: BidId, state: &BidState, status: &ChainStatus) -> Value {
-    let mut shown = json!(state);
-    shown["bid"] = json!(bid);
-    shown["phase"] = json!(phase(state, &status.rules, status.head_time));
-    shown["cid"] = json!(cids::of_file(state.terms.file).to_string());
-    shown["ends"] = json!(state.pinned_at.map(|pinned| pinned.plus(state.terms.duration)));
-    shown
 }

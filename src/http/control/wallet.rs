@@ -1,6 +1,7 @@
 //! What the operator's orders about transactions do: the wallet does it, this only carries the words.
 
 use actix_web::web::{self, Data, ServiceConfig};
+use scatter_actors::domain::units::Wei;
 use scatter_actors::line::Unheard;
 use scatter_actors::records::intent::IntentKey;
 use scatter_actors::wallet_signer::{BumpIntent, CancelIntent, Refusal, Wallet};
@@ -75,9 +76,14 @@ impl Desk {
         if let Ok(balance) = chain.balance(me).await {
             status.balance = Some(balance);
         }
-        if let Ok(credit) = chain.credit(me).await {
-            status.credit = Some(credit);
+        let mut credit = Wei::ZERO;
+        for market in self.markets(&self.status()?)? {
+            match chain.credit(market.address, me).await {
+                Ok(owed) => credit = credit.plus(owed),
+                Err(_) => return Ok(json!(status)),
+            }
         }
+        status.credit = Some(credit);
         Ok(json!(status))
     }
 }

@@ -5,9 +5,10 @@ use std::rc::Rc;
 
 use futures::FutureExt;
 
-use crate::domain::market::{BidState, BidTerms, MarketCall, MarketRules};
-use crate::domain::units::{Address, BidId, BlockHash, BlockHeight, ChainTime, FileHash, TxHash, Wei};
-use crate::ports::chain::{At, Chain, Error, Events, FeeMarket, Header, Receipt, Span};
+use crate::domain::following::{Contracts, Found, Named};
+use crate::domain::market::{BidKey, BidState, BidTerms};
+use crate::domain::units::{Address, BlockHash, BlockHeight, ChainTime, FileHash, TxHash, Wei};
+use crate::ports::chain::{At, CallAt, Chain, Error, Events, FeeMarket, Header, Receipt, Span};
 use crate::ports::Answer;
 use crate::testkit::chain::FakeChain;
 
@@ -75,8 +76,17 @@ impl Chain for Lying {
     fn chain_id(&self) -> Answer<'_, u64, Error> {
         self.chain.chain_id()
     }
-    fn market(&self) -> Answer<'_, Option<(Address, MarketRules)>, Error> {
+    fn market(&self) -> Answer<'_, Option<Found>, Error> {
         self.chain.market()
+    }
+    fn market_at(&self, market: Address) -> Answer<'_, Option<Found>, Error> {
+        self.chain.market_at(market)
+    }
+    fn named(&self, at: BlockHeight) -> Answer<'_, Named, Error> {
+        self.chain.named(at)
+    }
+    fn follow(&self, markets: &[Contracts]) {
+        self.chain.follow(markets);
     }
     fn head(&self) -> Answer<'_, Header, Error> {
         self.chain.head()
@@ -87,23 +97,27 @@ impl Chain for Lying {
     fn header(&self, number: BlockHeight) -> Answer<'_, Option<Header>, Error> {
         self.chain.header(number)
     }
-    fn terms(&self, bid: BidId) -> Answer<'_, Option<BidTerms>, Error> {
+    fn terms(&self, bid: BidKey) -> Answer<'_, Option<BidTerms>, Error> {
         self.chain.terms(bid)
     }
-    fn bid(&self, bid: BidId) -> Answer<'_, Option<BidState>, Error> {
+    fn bid(&self, bid: BidKey) -> Answer<'_, Option<BidState>, Error> {
         self.chain.bid(bid)
     }
-    fn bid_count(&self) -> Answer<'_, u64, Error> {
-        self.chain.bid_count()
+    fn bid_count(&self, market: Address) -> Answer<'_, u64, Error> {
+        self.chain.bid_count(market)
     }
-    fn registration(&self, who: Address) -> Answer<'_, Option<(FileHash, ChainTime)>, Error> {
-        self.chain.registration(who)
+    fn registration(
+        &self,
+        market: Address,
+        who: Address,
+    ) -> Answer<'_, Option<(FileHash, ChainTime)>, Error> {
+        self.chain.registration(market, who)
     }
-    fn registered_count(&self) -> Answer<'_, Option<u64>, Error> {
-        self.chain.registered_count()
+    fn registered_count(&self, market: Address) -> Answer<'_, Option<u64>, Error> {
+        self.chain.registered_count(market)
     }
-    fn credit(&self, who: Address) -> Answer<'_, Wei, Error> {
-        self.chain.credit(who)
+    fn credit(&self, market: Address, who: Address) -> Answer<'_, Wei, Error> {
+        self.chain.credit(market, who)
     }
     fn balance(&self, who: Address) -> Answer<'_, Wei, Error> {
         self.chain.balance(who)
@@ -114,7 +128,7 @@ impl Chain for Lying {
     fn fees(&self) -> Answer<'_, FeeMarket, Error> {
         self.chain.fees()
     }
-    fn simulate<'a>(&'a self, from: Address, call: &'a MarketCall) -> Answer<'a, u64, Error> {
+    fn simulate<'a>(&'a self, from: Address, call: &'a CallAt) -> Answer<'a, u64, Error> {
         self.chain.simulate(from, call)
     }
     fn submit<'a>(&'a self, raw: &'a [u8]) -> Answer<'a, TxHash, Error> {

@@ -108,7 +108,9 @@ pub(super) fn announced(
             failed("the announcement was mined without effect")
         }
         Execution::Reverted { .. } => again("the announcement was reverted", attempt, now),
-        Execution::Abandoned { .. } if now >= hold_until => lapsed(attempt),
+        Execution::Abandoned { reason } if now >= hold_until || *reason == Abandonment::TooLate => {
+            lapsed(hold_until, attempt)
+        }
         Execution::Abandoned { reason: reason @ Abandonment::WouldRevert(_) } => {
             unsent(&reason.to_string(), attempt, now)
         }
@@ -134,10 +136,10 @@ fn hosting_from(pinned_at: ChainTime, attempt: u32, case: Case<'_>) -> Stage {
     Stage::Hosting { pinned_at, end, close: end.plus(case.rules.vote_duration), attempt }
 }
 
-/// The hold ended before the announcement: accept again, as long as that makes sense.
-pub(super) fn lapsed(attempt: u32) -> Step {
+/// The hold ends before the announcement: accept again behind it, as long as that makes sense.
+pub(super) fn lapsed(hold_until: ChainTime, attempt: u32) -> Step {
     if attempt + 1 >= MAX_ACCEPTS {
         return Step::to(Stage::Failed { reason: Failure::HoldExpired }, [Effect::StopFetch, Effect::LetGo]);
     }
-    Step::to(Stage::Admitted { not_before: ChainTime(0), attempt: attempt + 1 }, [Effect::StopFetch])
+    Step::to(Stage::Admitted { not_before: hold_until, attempt: attempt + 1 }, [Effect::StopFetch])
 }

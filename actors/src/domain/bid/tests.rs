@@ -122,12 +122,25 @@ fn an_announcement_counts_only_if_its_events_name_us() {
         (mined(20, vec![stranger]), 30, "lost"),
         (mined(20, vec![]), 30, "failed"),
         (Execution::Abandoned { reason: Abandonment::TooLate }, 901, "admitted"),
+        (Execution::Abandoned { reason: Abandonment::TooLate }, 899, "admitted"),
         (Execution::Abandoned { reason: Abandonment::WouldRevert("already pinned".into()) }, 30, "admitted"),
         (Execution::Abandoned { reason: Abandonment::Cancelled }, 30, "failed"),
     ];
     for (execution, now, want) in table {
         let step = go(&announcing, &Event::AnnounceEnded(execution.clone()), Version::V2, now);
         assert_eq!(step.next.name(), want, "{execution:?}");
+    }
+}
+
+#[test]
+fn an_announcement_that_came_too_late_is_followed_by_another_accept_once_the_hold_is_over() {
+    let announcing = Stage::Announcing { hold_until: ChainTime(900), attempt: 0 };
+    let late = Event::AnnounceEnded(Execution::Abandoned { reason: Abandonment::TooLate });
+    for (now, not_before) in [(880, 900), (900, 900), (905, 905)] {
+        let next = go(&announcing, &late, Version::V2, now).next;
+        assert!(matches!(next, Stage::Admitted { attempt: 1, .. }), "{next:?}");
+        assert_eq!(go(&next, &Event::Start, Version::V2, not_before).next, Stage::Accepting { attempt: 1 });
+        assert_eq!(go(&next, &Event::Start, Version::V2, 899).next, next, "our own hold is in the way");
     }
 }
 

@@ -225,7 +225,8 @@ fn a_set_of_100_000_roots_costs_a_few_reads_a_root_and_a_commit_for_hundreds() {
         node.pass(10).await;
         assert_eq!(node.mirrored("ann").await.pending, 100_000);
         assert_eq!(node.generation_kept("ann"), 1);
-        assert!(counting.reads.get() < 150_000, "{} reads", counting.reads.get());
+        // One to write each down, one to compare it with what the backend has.
+        assert!(counting.reads.get() < 250_000, "{} reads", counting.reads.get());
         assert!(node.store.commits() < 500, "{} commits", node.store.commits());
         // No sweep looks at them one by one.
         let (before, asked) = (counting.reads.get(), node.ipfs.touches());

@@ -52,7 +52,12 @@ impl Node {
     }
 
     pub(super) fn start_with(&mut self, store: Rc<dyn Store>, disk: Rc<dyn Disk>) {
-        let config = Config { hosting: None, mirroring: self.bounds.clone(), grace_ms: GRACE_MS };
+        let config = Config {
+            hosting: None,
+            mirroring: self.bounds.clone(),
+            grace_ms: GRACE_MS,
+            compare_each: COMPARE_EACH,
+        };
         let ipfs = Rc::new(Slow(self.ipfs.clone()));
         let ports = Ports { ipfs, store, clock: self.clock.clone(), disk };
         self.pinner = Some(Pinner::new(config, ports, Outbox::default(), Guard::none()).start());

@@ -5,16 +5,18 @@ use std::rc::Rc;
 
 use sha3::{Digest as _, Keccak256};
 
-use super::{Mined, Tx, BLOCK_SECONDS};
+use super::{Mined, Tx, BLOCK_SECONDS, MARKET};
 use crate::domain::units::{Address, BlockHash, BlockHeight, ChainTime, Wei};
 use crate::ports::chain::{Header, Receipt};
 use crate::testkit::market::Market;
 
 /// What stands after a block. Each block keeps its own, so a reorg has nothing to undo.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct State {
-    pub(super) market: Market,
+    pub(super) markets: BTreeMap<Address, Market>,
     pub(super) nonces: BTreeMap<Address, u64>,
+    /// Where the Router points.
+    pub(super) router: Address,
 }
 
 #[derive(Debug, Clone)]
@@ -62,7 +64,8 @@ impl Blocks {
             time: ChainTime(1_700_000_000),
             base_fee: None,
         };
-        let state = Rc::new(State { market, nonces: BTreeMap::new() });
+        let markets = [(MARKET, market)].into();
+        let state = Rc::new(State { markets, nonces: BTreeMap::new(), router: MARKET });
         Self { row: vec![Block { header, mined: vec![], state }], forks: 0, orphans: vec![] }
     }
 

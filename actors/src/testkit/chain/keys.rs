@@ -2,7 +2,8 @@
 
 use sha3::{Digest as _, Keccak256};
 
-use super::{hash_of, Tx};
+use super::{hash_of, Tx, MARKET};
+use crate::domain::market::MarketCall;
 use crate::domain::units::Address;
 use crate::ports::keys::{Error, Keys, Signed, Unsigned};
 
@@ -15,8 +16,9 @@ impl Keys for FakeKeys {
         self.0
     }
     fn sign(&self, tx: &Unsigned) -> Result<Signed, Error> {
-        let Unsigned { chain, nonce, gas_limit, fees, .. } = *tx;
-        let tx = Tx { from: self.0, chain, nonce, gas_limit, fees, call: tx.call.clone() };
+        let Unsigned { chain, nonce, gas_limit, fees, market, .. } = *tx;
+        let on = (market != MARKET && tx.call != MarketCall::NoOp).then_some(market);
+        let tx = Tx { from: self.0, chain, nonce, gas_limit, fees, call: tx.call.clone(), on };
         Ok(Signed { raw: serde_json::to_vec(&tx).unwrap(), hash: hash_of(&tx) })
     }
     fn sign_message(&self, message: &[u8]) -> Result<[u8; 65], Error> {

@@ -7,14 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use super::blocks::State;
 use super::{gas, FakeChain, Law, Mined};
-use crate::domain::market::{BidState, BidTerms, MarketCall, MarketEvent, MarketRules, Position, Version};
-use crate::domain::units::{Address, BidId, BlockHash, BlockHeight, ChainTime, FileHash, TxHash, Wei};
-use crate::ports::chain::{At, Chain, Error, Event, Events, FeeMarket, Header, Receipt, Said, Span};
+use crate::domain::following::{Contracts, Found, Named};
+use crate::domain::market::{BidKey, BidState, BidTerms, MarketEvent, Position, Version};
+use crate::domain::units::{Address, BlockHash, BlockHeight, ChainTime, FileHash, TxHash, Wei};
+use crate::ports::chain::{At, CallAt, Chain, Error, Event, Events, FeeMarket, Header, Receipt, Said, Span};
 use crate::ports::Answer;
 use crate::testkit::market::Market;
 
-/// Where the market is.
-const MARKET: Address = Address([0x3a; 20]);
+/// Where the first market is.
+pub const MARKET: Address = Address([0x3a; 20]);
 
 /// How a provider fails one question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,6 +135,10 @@ impl FakeChain {
         .boxed_local()
     }
 
+    fn state_of(&self, bid: BidKey, head: u64) -> Option<BidState> {
+        self.market_of(bid.market.address, head).state_of(bid.id)
+    }
+
     fn has_market(&self) -> bool {
         matches!(self.law, Law::Market)
     }
@@ -144,8 +149,18 @@ impl FakeChain {
         Rc::clone(&blocks.at(head, head).unwrap_or_else(|| blocks.head()).state)
     }
 
-    fn market_at(&self, head: u64) -> Market {
-        self.state_at(head).market.clone()
+    /// A market as it stood after the newest block that the provider knows.
+    pub(super) fn market_of(&self, market: Address, head: u64) -> Market {
+        self.state_at(head).markets.get(&market).cloned().unwrap_or_default()
+    }
+
+    /// What a caller is told who asks for the market at an address.
+    fn found(&self, market: Address, head: u64) -> Option<Found> {
+        let state = self.state_at(head);
+        let rules = state.markets.get(&market)?.rules();
+        let (register, voters, env) = (None, None, None);
+        let contracts = Contracts { market, version: rules.version, register, voters, env };
+        Some(Found { contracts, rules })
     }
 
     fn header_at(&self, number: u64, head: u64) -> Option<Header> {
@@ -154,7 +169,7 @@ impl FakeChain {
 
     fn events_in(&self, span: Span, head: u64) -> Result<Events, Error> {
         let blocks = self.blocks.borrow();
-        let mut found = Events { contracts: vec![MARKET], ..Events::default() };
+        let mut found = Events { contracts: self.followed.borrow().clone(), ..Events::default() };
         (found.first, found.last) = match span {
             Span::Range(first, last) => (self.header_at(first.0, head), self.header_at(last.0, head)),
             Span::Block(_, number) => (self.header_at(number.0, head), self.header_at(number.0, head)),
@@ -171,13 +186,17 @@ impl FakeChain {
                 Span::Range(first, last) => first <= header.number && header.number <= last,
                 Span::Block(hash, _) => header.hash == hash,
             };
-            let told = block.mined.iter().flat_map(|mined| {
-                mined.receipt.events.iter().map(move |event| (mined.receipt.tx, event.clone()))
-            });
-            for (log, (tx, event)) in told.enumerate().filter(|_| inside) {
-                let (block, hash, time) = (header.number, header.hash, header.time);
+            let told = block
+                .mined
+                .iter()
+                .flat_map(|mined| mined.receipt.events.iter().map(move |event| (mined, event.clone())));
+            for (log, (mined, event)) in told.enumerate().filter(|_| inside) {
+                let (block, hash, time, tx) = (header.number, header.hash, header.time, mined.receipt.tx);
                 let at = Position { block, log: log as u32, hash, time, tx };
-                found.logs.push(Event { at, by: MARKET, removed: false, said: Said::Known(event) });
+                let by = mined.tx.market();
+                if found.contracts.contains(&by) {
+                    found.logs.push(Event { at, by, removed: false, said: Said::Known(event) });
+                }
             }
         }
         found.named = matches!(span, Span::Block(..)) && !found.logs.is_empty();
@@ -189,8 +208,21 @@ impl Chain for FakeChain {
     fn chain_id(&self) -> Answer<'_, u64, Error> {
         self.answer("chain_id", |_| Ok(self.id))
     }
-    fn market(&self) -> Answer<'_, Option<(Address, MarketRules)>, Error> {
-        self.answer("market", |head| Ok(Some((MARKET, self.market_at(head).rules()))))
+    fn market(&self) -> Answer<'_, Option<Found>, Error> {
+        self.answer("market", |head| Ok(self.found(self.state_at(head).router, head)))
+    }
+    fn market_at(&self, market: Address) -> Answer<'_, Option<Found>, Error> {
+        self.answer("market_at", move |head| Ok(self.found(market, head)))
+    }
+    fn named(&self, at: BlockHeight) -> Answer<'_, Named, Error> {
+        self.answer("named", move |head| {
+            let router = self.state_at(at.0.min(head)).router;
+            let unusable = || Named::Unusable { what: format!("there is no code at {router}") };
+            Ok(self.found(router, at.0.min(head)).map_or_else(unusable, Named::Market))
+        })
+    }
+    fn follow(&self, markets: &[Contracts]) {
+        *self.followed.borrow_mut() = markets.iter().map(|contracts| contracts.market).collect();
     }
     fn head(&self) -> Answer<'_, Header, Error> {
         self.answer("head", |head| Ok(self.header_at(head, head).unwrap()))
@@ -221,30 +253,36 @@ impl Chain for FakeChain {
     fn distrust(&self, what: &str) -> Error {
         Error::Untrustworthy { url: "memory".into(), what: what.into() }
     }
-    fn terms(&self, bid: BidId) -> Answer<'_, Option<BidTerms>, Error> {
-        self.answer("terms", move |head| Ok(self.market_at(head).state_of(bid).map(|bid| bid.terms)))
+    fn terms(&self, bid: BidKey) -> Answer<'_, Option<BidTerms>, Error> {
+        self.answer("terms", move |head| Ok(self.state_of(bid, head).map(|bid| bid.terms)))
     }
-    fn bid(&self, bid: BidId) -> Answer<'_, Option<BidState>, Error> {
-        self.answer("bid", move |head| Ok(self.market_at(head).state_of(bid)))
+    fn bid(&self, bid: BidKey) -> Answer<'_, Option<BidState>, Error> {
+        self.answer("bid", move |head| Ok(self.state_of(bid, head)))
     }
-    fn bid_count(&self) -> Answer<'_, u64, Error> {
-        self.answer("bid_count", |head| Ok(self.market_at(head).bids.len() as u64))
+    fn bid_count(&self, market: Address) -> Answer<'_, u64, Error> {
+        self.answer("bid_count", move |head| Ok(self.market_of(market, head).bids.len() as u64))
     }
-    fn registration(&self, who: Address) -> Answer<'_, Option<(FileHash, ChainTime)>, Error> {
-        self.answer("registration", move |head| Ok(self.market_at(head).registered.get(&who).copied()))
+    fn registration(
+        &self,
+        market: Address,
+        who: Address,
+    ) -> Answer<'_, Option<(FileHash, ChainTime)>, Error> {
+        self.answer("registration", move |head| {
+            Ok(self.market_of(market, head).registered.get(&who).copied())
+        })
     }
-    fn registered_count(&self) -> Answer<'_, Option<u64>, Error> {
-        self.answer("registered_count", |head| {
-            let market = self.market_at(head);
+    fn registered_count(&self, market: Address) -> Answer<'_, Option<u64>, Error> {
+        self.answer("registered_count", move |head| {
+            let market = self.market_of(market, head);
             // Version 1 keeps no list of voters.
             let tells = self.has_market() && market.version == Version::V2;
             Ok(tells.then_some(market.registered.len() as u64))
         })
     }
-    fn credit(&self, who: Address) -> Answer<'_, Wei, Error> {
+    fn credit(&self, market: Address, who: Address) -> Answer<'_, Wei, Error> {
         self.answer("credit", move |head| {
             if self.has_market() {
-                return Ok(self.market_at(head).credits.get(&who).copied().unwrap_or_default());
+                return Ok(self.market_of(market, head).credits.get(&who).copied().unwrap_or_default());
             }
             let blocks = self.blocks.borrow();
             let events = blocks.mined().flat_map(|mined| &mined.receipt.events);
@@ -275,12 +313,13 @@ impl Chain for FakeChain {
             })
         })
     }
-    fn simulate<'a>(&'a self, from: Address, call: &'a MarketCall) -> Answer<'a, u64, Error> {
+    fn simulate<'a>(&'a self, from: Address, call: &'a CallAt) -> Answer<'a, u64, Error> {
         self.answer("simulate", move |head| {
             let time = self.header_at(head, head).unwrap().time;
             let mut state = (*self.state_at(head)).clone();
-            match self.call(&mut state, &[], from, call, time) {
-                Ok(events) if state.market.says_no(&events) => {
+            let (market, call) = call;
+            match self.call(&mut state, &[], from, (*market, call), time) {
+                Ok(events) if self.market_of(*market, head).says_no(&events) => {
                     Err(Error::Reverts { reason: "the market would refuse it".into() })
                 }
                 Ok(_) => Ok(gas(call)),

@@ -192,7 +192,15 @@ impl World {
         let nonce = nonces.entry(from).or_default();
         let gwei = Wei::from(1_000_000_000u128);
         let fees = Fees { max_fee: gwei.times(10), max_tip: Some(gwei) };
-        self.chain.inject(Tx { from, chain: CHAIN, nonce: *nonce, gas_limit: CALL_GAS, fees, call });
+        self.chain.inject(Tx {
+            from,
+            chain: CHAIN,
+            nonce: *nonce,
+            gas_limit: CALL_GAS,
+            fees,
+            call,
+            on: None,
+        });
         *nonce += 1;
         drop(nonces);
         self.chain.mine();

@@ -4,14 +4,16 @@ use std::rc::Rc;
 
 use super::sending::with_margin;
 use super::{Error, Round, World};
-use crate::domain::market::{Abandonment, MarketCall};
+use crate::domain::market::{Abandonment, Market, MarketCall};
 use crate::domain::units::{WallTime, Wei};
 use crate::domain::wallet::fees;
 use crate::domain::wallet::spend::{self, Verdict};
 use crate::planted::{planted, Bug};
-use crate::ports::chain::{self, At};
+use crate::ports::chain::{self, At, CallAt};
 use crate::ports::store::{self, Order};
+use crate::records::following;
 use crate::records::intent::{Intent, IntentKey, IntentState};
+use crate::records::wallet::under_way;
 use crate::records::wallet::Attempt;
 use crate::wallet_signer::book::{Book, Draft};
 use crate::wallet_signer::Asked;
@@ -43,8 +45,11 @@ impl Round {
         self.memory.next_credit = now.saturating_add(TREASURY_MS);
         let chain = Rc::clone(&self.ports.chain);
         self.memory.balance = Some(chain.balance(self.me).await?);
-        let credit = chain.credit(self.me).await?;
-        self.memory.credit = Some(credit);
+        let mut credits = Vec::new();
+        for (market, is_retired) in self.markets()? {
+            credits.push((market, is_retired, chain.credit(market.address, self.me).await?));
+        }
+        self.memory.credit = Some(credits.iter().fold(Wei::ZERO, |sum, (_, _, credit)| sum.plus(*credit)));
         // Somebody else's may wait in the mempool before they are mined.
         let (waiting, ours) =
             (chain.nonce(self.me, At::Pending).await?, self.book.borrow().lane.next_nonce(0));
@@ -55,31 +60,43 @@ impl Round {
             ),
             false => self.memory.calm("mempool"),
         }
-        let wanted = match self.asked {
-            Asked::Withdraw => credit > Wei::ZERO,
-            _ => self.config.auto_withdraw && credit >= self.config.min_withdraw && credit > Wei::ZERO,
-        };
-        if !wanted || world.behind {
+        if world.behind {
             return Ok(());
         }
-        let key = |number| IntentKey::of_account("withdraw", self.market, self.me, number);
-        let read = |number| store::read::<Intent>(self.ports.store.as_ref(), key(number).0.as_bytes());
+        for (market, is_retired, credit) in credits {
+            // Nothing more comes to an old market: what is left there is fetched, however little.
+            let enough = is_retired || credit >= self.config.min_withdraw;
+            let wanted = self.asked == Asked::Withdraw || (self.config.auto_withdraw && enough);
+            if wanted && credit > Wei::ZERO {
+                self.withdraw(market, credit).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The markets that may owe something, the current one first, and whether each is retired.
+    fn markets(&self) -> Result<Vec<(Market, bool)>, store::Error> {
+        let read = following::read_ones(self.ports.store.as_ref())?;
+        let read: Vec<_> = read.into_iter().map(|one| (one.market, !one.is_current())).collect();
+        Ok(if read.is_empty() { vec![(self.market, false)] } else { read })
+    }
+
+    /// Wants the credit on a market to be withdrawn, unless that is under way or would revert.
+    async fn withdraw(&mut self, market: Market, credit: Wei) -> Result<(), Error> {
         let number = self.book.borrow().counters.withdrawals;
-        let last = number.checked_sub(1).map(read).transpose()?.flatten();
-        let open =
-            |intent: &Intent| matches!(intent.state, IntentState::Queued | IntentState::InFlight { .. });
-        if last.as_ref().is_some_and(open) {
+        if under_way(self.ports.store.as_ref(), market, self.me, number)?.is_some() {
             return Ok(());
         }
         // A withdrawal that would revert is not wanted anew each minute.
-        if let Err(error) = chain.simulate(self.me, &MarketCall::Withdraw).await {
+        let call = (market.address, MarketCall::Withdraw);
+        if let Err(error) = Rc::clone(&self.ports.chain).simulate(self.me, &call).await {
             self.memory.alert("credit", format!("{credit} wei cannot be withdrawn: {error}"));
             return Ok(());
         }
         self.memory.calm("credit");
         let intent = Intent {
-            key: key(number),
-            market: self.market,
+            key: IntentKey::of_account("withdraw", market, self.me, number),
+            market,
             call: MarketCall::Withdraw,
             deadline: None,
             created: self.ports.clock.wall(),
@@ -160,7 +177,9 @@ impl Round {
                 break;
             }
             let intent = store::read::<Intent>(self.ports.store.as_ref(), key.0.as_bytes())?;
-            let ours = |intent: &Intent| intent.state == IntentState::Queued && intent.market == self.market;
+            let ours = |intent: &Intent| {
+                intent.state == IntentState::Queued && intent.market.chain == self.market.chain
+            };
             match intent.filter(ours) {
                 Some(intent) if intent.deadline.is_some_and(|deadline| world.moment.chain > deadline) => {
                     self.abandon(&mut draft, &intent, Abandonment::TooLate)?;
@@ -179,7 +198,8 @@ impl Round {
     /// whether any was.
     async fn begin(&mut self, wishes: Vec<Intent>, world: &World) -> Result<bool, Error> {
         let chain = Rc::clone(&self.ports.chain);
-        let calls: Vec<MarketCall> = wishes.iter().map(|intent| intent.call.clone()).collect();
+        let calls: Vec<CallAt> =
+            wishes.iter().map(|intent| (intent.market.address, intent.call.clone())).collect();
         let gas = chain.simulate_all(self.me, &calls).await;
         let mut failed = None;
         let mut able = Vec::new();
@@ -237,7 +257,8 @@ impl Round {
             }
             budget.reserve(worst);
             let nonce = book.borrow().lane.next_nonce(world.latest) + signed.len() as u64;
-            let attempt = self.sign(nonce, Some(intent.key.clone()), intent.call.clone(), gas_limit, fees)?;
+            let on = (intent.market, Some(intent.key.clone()));
+            let attempt = self.sign(nonce, on, intent.call.clone(), gas_limit, fees)?;
             book.borrow().take_nonce(&mut draft, &attempt, Some(&intent));
             tracing::info!(intent = %intent.key, nonce, tx = %attempt.tx, "a transaction is signed");
             signed.push(attempt);

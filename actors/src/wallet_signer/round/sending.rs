@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::{Error, Round, World};
-use crate::domain::market::{Abandonment, MarketCall};
+use crate::domain::market::{Abandonment, Market, MarketCall};
 use crate::domain::units::{TxHash, Wei};
 use crate::domain::wallet::fault::Fault;
 use crate::domain::wallet::fees::{self, Fees, Going};
@@ -52,10 +52,11 @@ impl Round {
             return if due { self.hand_over(vec![old]).await } else { Ok(()) };
         };
         self.memory.calm("ceiling");
+        let at = self.book.borrow().market_of(old.intent.as_ref(), self.market);
         let attempt = Attempt {
             number: old.number + 1,
             gives_up: gives_up.or_else(|| old.gives_up.clone()),
-            ..self.sign(slot.nonce, old.intent.clone(), call, gas_limit, fees)?
+            ..self.sign(slot.nonce, (at, old.intent.clone()), call, gas_limit, fees)?
         };
         if planted(Bug::ReplaceBeforePersist) {
             self.hand_over(vec![attempt.clone()]).await?;
@@ -142,7 +143,7 @@ impl Round {
                 return Ok(());
             };
             tracing::warn!(nonce, "a nonce is missing: a transfer of nothing takes it");
-            let attempt = self.sign(nonce, None, MarketCall::NoOp, gas_limit, fees)?;
+            let attempt = self.sign(nonce, (self.market, None), MarketCall::NoOp, gas_limit, fees)?;
             let mut draft = self.book.borrow().draft();
             self.book.borrow().take_nonce(&mut draft, &attempt, None);
             self.commit(draft)?;
@@ -152,18 +153,18 @@ impl Round {
         Ok(())
     }
 
-    /// Signs a nonce's first attempt.
+    /// Signs a nonce's first attempt, for a market and the intent that owns the nonce.
     pub(super) fn sign(
         &self,
         nonce: u64,
-        intent: Option<IntentKey>,
+        (market, intent): (Market, Option<IntentKey>),
         call: MarketCall,
         gas_limit: u64,
         fees: Fees,
     ) -> Result<Attempt, keys::Error> {
         let signed = self.ports.keys.sign(&Unsigned {
-            chain: self.market.chain,
-            market: self.market.address,
+            chain: market.chain,
+            market: market.address,
             nonce,
             gas_limit,
             fees: keys::Fees { max_fee: fees.max_fee, max_tip: fees.max_tip },
@@ -194,7 +195,7 @@ impl Round {
     }
 
     async fn no_op_gas(&self) -> Result<u64, chain::Error> {
-        match self.ports.chain.simulate(self.me, &MarketCall::NoOp).await {
+        match self.ports.chain.simulate(self.me, &(self.market.address, MarketCall::NoOp)).await {
             Ok(gas) => Ok(with_margin(gas)),
             Err(chain::Error::Reverts { .. }) => Ok(with_margin(NO_OP_GAS)),
             Err(error) => Err(error),

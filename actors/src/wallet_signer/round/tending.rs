@@ -162,16 +162,17 @@ impl Round {
         if !dearer && !sends.contains(&front) {
             return Ok(None);
         }
-        let (slot, call) = {
+        let (slot, intent, call) = {
             let book = self.book.borrow();
             match (book.lane.slots.get(&front), book.newest(front)) {
                 (Some(slot), Some(newest)) if slot.tries.last().is_some_and(|newest| !newest.gives_up) => {
-                    (slot.clone(), newest.call.clone())
+                    (slot.clone(), newest.intent.clone(), newest.call.clone())
                 }
                 _ => return Ok(None),
             }
         };
-        match self.ports.chain.simulate(self.me, &call).await {
+        let at = self.book.borrow().market_of(intent.as_ref(), self.market);
+        match self.ports.chain.simulate(self.me, &(at.address, call)).await {
             Err(chain::Error::Reverts { reason }) => Ok(Some((slot, Abandonment::WouldRevert(reason)))),
             // Without an answer it goes out: a sure revert is not known.
             Ok(_) | Err(_) => Ok(None),

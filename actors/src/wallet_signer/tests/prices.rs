@@ -68,7 +68,8 @@ async fn a_provider_that_wants_a_tenth_more_gets_it() {
     let rig = Rig::started();
     // A forgotten transaction of ours holds nonce 0 in the mempool.
     let fees = crate::ports::keys::Fees { max_fee: Wei::from(3 * GWEI), max_tip: Some(Wei::from(GWEI)) };
-    let forgotten = Tx { from: ME, chain: CHAIN, nonce: 0, gas_limit: 21_000, fees, call: MarketCall::NoOp };
+    let forgotten =
+        Tx { from: ME, chain: CHAIN, nonce: 0, gas_limit: 21_000, fees, call: MarketCall::NoOp, on: None };
     rig.chain.inject(forgotten);
     rig.accept(1);
     rig.pass(120).await;

@@ -8,7 +8,7 @@ fn foreign(nonce: u64) -> Tx {
         max_fee: Wei::from(9_000_000_000),
         max_tip: Some(Wei::from(1_000_000_000)),
     };
-    Tx { from: ME, chain: CHAIN, nonce, gas_limit: 21_000, fees, call: MarketCall::NoOp }
+    Tx { from: ME, chain: CHAIN, nonce, gas_limit: 21_000, fees, call: MarketCall::NoOp, on: None }
 }
 
 #[actix_rt::test]
