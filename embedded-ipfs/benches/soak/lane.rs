@@ -56,14 +56,15 @@ async fn add(world: &World, dice: &mut Dice, book: &mut Vec<Content>) {
 /// Pins a file where it is not, or waits for something that nobody has.
 async fn fetch(world: &World, dice: &mut Dice, book: &mut [Content]) {
     let party = dice.below(world.parties.len());
+    let missing: Vec<_> = (0..book.len()).filter(|&n| !book[n].holders.contains(&party)).collect();
+    if missing.is_empty() {
+        return;
+    }
     if dice.one_in(DEAD) {
         let dead = Cid::new_v1(0x55, Code::Sha2_256.digest(&dice.next().to_be_bytes()));
         world.parties[party].want(&dead, dice.millis(500, 5000)).await;
         world.tally.note("dead wants");
-        return;
-    }
-    let missing: Vec<_> = (0..book.len()).filter(|&n| !book[n].holders.contains(&party)).collect();
-    if !missing.is_empty() {
+    } else {
         let content = &mut book[missing[dice.below(missing.len())]];
         world.parties[party].pin(&content.cid).await;
         content.holders.push(party);
