@@ -47,6 +47,7 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<Writer, Error> {
         protection: Arc::new(Mutex::new(Protection::default())),
         options,
         touched,
+        unsaved: 0,
     };
     writer.save().map_err(Error::Store)?;
     old::adopt(&mut writer, dir)?;

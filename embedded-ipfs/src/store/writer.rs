@@ -13,7 +13,7 @@ use super::books::Books;
 use super::draft::{delete, name, pin, unpin, Draft};
 use super::index::{self, cause, Cause, Index, Row, Segment, COUNTS, INDEX, SEGMENTS};
 use super::protection::Protection;
-use super::segment::{Files, Place, Record, Tail};
+use super::segment::{record_len, Files, Place, Record, Tail};
 use super::{lock, Options};
 use crate::block::Key;
 use crate::clock::now_minute;
@@ -54,8 +54,9 @@ pub(super) struct Done {
 
 /// Bytes after which a group takes no more.
 const GROUP_BYTES: usize = 16 << 20;
-/// Rows that are in memory only before they are written: so many records at most are read when the store opens.
-const RECENT: usize = 8192;
+/// Rows that are in memory only before they are written. Few would be dear: they lie all over the index, and each
+/// transaction writes whole pages.
+const RECENT: usize = 32_768;
 
 pub(super) struct Writer {
     pub(super) index: Arc<Index>,
@@ -66,6 +67,8 @@ pub(super) struct Writer {
     pub(super) options: Options,
     /// Segments that changed since the last transaction.
     pub(super) touched: BTreeSet<u32>,
+    /// Bytes of records written since then: they are read when the store is opened after a crash.
+    pub(super) unsaved: u64,
 }
 
 impl Writer {
@@ -186,6 +189,7 @@ impl Writer {
             let row = row_of(record, place);
             recent.insert(record.key.clone(), row);
             books.born(&record.key, row);
+            self.unsaved += record_len(&record.key, row.size);
             self.touched.insert(place.segment);
             match from {
                 Some(from) => {
@@ -273,7 +277,7 @@ impl Writer {
     }
 
     fn save_much(&mut self) -> Result<(), Cause> {
-        if self.index.recent().len() < RECENT {
+        if self.index.recent().len() < RECENT && self.unsaved < self.options.segment_bytes {
             return Ok(());
         }
         self.save()
@@ -312,6 +316,7 @@ impl Writer {
         write.commit().map_err(cause)?;
         *lock(&self.books) = draft.books;
         self.touched.clear();
+        self.unsaved = 0;
         self.options.step("indexed");
         self.index.recent().clear();
         Ok(())

@@ -130,6 +130,20 @@ async fn a_segment_that_is_gone_is_so_many_damaged_blocks() {
 }
 
 #[tokio::test]
+async fn a_segment_and_a_group_at_most_are_read_again_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_with(&dir, small());
+    let mut most = 0;
+    for some in many(300).chunks(4) {
+        store.put(some.to_vec()).await.unwrap();
+        let (_, saved) = store.index().unwrap().counted().unwrap();
+        let saved: u64 = saved.values().map(|segment| segment.end).sum();
+        most = most.max(bytes_on_disk(dir.path()) - saved);
+    }
+    assert!((10 << 10..22 << 10).contains(&most), "{most} bytes");
+}
+
+#[tokio::test]
 async fn what_follows_a_damaged_record_is_found_after_a_kill() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir);
