@@ -57,8 +57,6 @@ pub enum Bug {
     ReadyWithOldHead,
     /// I12: a node is ready however full its disk is.
     ReadyWithFullDisk,
-    /// Liveness: a settle that came to nothing is never tried anew. One seed in 1,700 shows it: a plan of its own does.
-    SettleOnce,
     /// Liveness: an accept that the market did not take ends the bid.
     AcceptOnce,
     /// Liveness: nobody looks whether the backend still has what the store calls pinned.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use scatter::adapters::ethereum::calls::encode;
+use scatter_actors::domain::units::BlockHeight;
 use scatter_actors::ports::chain::Chain as _;
 use scatter_actors::ports::keys::{Fees, Keys, Unsigned};
 use serde_json::{json, Value};
@@ -28,7 +29,7 @@ pub fn bare(chain: &Chain) -> Option<Duration> {
         let (rpc, ethereum, key) = chain.parts();
         let me = key.address();
         let market = ethereum.market().await.unwrap().unwrap().address();
-        let gas = ethereum.simulate(me, &(market, bid(0))).await.unwrap() * 5 / 4;
+        let gas = ethereum.simulate(me, &(market, bid(0)), BlockHeight(0)).await.unwrap() * 5 / 4;
         let going = ethereum.fees().await.unwrap();
         let max_fee = going.base_fee.unwrap().times(2).plus(going.tip);
         let fees = Fees { max_fee, max_tip: Some(going.tip) };

@@ -128,8 +128,13 @@ impl Chain for Mortal<FakeChain> {
     fn fees(&self) -> Answer<'_, FeeMarket, chain::Error> {
         self.alive(self.inner.fees())
     }
-    fn simulate<'a>(&'a self, from: Address, call: &'a CallAt) -> Answer<'a, u64, chain::Error> {
-        self.alive(self.inner.simulate(from, call))
+    fn simulate<'a>(
+        &'a self,
+        from: Address,
+        call: &'a CallAt,
+        known: BlockHeight,
+    ) -> Answer<'a, u64, chain::Error> {
+        self.alive(self.inner.simulate(from, call, known))
     }
     fn submit<'a>(&'a self, raw: &'a [u8]) -> Answer<'a, TxHash, chain::Error> {
         self.alive(self.inner.submit(raw))

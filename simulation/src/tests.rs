@@ -141,15 +141,6 @@ fn plans_that_once_broke_something_break_nothing() {
 }
 
 #[test]
-fn a_plan_that_was_written_down_still_breaks_where_its_defect_is_there() {
-    let _planted = Planted::the(Bug::SettleOnce);
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/regressions/settle-taken-for-too-early.json");
-    let case = read(file.as_ref());
-    let broken = live(case.plan).verdict.unwrap_err();
-    assert_eq!(name_of(&broken), case.broke, "{broken}");
-}
-
-#[test]
 fn a_failing_plan_is_shrunk_to_what_its_failure_needs_and_can_be_written_down() {
     let _planted = Planted::the(Bug::ReadyWithFullDisk);
     let mut plan = Plan::of(2);

@@ -6,7 +6,7 @@ use scatter::adapters::ethereum::signing::Signer;
 use scatter::adapters::ethereum::{Config, Ethereum};
 use scatter_actors::domain::following::Found;
 use scatter_actors::domain::market::{MarketCall, MarketEvent, Settlement, Version, Vote};
-use scatter_actors::domain::units::{Address, BidId, ByteSize, ChainTime, FileHash, Wei};
+use scatter_actors::domain::units::{Address, BidId, BlockHeight, ByteSize, ChainTime, FileHash, Wei};
 use scatter_actors::ports::chain::{At, Chain, Error};
 use scatter_actors::ports::keys::{Fees, Keys, Unsigned};
 use serde_json::{json, Value};
@@ -115,6 +115,19 @@ async fn carried_to_its_payout(world: &Place, pass: impl Fn(u64)) {
 
     let receipt = world.send(1, MarketCall::NoOp).await;
     assert_eq!((receipt.succeeded, receipt.gas_used, receipt.events.len()), (true, 21_000, 0));
+}
+
+#[actix_rt::test]
+async fn a_machine_that_has_not_seen_what_is_known_tells_of_no_revert() {
+    let Some(world) = World::start().await else { return };
+    let (from, head) = (world.address(2), world.chain.head().await.unwrap().number);
+    let call = (world.at.market, MarketCall::Accept(BidId(99)));
+    let told = world.chain.simulate(from, &call, head).await.unwrap_err();
+    assert_eq!(told, reverts("unknown bid"));
+    let ahead = BlockHeight(head.0 + 1);
+    let told = world.chain.simulate(from, &call, ahead).await.unwrap_err();
+    assert!(matches!(told, Error::Untrustworthy { .. }), "{told}");
+    assert!(told.is_transient());
 }
 
 #[actix_rt::test]

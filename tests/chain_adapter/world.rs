@@ -8,7 +8,7 @@ use scatter::adapters::ethereum::signing::Signer;
 use scatter::adapters::ethereum::{Config, Ethereum};
 use scatter::adapters::json_rpc::{self, Client};
 use scatter_actors::domain::market::{BidKey, Market, MarketCall};
-use scatter_actors::domain::units::{Address, BidId, ByteSize, Digest, FileHash, Wei};
+use scatter_actors::domain::units::{Address, BidId, BlockHeight, ByteSize, Digest, FileHash, Wei};
 use scatter_actors::ports::chain::{At, Chain, Error, Receipt};
 use scatter_actors::ports::keys::{Fees, Keys, Signed, Unsigned};
 
@@ -105,7 +105,11 @@ impl Place {
 
     /// Simulates, signs, submits, and reads the receipt.
     pub async fn send(&self, account: usize, call: MarketCall) -> Receipt {
-        let gas = self.chain.simulate(self.address(account), &(self.at.market, call.clone())).await.unwrap();
+        let gas = self
+            .chain
+            .simulate(self.address(account), &(self.at.market, call.clone()), BlockHeight(0))
+            .await
+            .unwrap();
         self.send_blindly(account, call, gas * 5 / 4).await
     }
 
@@ -123,7 +127,7 @@ impl Place {
     }
 
     pub async fn refusal(&self, account: usize, call: MarketCall) -> Error {
-        self.chain.simulate(self.address(account), &(self.at.market, call)).await.unwrap_err()
+        self.chain.simulate(self.address(account), &(self.at.market, call), BlockHeight(0)).await.unwrap_err()
     }
 }
 

@@ -2,7 +2,9 @@
 //! credits, views and refusals. By our rules and by those of version 1.
 
 use scatter_actors::domain::market::{self, BidKey, MarketCall, Version};
-use scatter_actors::domain::units::{Address, BidId, ByteSize, ChainTime, Digest, FileHash, Wei};
+use scatter_actors::domain::units::{
+    Address, BidId, BlockHeight, ByteSize, ChainTime, Digest, FileHash, Wei,
+};
 use scatter_actors::ports::chain::{Chain, Error};
 use scatter_actors::ports::keys::{Fees, Keys, Unsigned};
 use scatter_actors::ports::randomness::Randomness;
@@ -96,7 +98,12 @@ impl Pair<'_> {
             Ok(_) => Ok(()),
             Err(reason) => Err(reason),
         };
-        let real = match self.deployed.chain.simulate(from, &(self.deployed.address, call.clone())).await {
+        let real = match self
+            .deployed
+            .chain
+            .simulate(from, &(self.deployed.address, call.clone()), BlockHeight(0))
+            .await
+        {
             Ok(_) => Ok(()),
             Err(Error::Reverts { reason }) => Err(reason),
             Err(other) => return Err(format!("{call:?}: {other}")),

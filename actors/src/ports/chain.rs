@@ -168,8 +168,9 @@ pub trait Chain {
     /// Runs a call at the head without sending it, and tells the gas it would take.
     ///
     /// # Errors
-    /// [`Error::Reverts`] if the call would revert.
-    fn simulate<'a>(&'a self, from: Address, call: &'a CallAt) -> Answer<'a, u64, Error>;
+    /// [`Error::Reverts`] if the call would revert. Another error if whoever answers has not seen block `known`: it
+    /// would take for a revert what it only does not know yet.
+    fn simulate<'a>(&'a self, from: Address, call: &'a CallAt, known: BlockHeight) -> Answer<'a, u64, Error>;
     /// Hands over a signed transaction. An error means that its fate is unknown.
     fn submit<'a>(&'a self, raw: &'a [u8]) -> Answer<'a, TxHash, Error>;
     /// The receipt of a transaction, if it is mined.
@@ -184,8 +185,13 @@ pub trait Chain {
         join_all(numbers.iter().map(|number| self.header(*number))).boxed_local()
     }
     /// [`Chain::simulate`] of several calls, each by itself at the head.
-    fn simulate_all<'a>(&'a self, from: Address, calls: &'a [CallAt]) -> Answers<'a, u64, Error> {
-        join_all(calls.iter().map(move |call| self.simulate(from, call))).boxed_local()
+    fn simulate_all<'a>(
+        &'a self,
+        from: Address,
+        calls: &'a [CallAt],
+        known: BlockHeight,
+    ) -> Answers<'a, u64, Error> {
+        join_all(calls.iter().map(move |call| self.simulate(from, call, known))).boxed_local()
     }
     /// [`Chain::submit`] of several transactions.
     fn submit_all<'a>(&'a self, raws: &'a [&'a [u8]]) -> Answers<'a, TxHash, Error> {

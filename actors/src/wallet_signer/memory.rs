@@ -114,6 +114,8 @@ pub(super) struct Memory {
     pub(super) balance: Option<Wei>,
     pub(super) credit: Option<Wei>,
     pub(super) latest: Option<u64>,
+    /// The newest block on whose facts intents rest: who answers must know it.
+    pub(super) known: BlockHeight,
     /// What happened since the start.
     pub(super) counts: Counts,
     /// What somebody should know, by subject.

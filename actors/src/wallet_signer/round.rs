@@ -10,7 +10,7 @@ use super::book::{Book, Draft};
 use super::memory::Memory;
 use super::{Asked, Config, Ports};
 use crate::domain::market::Market;
-use crate::domain::units::Address;
+use crate::domain::units::{Address, BlockHeight};
 use crate::domain::wallet::slot::Moment;
 use crate::ports::chain::{self, At};
 use crate::ports::store::Batch;
@@ -139,6 +139,7 @@ impl Round {
         let known = newest_block(self.ports.store.as_ref())?;
         let time = known.as_ref().map_or(head.time, |block| head.time.max(block.time));
         self.memory.latest = Some(latest);
+        self.memory.known = known.as_ref().map_or(BlockHeight(0), |block| block.number);
         Ok(World {
             moment: Moment { head: head.number, finalized, chain: time, wall: self.ports.clock.wall() },
             latest,

@@ -13,8 +13,8 @@ use super::wire::{hex_of, quantity_of, Bytes, Number, RawReceipt};
 use super::{abi, calls, revert, Ethereum};
 use crate::adapters::json_rpc::{self, Raw, Request};
 
-/// Questions in one exchange. Several exchanges run side by side: a provider works on one batch with one thread.
-const PART: usize = 32;
+/// Questions in one exchange, those of a whole number of calls. Several exchanges run side by side: a provider works on one batch with one thread.
+const PART: usize = 33;
 
 /// An answer as JSON-RPC gave it.
 pub(super) type Told = Result<Raw, json_rpc::Error>;
@@ -40,7 +40,12 @@ impl Ethereum {
         answers.into_iter().next().unwrap_or_else(|| Err(self.distrust("an exchange without an answer")))
     }
 
-    pub(super) async fn run_all(&self, from: Address, calls: &[CallAt]) -> Vec<Result<u64, Error>> {
+    pub(super) async fn run_all(
+        &self,
+        from: Address,
+        calls: &[CallAt],
+        known: BlockHeight,
+    ) -> Vec<Result<u64, Error>> {
         let mut markets = BTreeMap::new();
         for market in calls.iter().map(|(market, _)| *market).collect::<BTreeSet<_>>() {
             markets.insert(market, self.contracts_of(market).await);
@@ -53,12 +58,16 @@ impl Ethereum {
         let encoded: Vec<_> = calls.iter().zip(&of).map(question).collect();
         let requests: Vec<Request> = encoded.iter().flatten().flatten().cloned().collect();
         let mut told = self.ask_all(&requests).await.into_iter();
-        let mut read = |(encoded, of): (Result<[Request; 2], Error>, Result<Contracts, Error>)| {
+        let mut read = |(encoded, of): (Result<[Request; 3], Error>, Result<Contracts, Error>)| {
             encoded?;
-            let (answer, gas) = match (told.next(), told.next()) {
-                (Some(answer), Some(gas)) => (answer?, gas?),
+            let (head, answer, gas) = match (told.next(), told.next(), told.next()) {
+                (Some(head), Some(answer), Some(gas)) => (head?, answer?, gas?),
                 _ => return Err(self.distrust("a batch got too few answers")),
             };
+            let head = self.read::<Number>("eth_blockNumber", &head.map_err(Error::from)?)?.0;
+            if head < known.0 {
+                return Err(self.distrust(format!("it stands at block {head}, and {known} is known")));
+            }
             self.gas_of(&of?, answer, gas)
         };
         encoded.into_iter().zip(of).map(&mut read).collect()
@@ -109,11 +118,16 @@ impl Ethereum {
     }
 }
 
-/// What is asked before a call is sent: whether it would revert, and the gas that it takes.
-fn questions(from: Address, call: &MarketCall, contracts: &Contracts) -> Result<[Request; 2], Error> {
+/// What is asked before a call is sent: how far the machine that answers is, whether it would revert, and the gas that
+/// it takes.
+fn questions(from: Address, call: &MarketCall, contracts: &Contracts) -> Result<[Request; 3], Error> {
     let call = calls::encode(call, from, contracts.market, contracts.register)
         .map_err(|e| Error::Reverts { reason: e.to_string() })?;
     let value = quantity_of(call.value.0);
     let tx = json!({ "from": from, "to": call.to, "value": value, "data": hex_of(&call.data) });
-    Ok([Request::new("eth_call", json!([tx, "latest"])), Request::new("eth_estimateGas", json!([tx]))])
+    Ok([
+        Request::new("eth_blockNumber", json!([])),
+        Request::new("eth_call", json!([tx, "latest"])),
+        Request::new("eth_estimateGas", json!([tx])),
+    ])
 }

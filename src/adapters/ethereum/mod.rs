@@ -329,8 +329,8 @@ impl Chain for Ethereum {
         self.read_fees().boxed_local()
     }
 
-    fn simulate<'a>(&'a self, from: Address, call: &'a CallAt) -> Answer<'a, u64, Error> {
-        async move { self.only(self.run_all(from, std::slice::from_ref(call)).await) }.boxed_local()
+    fn simulate<'a>(&'a self, from: Address, call: &'a CallAt, known: BlockHeight) -> Answer<'a, u64, Error> {
+        async move { self.only(self.run_all(from, std::slice::from_ref(call), known).await) }.boxed_local()
     }
 
     fn submit<'a>(&'a self, raw: &'a [u8]) -> Answer<'a, TxHash, Error> {
@@ -349,8 +349,13 @@ impl Chain for Ethereum {
         self.read_headers(numbers).boxed_local()
     }
 
-    fn simulate_all<'a>(&'a self, from: Address, calls: &'a [CallAt]) -> Answers<'a, u64, Error> {
-        self.run_all(from, calls).boxed_local()
+    fn simulate_all<'a>(
+        &'a self,
+        from: Address,
+        calls: &'a [CallAt],
+        known: BlockHeight,
+    ) -> Answers<'a, u64, Error> {
+        self.run_all(from, calls, known).boxed_local()
     }
 
     fn submit_all<'a>(&'a self, raws: &'a [&'a [u8]]) -> Answers<'a, TxHash, Error> {

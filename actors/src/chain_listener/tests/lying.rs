@@ -128,8 +128,8 @@ impl Chain for Lying {
     fn fees(&self) -> Answer<'_, FeeMarket, Error> {
         self.chain.fees()
     }
-    fn simulate<'a>(&'a self, from: Address, call: &'a CallAt) -> Answer<'a, u64, Error> {
-        self.chain.simulate(from, call)
+    fn simulate<'a>(&'a self, from: Address, call: &'a CallAt, known: BlockHeight) -> Answer<'a, u64, Error> {
+        self.chain.simulate(from, call, known)
     }
     fn submit<'a>(&'a self, raw: &'a [u8]) -> Answer<'a, TxHash, Error> {
         self.chain.submit(raw)

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use super::{Case, Effect, Stage, Step};
 use crate::domain::market::{Abandonment, Execution, MarketEvent, Settlement, Version};
 use crate::domain::units::ChainTime;
-use crate::planted::{planted, Bug};
 
 /// Seconds of chain time before a settle that came to nothing is tried anew: a provider that lags takes it for too
 /// early. Each further try waits twice as long.
@@ -67,9 +66,7 @@ fn ask(close: ChainTime, attempt: u32) -> Step {
 /// Time has passed while nobody settled.
 pub(super) fn tick(close: ChainTime, settle: &Settle, now: ChainTime) -> Step {
     match settle {
-        Settle::Again { attempt, not_before } if now >= *not_before && !planted(Bug::SettleOnce) => {
-            ask(close, *attempt)
-        }
+        Settle::Again { attempt, not_before } if now >= *not_before => ask(close, *attempt),
         Settle::Vote if now >= close.plus(LEGACY_PATIENCE) => {
             Step::to(Stage::Released { how: None, attempt: 0 }, [Effect::LetGo])
         }

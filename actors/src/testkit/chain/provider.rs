@@ -313,8 +313,11 @@ impl Chain for FakeChain {
             })
         })
     }
-    fn simulate<'a>(&'a self, from: Address, call: &'a CallAt) -> Answer<'a, u64, Error> {
+    fn simulate<'a>(&'a self, from: Address, call: &'a CallAt, known: BlockHeight) -> Answer<'a, u64, Error> {
         self.answer("simulate", move |head| {
+            if head < known.0 {
+                return Err(refused("simulate", "not yet that far"));
+            }
             let time = self.header_at(head, head).unwrap().time;
             let mut state = (*self.state_at(head)).clone();
             let (market, call) = call;

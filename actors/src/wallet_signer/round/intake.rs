@@ -89,7 +89,7 @@ impl Round {
         }
         // A withdrawal that would revert is not wanted anew each minute.
         let call = (market.address, MarketCall::Withdraw);
-        if let Err(error) = Rc::clone(&self.ports.chain).simulate(self.me, &call).await {
+        if let Err(error) = Rc::clone(&self.ports.chain).simulate(self.me, &call, self.memory.known).await {
             self.memory.alert("credit", format!("{credit} wei cannot be withdrawn: {error}"));
             return Ok(());
         }
@@ -200,7 +200,7 @@ impl Round {
         let chain = Rc::clone(&self.ports.chain);
         let calls: Vec<CallAt> =
             wishes.iter().map(|intent| (intent.market.address, intent.call.clone())).collect();
-        let gas = chain.simulate_all(self.me, &calls).await;
+        let gas = chain.simulate_all(self.me, &calls, self.memory.known).await;
         let mut failed = None;
         let mut able = Vec::new();
         let mut draft = self.book.borrow().draft();

@@ -195,7 +195,12 @@ impl Round {
     }
 
     async fn no_op_gas(&self) -> Result<u64, chain::Error> {
-        match self.ports.chain.simulate(self.me, &(self.market.address, MarketCall::NoOp)).await {
+        match self
+            .ports
+            .chain
+            .simulate(self.me, &(self.market.address, MarketCall::NoOp), self.memory.known)
+            .await
+        {
             Ok(gas) => Ok(with_margin(gas)),
             Err(chain::Error::Reverts { .. }) => Ok(with_margin(NO_OP_GAS)),
             Err(error) => Err(error),

@@ -172,7 +172,7 @@ impl Round {
             }
         };
         let at = self.book.borrow().market_of(intent.as_ref(), self.market);
-        match self.ports.chain.simulate(self.me, &(at.address, call)).await {
+        match self.ports.chain.simulate(self.me, &(at.address, call), self.memory.known).await {
             Err(chain::Error::Reverts { reason }) => Ok(Some((slot, Abandonment::WouldRevert(reason)))),
             // Without an answer it goes out: a sure revert is not known.
             Ok(_) | Err(_) => Ok(None),
