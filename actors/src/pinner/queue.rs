@@ -20,6 +20,9 @@ pub(super) type Root = Rc<[u8]>;
 /// Fewer bytes than this are not shared out among roots that are brought side by side.
 const SHARE: u64 = 1 << 20;
 
+/// Failures after which a root that others left no room for goes when nothing else is under way.
+const ALONE_AFTER: u32 = 3;
+
 /// Where a wanted root is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -83,6 +86,8 @@ pub(super) struct Queue {
     reserved: u64,
     later: BTreeSet<(u64, Root)>,
     elsewhere: BTreeMap<Root, usize>,
+    /// Roots that go when nothing else is under way, since there was always somebody who had a part of the room.
+    alone: VecDeque<Root>,
 }
 
 impl Queue {
@@ -99,6 +104,7 @@ impl Queue {
             reserved: 0,
             later: BTreeSet::new(),
             elsewhere: BTreeMap::new(),
+            alone: VecDeque::new(),
         }
     }
 
@@ -197,12 +203,33 @@ impl Queue {
         if self.running.len() >= places(room, self.at_once) {
             return None;
         }
+        if let Some(owner) = self.next_alone(room) {
+            return if self.running.is_empty() { self.next_of(&owner, room) } else { None };
+        }
         for _ in 0..self.turns.len() {
             let owner = self.turns.pop_front()?;
             self.turns.push_back(Rc::clone(&owner));
             if let Some(start) = self.next_of(&owner, room) {
                 return Some(start);
             }
+        }
+        None
+    }
+
+    /// Whose root waits to be alone: it is put in front of that owner's line.
+    fn next_alone(&mut self, room: u64) -> Option<Rc<Owner>> {
+        while let Some(root) = self.alone.front() {
+            let wanted = self.roots.get(root).filter(|wanted| wanted.state == State::Waiting);
+            let most = |owner: &&Rc<Owner>| self.lines.get(*owner).map_or(0, Line::most).min(room);
+            let Some(owner) = wanted.and_then(|wanted| wanted.owners.iter().max_by_key(most)).cloned() else {
+                self.alone.pop_front();
+                continue;
+            };
+            if self.running.is_empty() {
+                let root = self.alone.pop_front()?;
+                self.line(&owner).big.push_front(root);
+            }
+            return Some(owner);
         }
         None
     }
@@ -309,8 +336,13 @@ impl Queue {
             return true;
         };
         if run.big && roomy == run.owner {
-            // Others took what it would have needed; they will be done one day.
-            self.failed(root, now_ms, false);
+            // Others took what it would have needed; they will be done one day, or have to wait for this one.
+            if wanted.failures < ALONE_AFTER {
+                self.failed(root, now_ms, false);
+            } else {
+                self.change(root, |wanted| wanted.state = State::Waiting);
+                self.alone.push_back(Rc::clone(root));
+            }
         } else {
             self.change(root, |wanted| wanted.state = State::Waiting);
             self.line(&roomy).big.push_back(Rc::clone(root));
