@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::domain::market::{Abandonment, Execution, Market};
-use crate::domain::units::{ChainTime, WallTime, Wei};
+use crate::domain::units::{BlockHeight, ChainTime, WallTime, Wei};
 use crate::domain::wallet::lane::Lane;
 use crate::domain::wallet::spend;
 use crate::planted::{planted, Bug};
@@ -185,6 +185,12 @@ impl Book {
     /// The attempts at a nonce, oldest first.
     pub(super) fn tries(&self, nonce: u64) -> &[Attempt] {
         self.attempts.get(&nonce).map_or(&[], Vec::as_slice)
+    }
+
+    /// The newest block in which something of ours is known to be mined.
+    pub(super) fn mined_up_to(&self) -> BlockHeight {
+        let mined = self.attempts.values().flatten().filter_map(|attempt| attempt.mined.as_ref());
+        mined.filter(|mined| mined.standing).map(|mined| mined.block).max().unwrap_or(BlockHeight(0))
     }
 
     /// The newest attempt at a nonce.

@@ -139,11 +139,13 @@ impl Round {
         let known = newest_block(self.ports.store.as_ref())?;
         let time = known.as_ref().map_or(head.time, |block| head.time.max(block.time));
         self.memory.latest = Some(latest);
-        self.memory.known = known.as_ref().map_or(BlockHeight(0), |block| block.number);
+        // The listener may not have read yet what the wallet's own receipts told.
+        let told = known.as_ref().map_or(BlockHeight(0), |block| block.number);
+        self.memory.known = told.max(self.book.borrow().mined_up_to());
         Ok(World {
             moment: Moment { head: head.number, finalized, chain: time, wall: self.ports.clock.wall() },
             latest,
-            behind: known.is_some_and(|block| head.number < block.number),
+            behind: head.number < self.memory.known,
         })
     }
 
