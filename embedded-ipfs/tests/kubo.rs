@@ -4,9 +4,10 @@
 
 mod support;
 
+use std::path::Path;
 use std::time::Duration;
 
-use embedded_ipfs::{fetch_from, AddOptions, Answer, Cid, PinLimits};
+use embedded_ipfs::{fetch_from, AddOptions, Answer, Cid, Multiaddr, PinLimits};
 use support::kubo::{runner, Kubo};
 use support::{address, node, noise, numbered, sparse, within};
 
@@ -87,17 +88,31 @@ async fn a_file_of_200_mib_that_we_added_is_pinned_by_kubo_and_so_are_other_layo
     .await;
 }
 
+/// Kubo's core as a library stands still now and then in the midst of thousands of small blocks, also where a Kubo 0.41
+/// has them (three times in five): it wants nothing then, and nothing is under way. It is killed then, and goes on with
+/// what it has.
+async fn pinned_in_some_lives(runner: &Path, repository: &Path, from: &Multiaddr, cid: &Cid) -> Kubo {
+    const LIFE: Duration = Duration::from_secs(30);
+    loop {
+        let mut kubo = Kubo::start(runner, repository).await;
+        kubo.connect(from).await;
+        if tokio::time::timeout(LIFE, kubo.pin(cid)).await.is_ok() {
+            return kubo;
+        }
+        kubo.kill().await;
+    }
+}
+
 #[tokio::test]
 async fn a_directory_of_10_000_files_is_pinned_by_kubo_and_from_it_by_another_of_us() {
     let Some(runner) = runner() else { return };
     within(async {
         let dirs: [_; 3] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
-        let mut kubo = Kubo::start(&runner, &dirs[0].path().join("repo")).await;
         let (first, second) = (node(&dirs[1]).await, node(&dirs[2]).await);
         let added = first.add_directory(numbered(10_000)).await.unwrap();
         let pin = first.pinned(&added.cid).await.unwrap().unwrap();
-        kubo.connect(&address(&first)).await;
-        kubo.pin(&added.cid).await;
+        let repository = dirs[0].path().join("repo");
+        let kubo = pinned_in_some_lives(&runner, &repository, &address(&first), &added.cid).await;
         first.stop().await;
         second.connect(kubo.address.clone()).await.unwrap();
         assert_eq!(second.pin(&added.cid, PinLimits::default(), |_| {}).await.unwrap(), pin);

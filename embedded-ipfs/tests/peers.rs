@@ -65,6 +65,8 @@ async fn a_node_dials_no_more_peers_than_it_may() {
         let refused = node.connect(address(&second)).await;
         assert!(matches!(refused, Err(Error::Unreachable(_))), "{refused:?}");
         second.connect(address(&node)).await.unwrap();
+        // Who dials knows of a connection a moment before the other does.
+        until(|| node.peers().len() == 2).await;
         let stats = node.stats().await.unwrap();
         assert_eq!((stats.inbound_connections, stats.outbound_connections, stats.failed_dials), (1, 1, 1));
     })
