@@ -314,7 +314,7 @@ pub fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
-fn decode<R: Record>(key: &[u8], doc: &[u8]) -> Result<R, Error> {
+pub(crate) fn decode<R: Record>(key: &[u8], doc: &[u8]) -> Result<R, Error> {
     R::from_row(key, doc).map_err(|e| Error::Unreadable {
         table: R::TABLE.name(),
         key: hex::encode(key),

@@ -88,7 +88,7 @@ impl Late {
         let from = [Self::PREFIX, &first.0.to_be_bytes()].concat();
         let until = [Self::PREFIX, &last.0.saturating_add(1).to_be_bytes()].concat();
         let rows = store.scan(Self::TABLE, &from, Some(&until), Order::Ascending, usize::MAX)?;
-        rows.iter().map(|(key, _)| store::read::<Self>(store, key)).filter_map(Result::transpose).collect()
+        rows.iter().map(|(key, doc)| store::decode(key, doc)).collect()
     }
 
     fn key_of(at: &Position) -> Vec<u8> {
