@@ -34,7 +34,7 @@ test-contracts: ## Run the contracts' tests alone
 simulate: ## Run the node under seeds of faults on virtual time (SEEDS=n FROM=k)
 	cargo run --release --locked -p scatter-simulation -- --seeds $(or $(SEEDS),300) --from $(or $(FROM),0)
 
-simulate-planted: ## Plant 27 bugs, one after the other: each must be caught, and by which invariant is told
+simulate-planted: ## Plant 29 bugs, one after the other: each must be caught, and by which invariant is told
 	cargo run --release --locked -p scatter-simulation -- --planted --seeds $(or $(SEEDS),500)
 
 test-kubo: ## Run the tests that face a real Kubo (ipfs on PATH); fails where there is none

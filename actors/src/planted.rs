@@ -61,11 +61,15 @@ pub enum Bug {
     AcceptOnce,
     /// Liveness: nobody looks whether the backend still has what the store calls pinned.
     TrustPins,
+    /// Liveness: a market that the Router names no more is not read any more, whatever lives there.
+    ForgetRetired,
+    /// I8: of a market that the Router names, only what comes from then on is read.
+    SkipHistory,
 }
 
 impl Bug {
     /// The bugs that seeds should catch, in the order of the invariants that they break.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::WantAgain,
         Self::LeaveQueued,
         Self::SendBeforePersist,
@@ -93,6 +97,8 @@ impl Bug {
         Self::ReadyWithFullDisk,
         Self::AcceptOnce,
         Self::TrustPins,
+        Self::ForgetRetired,
+        Self::SkipHistory,
     ];
 }
 

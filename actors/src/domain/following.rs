@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::market::{Market, MarketRules, Version};
 use super::units::{Address, BlockHeight};
+use crate::planted::{planted, Bug};
 
 /// The contracts of one market.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,7 +168,9 @@ pub fn decide(known: &[Followed], seen: &Seen<'_>) -> Vec<Followed> {
     for one in &mut after {
         if let Standing::Retired { quiet_at } = one.standing {
             one.standing = match quiet_at {
-                _ if seen.alive.contains(&one.market.address) || one.has_history() => {
+                _ if (seen.alive.contains(&one.market.address) || one.has_history())
+                    && !planted(Bug::ForgetRetired) =>
+                {
                     Standing::Retired { quiet_at: None }
                 }
                 None => Standing::Retired { quiet_at: Some(seen.head) },
@@ -200,7 +203,7 @@ fn name(markets: &mut Vec<Followed>, chain: u64, named: &Found, seen: &Seen<'_>)
             standing: Standing::Current,
             named_at: seen.finalized,
             since: seen.next,
-            history: seen.start.min(seen.next),
+            history: if planted(Bug::SkipHistory) { seen.next } else { seen.start.min(seen.next) },
         }),
     }
 }

@@ -1,5 +1,5 @@
-//! The targets without cargo-fuzz: the corpus, mutations of it by a seeded generator, and mutations of whatever showed
-//! something new.
+//! The targets without cargo-fuzz: the corpus and what cargo-fuzz found, mutations of both by a seeded generator, and
+//! mutations of whatever showed something new.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -18,17 +18,29 @@ const MUTATIONS: u64 = 20_000;
 const KEPT: usize = 4096;
 const LONGEST: usize = 8192;
 
+/// What the corpus of a decoder holds, made by hand.
 fn corpus(name: &str) -> Vec<Vec<u8>> {
-    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
+    let directory = fuzz().join("corpus").join(name);
     let mut paths: Vec<_> =
         std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    let read = |path: PathBuf| {
-        let mut bytes = Vec::new();
-        File::open(path).unwrap().read_to_end(&mut bytes).unwrap();
-        bytes
-    };
     paths.into_iter().map(read).collect()
+}
+
+/// What `fuzz/run` has found for it: inputs of which each covers something that no other does.
+fn found(name: &str) -> Vec<Vec<u8>> {
+    let text = String::from_utf8(read(fuzz().join("found").join(name).with_extension("hex"))).unwrap();
+    text.lines().map(|line| hex::decode(line).unwrap()).collect()
+}
+
+fn fuzz() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz")
+}
+
+fn read(path: PathBuf) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    File::open(path).unwrap().read_to_end(&mut bytes).unwrap();
+    bytes
 }
 
 /// xorshift64*.
@@ -81,7 +93,7 @@ impl Random {
 
 /// Runs a target until it is enough; answers how many inputs it took and how many kinds of them there were.
 fn run(name: &str, target: Target, seed: u64, mut enough: impl FnMut(u64) -> bool) -> (u64, usize) {
-    let mut inputs = corpus(name);
+    let mut inputs = [corpus(name), found(name)].concat();
     let mut marks: HashSet<u64> = inputs.iter().map(|input| target(input)).collect();
     let mut random = Random(seed);
     let mut count = 0;
@@ -89,8 +101,7 @@ fn run(name: &str, target: Target, seed: u64, mut enough: impl FnMut(u64) -> boo
         let mut input = inputs[random.below(inputs.len())].clone();
         random.mutate(&mut input, &inputs);
         let Ok(mark) = catch_unwind(|| target(&input)) else {
-            let hex: String = input.iter().map(|byte| format!("{byte:02x}")).collect();
-            panic!("{name} fails for {hex}");
+            panic!("{name} fails for {}", hex::encode(input));
         };
         if marks.insert(mark) && inputs.len() < KEPT {
             inputs.push(input);
