@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
+use crate::acting_as;
 use crate::chain_listener::{BidPinned, HeadMoved, Retracted, Settled, VoteRecorded};
 use crate::domain::audit::life::{self, Case, Effect, Event, Now, Stage};
 use crate::domain::audit::slot::Slot;
@@ -36,6 +37,7 @@ use crate::supervisor::Guard;
 use crate::wake::Sweeps;
 use crate::wakes;
 use crate::wallet_signer::Submit;
+use crate::work::Works;
 
 mod ask;
 mod attempt;
@@ -383,11 +385,11 @@ impl Validator {
         if !self.busy.insert(bid) {
             return;
         }
-        ctx.spawn(work.into_actor(self).map(move |found, this, ctx| {
+        ctx.work(acting_as!("validator", %bid), work, move |found, this, ctx| {
             this.busy.remove(&bid);
             if let Err(error) = take(this, found, ctx) {
                 tracing::error!(%bid, %error, "what an audit found out could not be written; it asks again");
             }
-        }));
+        });
     }
 }

@@ -16,6 +16,7 @@ use actix_web::dev::Server;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Json, ServiceConfig};
 use actix_web::{App, HttpResponse, HttpServer};
+use scatter_actors::acting_as;
 use scatter_actors::domain::market::BidTerms;
 use scatter_actors::domain::units::{Address, BidId, ByteSize, Wei};
 use scatter_actors::line::Line;
@@ -31,6 +32,7 @@ use scatter_actors::records::intent::IntentKey;
 use scatter_actors::supervised;
 use scatter_actors::supervisor::Guard;
 use scatter_actors::wallet_signer::{BumpIntent, CancelIntent, Submit, Wallet};
+use scatter_actors::work::within;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -192,11 +194,11 @@ impl Actor for Control {
 supervised!(Control);
 
 impl Handler<Order> for Control {
-    type Result = ResponseFuture<Result<Value, Fault>>;
+    type Result = ResponseActFuture<Self, Result<Value, Fault>>;
 
     fn handle(&mut self, order: Order, _: &mut Self::Context) -> Self::Result {
         let desk = Rc::clone(&self.desk);
-        Box::pin(async move { desk.serve(order).await })
+        within(acting_as!("control"), async move { desk.serve(order).await }, |answer, _, _| answer)
     }
 }
 

@@ -14,11 +14,13 @@ use cid::Cid;
 use super::bring::pin;
 use super::queue::Root;
 use super::Pinner;
+use crate::acting_as;
 use crate::domain::units::{ByteSize, WallTime};
 use crate::planted::{planted, Bug};
 use crate::ports::store::{self, Batch};
 use crate::records::hosting::{root_key, Pin};
 use crate::records::upkeep::Upkeep;
+use crate::work::Works;
 
 /// Lost roots that are brought at once: new content comes beside them.
 const AT_ONCE: usize = 4;
@@ -42,15 +44,15 @@ impl Pinner {
         }
         self.comparing.asking = true;
         let (ipfs, asked) = (Rc::clone(&self.ports.ipfs), self.ports.clock.wall());
-        let ask = async move { ipfs.pins().await }.into_actor(self);
-        ctx.spawn(ask.map(move |listed, this, ctx| {
+        let ask = async move { ipfs.pins().await };
+        ctx.work(acting_as!("pinner"), ask, move |listed, this: &mut Self, ctx| {
             this.comparing.asking = false;
             match listed.map(|listed| this.find_lost(&listed, asked)) {
                 Ok(Ok(())) => this.bring_lost(ctx),
                 Ok(Err(error)) => tracing::error!(%error, "pins could not be compared with the backend's"),
                 Err(error) => tracing::warn!(%error, "the backend did not list its pins; asking again later"),
             }
-        }));
+        });
     }
 
     /// Notes what is lost. A pin of somebody else that went is ours when we make it again: that stands in the store
@@ -95,9 +97,9 @@ impl Pinner {
         let ipfs = Rc::clone(&self.ports.ipfs);
         let idle = Duration::from_millis(self.config.mirroring.idle_ms);
         // It was within every bound when it came first, and a root never names more than it did.
-        let bring = async move { pin(&*ipfs, cid, ByteSize(u64::MAX), idle).await }.into_actor(self);
+        let bring = async move { pin(&*ipfs, cid, ByteSize(u64::MAX), idle).await };
         let asked = Rc::clone(&root);
-        let handle = ctx.spawn(bring.map(move |brought, this, ctx| {
+        let handle = ctx.work(acting_as!("pinner", %cid), bring, move |brought, this: &mut Self, ctx| {
             this.comparing.running.remove(&asked);
             match brought {
                 Ok(_) => {
@@ -107,7 +109,7 @@ impl Pinner {
                 Err(why) => tracing::warn!(%cid, %why, "a lost root did not come; trying again later"),
             }
             this.bring_lost(ctx);
-        }));
+        });
         self.comparing.running.insert(root, handle);
     }
 

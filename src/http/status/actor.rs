@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use scatter_actors::acting_as;
 use scatter_actors::domain::cids::RAW;
 use scatter_actors::domain::units::ByteSize;
 use scatter_actors::line::Line;
@@ -21,6 +22,7 @@ use scatter_actors::records::meta::ChainStatus;
 use scatter_actors::records::upkeep::Upkeep;
 use scatter_actors::supervised;
 use scatter_actors::supervisor::{ActorStatus, Actors, Guard};
+use scatter_actors::work::{within, Works};
 use serde_json::{json, Value};
 use sha2::{Digest, Sha256};
 
@@ -97,12 +99,12 @@ impl StatusServer {
                 _ => Err(ipfs::Error::NotFound(cid)),
             }
         };
-        let bounded = tokio::time::timeout(PROBE_TAKES, exchange).into_actor(self);
-        ctx.spawn(bounded.map(|outcome, this, _| {
+        let bounded = tokio::time::timeout(PROBE_TAKES, exchange);
+        ctx.work(acting_as!("status_server"), bounded, |outcome, this: &mut Self, _| {
             let slow = Err(format!("the ipfs backend took longer than {} s", PROBE_TAKES.as_secs()));
             let outcome = outcome.map_or(slow, |outcome| outcome.map_err(|error| error.to_string()));
             this.probe = Some(Probe { at: this.ports.clock.monotonic(), outcome });
-        }));
+        });
     }
 
     /// Milliseconds since the chain's head changed.
@@ -321,7 +323,7 @@ impl Handler<Query> for StatusServer {
             let (actors, sets, identity) = futures::join!(actors, sets, identity);
             Seen { actors, sets: Sets::new(sets.unwrap_or_default()), identity }
         };
-        Box::pin(ask.into_actor(self).map(move |seen, this, _| this.answer(&query, &seen)))
+        within(acting_as!("status_server"), ask, move |seen, this: &mut Self, _| this.answer(&query, &seen))
     }
 }
 
