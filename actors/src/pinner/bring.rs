@@ -123,6 +123,7 @@ impl Pinner {
     fn look_for_room(&self) -> Result<u64, NoRoom> {
         let bounds = &self.config.mirroring;
         let disk = self.ports.disk.free()?.0.saturating_sub(bounds.min_free_disk.0);
+        let disk = disk.saturating_sub(self.comparing.claimed());
         let Some(most) = bounds.max_storage else { return Ok(disk) };
         let room = Room::read(&*self.ports.store)?;
         // What is leaving counts no more: it may be wanted again, and has to find its own place.

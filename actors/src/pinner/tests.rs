@@ -47,6 +47,7 @@ struct World {
     net: MemoryNet,
     ipfs: Rc<MemoryIpfs>,
     clock: Rc<ManualClock>,
+    disk: Rc<MemoryDisk>,
     pinner: Option<Addr<Pinner>>,
 }
 
@@ -55,7 +56,8 @@ impl World {
         let (store, net) = (Rc::new(MemoryStore::new()), MemoryNet::default());
         let ipfs = Rc::new(MemoryIpfs::on("hoster", &net));
         let clock = Rc::new(ManualClock::at(WallTime(1_000)));
-        let mut world = Self { store, net, ipfs, clock, pinner: None };
+        let disk = Rc::new(MemoryDisk::default());
+        let mut world = Self { store, net, ipfs, clock, disk, pinner: None };
         let rules = MarketRules { version: Version::V2, accept_hold: 900, vote_duration: 100 };
         let mut batch = Batch::new();
         batch.put(&ChainStatus {
@@ -86,7 +88,7 @@ impl World {
             ipfs: self.ipfs.clone(),
             store: self.store.clone(),
             clock: self.clock.clone(),
-            disk: Rc::new(MemoryDisk::default()),
+            disk: self.disk.clone(),
         };
         self.pinner = Some(Pinner::new(config, ports, Outbox::default(), Guard::none()).start());
     }

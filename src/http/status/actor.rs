@@ -163,7 +163,7 @@ impl StatusServer {
     fn status(&self, seen: &Seen) -> Result<Value, Problem> {
         let (store, actors) = (&*self.ports.store, seen.actors.as_deref());
         let reasons = self.reasons(actors);
-        let (pins, pinned_bytes) = views::pins(store)?;
+        let ((pins, pinned_bytes), upkeep) = (views::pins(store)?, Upkeep::read(store)?);
         let counts = |shelf| {
             views::by_stage(store, shelf)
                 .map(|counts| counts.into_iter().collect::<std::collections::BTreeMap<_, _>>())
@@ -176,7 +176,7 @@ impl StatusServer {
             "providers": self.ports.providers.as_ref().map(|tell| tell()),
             "actors": actors,
             "bids": counts(Shelf::BIDS)?, "audits": counts(Shelf::AUDITS)?, "intents": counts(Shelf::INTENTS)?,
-            "pins": {"count": pins, "bytes": pinned_bytes},
+            "pins": {"count": pins, "bytes": pinned_bytes, "lost": upkeep.lost, "no_room": upkeep.no_room},
             "disk_free_bytes": self.ports.disk.free().ok(),
             "ipfs_stored_bytes": self.stored(),
             "ipfs": seen.identity,
@@ -245,9 +245,11 @@ impl StatusServer {
         let (pins, bytes) = views::pins(store)?;
         page.single("scatter_pins", Gauge, "Roots that are pinned whole.", pins as f64);
         page.single("scatter_pinned_bytes", Gauge, "Bytes of these roots.", bytes as f64);
-        let Upkeep { lost, restored, .. } = Upkeep::read(store)?;
+        let Upkeep { lost, no_room, restored, .. } = Upkeep::read(store)?;
         let help = "Roots that the backend was found to have lost, and that are not here again.";
         page.single("scatter_pins_lost", Gauge, help, lost as f64);
+        let help = "Lost roots that wait, since the disk has no room for them above its floor.";
+        page.single("scatter_pins_lost_no_room", Gauge, help, no_room as f64);
         let help = "Lost roots that were brought again.";
         page.single("scatter_pins_restored_total", Counter, help, restored as f64);
         let spent = views::spent(store, self.ports.clock.wall())?;
