@@ -306,16 +306,19 @@ impl Validator {
 
     /// The durable part of an effect.
     fn write(&self, known: &Audit, effect: &Effect, batch: &mut Batch) -> Result<(), store::Error> {
-        let (what, call, deadline) = match effect {
+        let (key, call, deadline) = match effect {
             Effect::Vote { valid, evidence, deadline } => {
                 let call = MarketCall::Vote { bid: known.bid.id, valid: *valid, evidence: *evidence };
-                ("vote", call, *deadline)
+                (IntentKey::of_bid("vote", known.bid, 0), call, *deadline)
             }
-            Effect::Settle => ("settle", MarketCall::Settle(known.bid.id), None),
+            Effect::Settle { attempt } => {
+                let key = IntentKey::of_bid("settle", known.bid, *attempt);
+                (key, MarketCall::Settle(known.bid.id), None)
+            }
             _ => return Ok(()),
         };
         let intent = Intent {
-            key: IntentKey::of_bid(what, known.bid, 0),
+            key,
             market: known.bid.market,
             call,
             deadline,
@@ -358,8 +361,8 @@ impl Validator {
             Effect::Vote { .. } => {
                 self.outbox.submit.tell(Submit { key: IntentKey::of_bid("vote", bid, 0) });
             }
-            Effect::Settle => {
-                self.outbox.submit.tell(Submit { key: IntentKey::of_bid("settle", bid, 0) });
+            Effect::Settle { attempt } => {
+                self.outbox.submit.tell(Submit { key: IntentKey::of_bid("settle", bid, attempt) });
             }
             Effect::Qualify => self.qualify(known, status, ctx),
             Effect::Run { slot } => self.challenge(known, slot, false, ctx),
