@@ -14,7 +14,7 @@ use crate::chain_listener::BidPlaced;
 use crate::domain::admission::{judge, price, Circumstances, Policy, Refusal};
 use crate::domain::bid::Stage;
 use crate::domain::cids;
-use crate::domain::market::{BidKey, BidState, Market, MarketEvent};
+use crate::domain::market::{BidKey, BidState, MarketEvent};
 use crate::domain::units::{Address, BidId, ByteSize, Wei};
 use crate::line::Line;
 use crate::pinner::{self, Host};
@@ -150,8 +150,6 @@ struct Judge {
 struct Answers {
     /// Where the bids stand.
     bids: BTreeMap<BidKey, Result<Option<BidState>, chain::Error>>,
-    /// How many accounts may vote, by market.
-    registered: BTreeMap<Market, Option<u64>>,
     /// Wei a gas.
     gas_price: Wei,
 }
@@ -233,14 +231,10 @@ impl Judge {
             return Ok(Answers::default());
         }
         let chain = &self.ports.chain;
-        let mut registered = BTreeMap::new();
-        for market in wanted.iter().map(|bid| bid.market).collect::<BTreeSet<_>>() {
-            registered.insert(market, chain.registered_count(market.address).await?);
-        }
         let (fees, states) = futures::join!(chain.fees(), chain.bids(&wanted));
         let fees = fees?;
         let gas_price = fees.base_fee.unwrap_or_default().plus(fees.tip);
-        Ok(Answers { bids: wanted.into_iter().zip(states).collect(), registered, gas_price })
+        Ok(Answers { bids: wanted.into_iter().zip(states).collect(), gas_price })
     }
 
     /// Decides entry by entry until one has to wait. Tells whether there may be more.
@@ -319,7 +313,6 @@ impl Judge {
             used: room_taken(&Room::after(store, so_far)?),
             free_disk: self.ports.disk.free()?,
             gas_price: answers.gas_price,
-            registered: answers.registered.get(&bid.market).copied().flatten(),
             confirmation_time: self.config.confirmations.saturating_mul(self.config.block_time),
             now: chain_now(store)?,
             me: self.config.me,
@@ -356,7 +349,7 @@ fn details(state: &BidState, now: &Circumstances, refusals: &[Refusal]) -> serde
         "room_used_bytes": now.used,
         "free_disk_bytes": now.free_disk,
         "gas_price_wei": now.gas_price,
-        "registered": now.registered,
+        "voters": state.voters,
         "refusals": refusals,
     })
 }

@@ -51,13 +51,21 @@ pub fn message(bytes: &[u8]) -> u64 {
     mark(&seen)
 }
 
-/// Passes over a message that is too long to be kept, to its end and no further.
+/// Passes over a message that is too long to be kept, to its end and no further. What it finds there is what is read of a
+/// message that is kept.
 pub fn long_message(bytes: &[u8]) -> u64 {
+    /// Blocks above it count as too large, or no input could be long enough to have one.
+    const OVER: u64 = 4;
     let mut stream = futures::io::Cursor::new(bytes);
-    let skimmed = futures::executor::block_on(skim(&mut stream, bytes.len() as u64));
+    let skimmed = futures::executor::block_on(skim(&mut stream, bytes.len() as u64, OVER));
     assert!(skimmed.is_err() || stream.position() == bytes.len() as u64, "it ends where it ends");
+    if let (Ok(large), Ok(read)) = (&skimmed, Message::decode(&Bytes::copy_from_slice(bytes))) {
+        let is_in = |(cid, n): &(Cid, u64)| read.blocks.iter().any(|b| b.0 == *cid && b.1.len() as u64 == *n);
+        assert!(read.excess > 0 || large.iter().all(is_in), "it is a block of the message");
+    }
+    let large = skimmed.as_ref().map_or(0, Vec::len);
     let fault = skimmed.err().map(|error| error.kind() as usize + 1);
-    mark(&[fault.unwrap_or(0), (stream.position() / 16) as usize])
+    mark(&[large, fault.unwrap_or(0), (stream.position() / 16) as usize])
 }
 
 /// Verifies a record of a name: which of the names is the first byte. One that is accepted is accepted from its own bytes.

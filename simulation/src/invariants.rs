@@ -7,10 +7,11 @@ use scatter_actors::domain::admission::byte_cap;
 use scatter_actors::domain::bid::Stage;
 use scatter_actors::domain::evidence::verify::verify;
 use scatter_actors::domain::market::{MarketCall, MarketEvent, Position};
-use scatter_actors::domain::units::{Address, BlockHash, ChainTime, Wei};
+use scatter_actors::domain::units::{Address, BlockHash, BlockHeight, ChainTime, Wei};
 use scatter_actors::ports::disk::Disk;
 use scatter_actors::ports::store::{self, Order};
 use scatter_actors::records::consortium::kept;
+use scatter_actors::records::following;
 use scatter_actors::records::hosting::{root_key, roots_for, visit_references, HostedBid, Owner, Pin};
 use scatter_actors::records::journal::Fact;
 use scatter_actors::records::meta::newest_block;
@@ -114,7 +115,7 @@ fn i1(world: &World) -> Verdict {
         let mut mined_for = BTreeMap::new();
         let mut announced = BTreeSet::new();
         for mined in of(&mined, node) {
-            let Mined { receipt, .. } = mined;
+            let receipt = &mined.receipt;
             if let Some(intent) = sent.get(&receipt.tx).and_then(|sent| sent.intent.as_ref()) {
                 if let Some(before) = mined_for.insert(intent.clone(), receipt.tx) {
                     return Err(format!("I1: {intent} was mined as {before} and {}", receipt.tx));
@@ -122,7 +123,9 @@ fn i1(world: &World) -> Verdict {
             }
             for event in &receipt.events {
                 if let MarketEvent::Pinned { bid, .. } = event {
-                    holds(announced.insert(*bid), || format!("I1: bid {bid} was announced twice"))?;
+                    holds(announced.insert((mined.tx.market(), *bid)), || {
+                        format!("I1: bid {bid} was announced twice")
+                    })?;
                 }
             }
         }
@@ -274,6 +277,10 @@ fn journal_is_true(world: &World, node: &Node) -> Verdict {
     if !on_chain {
         return Ok(());
     }
+    let followed = following::all(store).unwrap();
+    let is_read = |by: Address, block: BlockHeight| {
+        followed.iter().any(|market| market.market.address == by && market.covers(block))
+    };
     let mut live: Vec<(Position, MarketEvent)> = Vec::new();
     for fact in store::list::<Fact>(store, &[], Order::Ascending, usize::MAX).unwrap() {
         match fact.retracted {
@@ -287,6 +294,7 @@ fn journal_is_true(world: &World, node: &Node) -> Verdict {
     let truth: Vec<(u64, MarketEvent)> = mined
         .iter()
         .filter(|mined| mined.receipt.block <= newest.number)
+        .filter(|mined| is_read(mined.tx.market(), mined.receipt.block))
         .flat_map(|mined| {
             let block = mined.receipt.block.0;
             mined.receipt.events.iter().map(move |event| (block, event.clone()))
@@ -359,11 +367,13 @@ pub fn i12(world: &World) -> Verdict {
 
 /// What the market owes is what it holds, and it pays each bid out once. Version 1 holds what it refused, too.
 fn money_is_conserved(world: &World) -> Verdict {
-    let market = world.truth.market();
-    let (owes, held) = (market.owes(), market.held);
-    let paid_again = market.bids.iter().position(|bid| bid.payouts > 1);
-    holds(paid_again.is_none(), || format!("bid {paid_again:?} was paid out more than once"))?;
-    holds(owes == held || world.plan.legacy && owes <= held, || {
-        format!("the market holds {held} wei and owes {owes}")
-    })
+    for (address, market) in &*world.truth.markets() {
+        let (owes, held) = (market.owes(), market.held);
+        let paid_again = market.bids.iter().position(|bid| bid.payouts > 1);
+        holds(paid_again.is_none(), || format!("bid {paid_again:?} was paid out more than once"))?;
+        holds(owes == held || world.plan.legacy && owes <= held, || {
+            format!("the market {address} holds {held} wei and owes {owes}")
+        })?;
+    }
+    Ok(())
 }

@@ -7,17 +7,19 @@ use std::rc::Rc;
 use cid::Cid;
 use scatter_actors::domain::admission::byte_cap;
 use scatter_actors::domain::cids;
-use scatter_actors::domain::market::{BidTerms, MarketCall, Version};
+use scatter_actors::domain::market::{BidKey, BidTerms, Market, MarketCall, Version};
 use scatter_actors::domain::units::{Address, BidId, ByteSize, Digest, FileHash, Wei};
 use scatter_actors::ports::keys::Fees;
-use scatter_actors::testkit::chain::{FakeChain, Tx, CALL_GAS};
+use scatter_actors::testkit::chain::{FakeChain, Tx, CALL_GAS, MARKET};
 use scatter_actors::testkit::ipfs::unixfs_file;
+use scatter_actors::testkit::market::Bid;
 use scatter_actors::testkit::MemoryIpfs;
 
 use crate::dice::Dice;
 use crate::history::History;
+use crate::plan::moves::SECOND;
 use crate::plan::{Plan, PlannedBid, Voter};
-use crate::truth::Truth;
+use crate::truth::{Markets, Truth};
 use crate::CHAIN;
 
 pub mod rivals;
@@ -29,9 +31,23 @@ pub const BIDDER: Address = Address([0xb1; 20]);
 /// Who votes by script.
 pub const VOTERS: [Address; 3] = [Address([0xc1; 20]), Address([0xc2; 20]), Address([0xc3; 20])];
 /// Votes that decide.
-const QUORUM: u32 = 2;
+pub const QUORUM: u32 = 2;
 /// What the voters share, in wei.
 const POOL: u128 = 20_000_000_000_000_000;
+
+/// A market as transactions name it.
+pub(crate) fn elsewhere(market: Address) -> Option<Address> {
+    (market != MARKET).then_some(market)
+}
+
+/// All bids of all markets, with their markets' rules.
+pub(crate) fn bids_on(markets: &Markets) -> impl Iterator<Item = (BidKey, &Bid, Version)> {
+    markets.iter().flat_map(|(address, market)| {
+        let (version, market_key) = (market.version, Market { chain: CHAIN, address: *address });
+        let key = move |id| BidKey { market: market_key, id: BidId(id as u64) };
+        market.bids.iter().enumerate().map(move |(id, bid)| (key(id), bid, version))
+    })
+}
 
 /// A file that somebody wants hosted.
 pub struct File {
@@ -74,7 +90,7 @@ pub struct People {
     pub files: Rc<RefCell<Vec<File>>>,
     sent: BTreeMap<(Address, u64), Tx>,
     rivals: Vec<Rivalry>,
-    settled: BTreeSet<BidId>,
+    settled: BTreeSet<BidKey>,
     dice: Dice,
 }
 
@@ -101,11 +117,11 @@ impl People {
         }
     }
 
-    /// Sends a transaction of a scripted account.
-    pub fn send(&mut self, from: Address, call: MarketCall) {
+    /// Sends a transaction of a scripted account, to the first market if it says none.
+    pub fn send(&mut self, from: Address, on: Option<Address>, call: MarketCall) {
         let nonce = self.sent.keys().filter(|(who, _)| *who == from).count() as u64;
         let fees = Fees { max_fee: Wei::from(100_000_000_000), max_tip: Some(Wei::from(1_000_000_000)) };
-        let tx = Tx { from, chain: CHAIN, nonce, gas_limit: CALL_GAS, fees, call, on: None };
+        let tx = Tx { from, chain: CHAIN, nonce, gas_limit: CALL_GAS, fees, call, on };
         self.history.tell("people", format_args!("{from} sends {:?}", tx.call));
         self.sent.insert((from, nonce), tx.clone());
         self.chain.inject(tx);
@@ -127,7 +143,12 @@ impl People {
         };
         let (duration, amount) = (bid.duration, bid.amount);
         let pool = Wei::from(POOL);
-        self.send(BIDDER, MarketCall::Bid { file, size, duration, amount, pool, min_validations: QUORUM });
+        let on = bid.elsewhere.then_some(SECOND);
+        self.send(
+            BIDDER,
+            on,
+            MarketCall::Bid { file, size, duration, amount, pool, min_validations: QUORUM },
+        );
         root
     }
 
@@ -152,13 +173,14 @@ impl People {
             self.truth.mined().iter().map(|mined| (mined.tx.from, mined.tx.nonce)).collect();
         for (bid, voter) in self.due_votes() {
             let valid = self.voters[voter] == Voter::Honest;
-            let vote = MarketCall::Vote { bid, valid, evidence: Digest::default() };
-            let who = VOTERS[voter];
+            let vote = MarketCall::Vote { bid: bid.id, valid, evidence: Digest::default() };
+            let (who, on) = (VOTERS[voter], bid.market.address);
             // What a mempool forgot comes back: on version 1 a second vote would be mined, too.
-            let waits =
-                |(key, tx): (&(Address, u64), &Tx)| tx.from == who && tx.call == vote && !mined.contains(key);
+            let waits = |(key, tx): (&(Address, u64), &Tx)| {
+                (tx.from, tx.market()) == (who, on) && tx.call == vote && !mined.contains(key)
+            };
             if !self.sent.iter().any(waits) {
-                self.send(who, vote);
+                self.send(who, elsewhere(on), vote);
             }
         }
         self.race();
@@ -172,25 +194,25 @@ impl People {
     }
 
     /// Votes that could be mined now and are not: bid and voter.
-    pub fn due_votes(&self) -> Vec<(BidId, usize)> {
-        let (market, now) = (self.truth.market(), self.chain.now());
+    pub fn due_votes(&self) -> Vec<(BidKey, usize)> {
+        let (markets, now) = (self.truth.markets(), self.chain.now());
         let mut due = Vec::new();
-        for (index, bid) in market.bids.iter().enumerate() {
+        for (key, bid, version) in bids_on(&markets) {
             let Some(end) = bid.pinned_at.map(|at| at.plus(bid.terms.duration)) else { continue };
             let close = end.plus(scatter_actors::testkit::market::VOTE);
             if bid.outcome.is_some() || now < end || now >= close {
                 continue;
             }
-            if market.version == Version::Legacy {
+            if version == Version::Legacy {
                 // The first vote behind the end pays out, and each one more would pay again.
                 let first = self.voters.iter().position(|voter| *voter != Voter::Absent);
-                due.extend(first.filter(|_| bid.payouts == 0).map(|voter| (BidId(index as u64), voter)));
+                due.extend(first.filter(|_| bid.payouts == 0).map(|voter| (key, voter)));
                 continue;
             }
             for (voter, who) in VOTERS.iter().enumerate() {
                 let voted = bid.votes.iter().any(|(voted, _)| voted == who);
                 if !voted && self.voters[voter] != Voter::Absent {
-                    due.push((BidId(index as u64), voter));
+                    due.push((key, voter));
                 }
             }
         }

@@ -11,8 +11,10 @@ use crate::people::rivals::Rivalry;
 use crate::street::Cheat;
 
 mod faults;
+pub mod moves;
 
 use faults::{fault, of_the_world};
+use moves::Moves;
 
 /// Milliseconds in which things break; then the weather is calm.
 pub const WEATHER_MS: u64 = 900_000;
@@ -52,6 +54,9 @@ pub struct Plan {
     /// Whether the market is one of version 1, with its traps.
     #[serde(default)]
     pub legacy: bool,
+    /// Whether, and when, the Router points to a second market.
+    #[serde(default)]
+    pub moves: Option<Moves>,
     /// Wei that the hoster may spend in a day. Where that is too little for all bids, liveness is not asked for.
     pub cap: u128,
 }
@@ -88,6 +93,9 @@ pub struct PlannedBid {
     /// The bid says one byte, whatever the content has.
     #[serde(default)]
     pub understated: bool,
+    /// It is placed on the second market.
+    #[serde(default)]
+    pub elsewhere: bool,
     /// The same content as the bid before.
     pub repeats: bool,
     /// The hoster's own IPFS node has it pinned already, for a reason of its own.
@@ -283,7 +291,10 @@ impl Plan {
             faults.push((dice.between(0, WEATHER_MS), Fault::Clock(by)));
         }
         faults.sort_by_key(|(at, _)| *at);
-        Self { seed, bids, faults, pace, voters, validators, cheat, friends, legacy, cap }
+        // One seed in sixteen has a second market. Validators follow one and the same there, so they stay where they are.
+        let moves = seed % 16 == 11 && !validators;
+        let moves = moves.then(|| Moves::of(&Dice::new(seed, "moves"), &mut bids));
+        Self { seed, bids, faults, pace, voters, validators, cheat, friends, legacy, moves, cap }
     }
 
     /// The same bids on a day on which nothing breaks.
@@ -304,7 +315,7 @@ impl Plan {
         plan.bids[0].foreign = false;
         plan.bids[0].arrives_after = 0;
         plan.bids[0].torn_for = 0;
-        plan.bids[0].understated = false;
+        (plan.bids[0].understated, plan.bids[0].elsewhere, plan.moves) = (false, false, None);
         plan.voters = [Voter::Honest; 3];
         plan.validators = false;
         plan.faults = vec![(at, fault)];
@@ -356,6 +367,7 @@ fn bid(dice: &Dice, n: u64) -> PlannedBid {
         arrives_after: if dice.chance(30) { dice.between(1_000, 150_000) } else { 0 },
         torn_for: 0,
         understated: false,
+        elsewhere: false,
         repeats: n > 0 && dice.chance(20),
         foreign: dice.chance(10),
     }

@@ -25,6 +25,10 @@ pub fn shrink(ended: Ended, most: usize) -> Shrunk {
         search.leave_out(|plan| plan.faults.len(), |plan, range| drop(plan.faults.drain(range)), 0);
         search.leave_out(|plan| plan.bids.len(), |plan, range| drop(plan.bids.drain(range)), 1);
         search.simplify(|plan| plan.friends = 0);
+        search.simplify(|plan| {
+            plan.moves = None;
+            plan.bids.iter_mut().for_each(|bid| bid.elsewhere = false);
+        });
         // Scripts take over: honest ones, or there would be too few votes, which is another defect.
         search.simplify(|plan| (plan.validators, plan.voters) = (false, [Voter::Honest; 3]));
         if search.size() == before || search.lived >= most {
@@ -43,7 +47,11 @@ struct Search {
 impl Search {
     fn size(&self) -> usize {
         let plan = &self.best.plan;
-        plan.faults.len() + plan.bids.len() + plan.friends + usize::from(plan.validators)
+        plan.faults.len()
+            + plan.bids.len()
+            + plan.friends
+            + usize::from(plan.validators)
+            + usize::from(plan.moves.is_some())
     }
 
     /// Lives another plan, which becomes the best one if it breaks the same.
@@ -87,9 +95,10 @@ impl Search {
 
     fn simplify(&mut self, change: impl Fn(&mut Plan)) {
         let mut plan = self.best.plan.clone();
-        let before = (plan.friends, plan.validators);
+        let parts = |plan: &Plan| (plan.friends, plan.validators, plan.moves.is_some());
+        let before = parts(&plan);
         change(&mut plan);
-        if before != (plan.friends, plan.validators) {
+        if before != parts(&plan) {
             self.attempt(plan);
         }
     }

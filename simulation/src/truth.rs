@@ -1,9 +1,10 @@
 //! What stands on the chain, read once a change of the chain.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use scatter_actors::domain::units::BlockHash;
+use scatter_actors::domain::units::{Address, BlockHash};
 use scatter_actors::testkit::chain::{FakeChain, Mined};
 use scatter_actors::testkit::market::Market;
 
@@ -13,8 +14,11 @@ pub struct Truth {
     seen: RefCell<Option<Seen>>,
 }
 
-/// What stands below a tip: the transactions, and the market after them.
-type Seen = (BlockHash, Rc<[Mined]>, Rc<Market>);
+/// Markets by address.
+pub type Markets = BTreeMap<Address, Market>;
+
+/// What stands below a tip: the transactions, and the markets after them.
+type Seen = (BlockHash, Rc<[Mined]>, Rc<Markets>);
 
 impl Truth {
     /// The truth about a chain.
@@ -32,18 +36,18 @@ impl Truth {
         self.look().0
     }
 
-    /// The market as it stands.
-    pub fn market(&self) -> Rc<Market> {
+    /// The markets as they stand.
+    pub fn markets(&self) -> Rc<Markets> {
         self.look().1
     }
 
-    fn look(&self) -> (Rc<[Mined]>, Rc<Market>) {
+    fn look(&self) -> (Rc<[Mined]>, Rc<Markets>) {
         let tip = self.tip();
         let mut seen = self.seen.borrow_mut();
         if seen.as_ref().is_none_or(|(of, ..)| *of != tip) {
-            *seen = Some((tip, self.chain.mined().into(), Rc::new(self.chain.market_now())));
+            *seen = Some((tip, self.chain.mined().into(), Rc::new(self.chain.markets_now())));
         }
-        let (_, mined, market) = seen.as_ref().unwrap();
-        (Rc::clone(mined), Rc::clone(market))
+        let (_, mined, markets) = seen.as_ref().unwrap();
+        (Rc::clone(mined), Rc::clone(markets))
     }
 }

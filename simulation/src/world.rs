@@ -30,6 +30,7 @@ use crate::CHAIN;
 mod blocks;
 mod ending;
 mod forks;
+mod moving;
 mod registrations;
 mod weather;
 
@@ -127,6 +128,8 @@ pub struct World {
     pub struck: BTreeMap<&'static str, u64>,
     dice: Dice,
     placed: usize,
+    /// Whether people are registered on the second market.
+    registered: bool,
     broken: usize,
     next_block: u64,
     /// No reorg goes below: chain time has leapt there.
@@ -231,6 +234,7 @@ impl World {
             struck: BTreeMap::new(),
             dice,
             placed: 0,
+            registered: false,
             broken: 0,
             next_block: 0,
             floor: 0,
@@ -258,6 +262,7 @@ impl World {
                 self.clear_up();
             }
             self.join(now);
+            self.register_on_the_second(now);
             self.place_bids(now);
             self.people.act(now);
             if now >= self.next_block {

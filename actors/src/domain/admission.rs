@@ -49,8 +49,6 @@ pub struct Circumstances {
     pub free_disk: ByteSize,
     /// Wei a gas at the moment.
     pub gas_price: Wei,
-    /// Registered accounts; `None` where the market does not tell.
-    pub registered: Option<u64>,
     /// Seconds until our accept counts: confirmations times the block time.
     pub confirmation_time: u64,
     /// Chain time.
@@ -156,11 +154,11 @@ pub enum Refusal {
         /// Needed.
         needed: Wei,
     },
-    /// Not enough validators.
-    #[error("{registered} accounts are registered, {needed} are needed")]
+    /// Not enough validators: those who register after the bid have no vote on it.
+    #[error("{voters} accounts were registered when it was placed and may vote, {needed} are needed")]
     Validators {
-        /// Registered.
-        registered: u64,
+        /// Who may vote.
+        voters: u64,
         /// Needed.
         needed: u64,
     },
@@ -222,9 +220,9 @@ pub fn judge(bid: &BidState, policy: &Policy, rules: &MarketRules, now: &Circums
     let share = terms.pool.divided_by(u64::from(asked.max(1)));
     let vote = now.gas_price.times(VOTE_AND_SETTLE_GAS * 3).divided_by(2);
     refuse(share < vote, Refusal::Pool { share, needed: vote });
-    if let Some(registered) = now.registered {
+    if let Some(voters) = bid.voters {
         let wanted = u64::from(asked) + 1;
-        refuse(registered < wanted, Refusal::Validators { registered, needed: wanted });
+        refuse(voters < wanted, Refusal::Validators { voters, needed: wanted });
     }
     refusals
 }
@@ -252,6 +250,7 @@ mod tests {
             pinned_at: None,
             votes: vec![],
             outcome: None,
+            voters: Some(3),
         };
         let policy = Policy {
             accept: true,
@@ -270,7 +269,6 @@ mod tests {
             used: ByteSize(GIB),
             free_disk: ByteSize(4 * GIB),
             gas_price: Wei::from(2),
-            registered: Some(3),
             confirmation_time: 24,
             now: ChainTime(1),
             me: Address([9; 20]),
@@ -303,9 +301,9 @@ mod tests {
             ("storage", |_, _, _, n| n.used = ByteSize(2 * GIB)),
             ("disk", |_, _, _, n| n.free_disk = ByteSize(2 * GIB)),
             ("hold", |_, p, _, _| p.assumed_speed = 1 << 20),
-            ("validations", |b, _, _, n| (b.terms.min_validations, n.registered) = (4, None)),
+            ("validations", |b, _, _, _| (b.terms.min_validations, b.voters) = (4, None)),
             ("pool", |_, _, _, n| n.gas_price = Wei::from(3)),
-            ("validators", |_, _, _, n| n.registered = Some(2)),
+            ("validators", |b, _, _, _| b.voters = Some(2)),
         ];
         for (rule, spoil) in table {
             let (mut bid, mut policy, mut rules, mut now) = fair();

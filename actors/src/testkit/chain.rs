@@ -2,6 +2,7 @@
 //! that lags, and a provider that fails as providers do.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
@@ -181,6 +182,14 @@ impl FakeChain {
     /// The same of the market at an address.
     pub fn market_on(&self, market: Address) -> Market {
         self.market_of(market, self.height())
+    }
+    /// All markets as they stand at the newest block, by address.
+    pub fn markets_now(&self) -> BTreeMap<Address, Market> {
+        self.blocks.borrow().head().state.markets.clone()
+    }
+    /// The market that the Router names at the newest block.
+    pub fn router(&self) -> Address {
+        self.blocks.borrow().head().state.router
     }
     /// The timestamp of the newest block.
     pub fn now(&self) -> ChainTime {

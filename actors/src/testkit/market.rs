@@ -82,6 +82,10 @@ impl Bid {
     fn close(&self) -> ChainTime {
         self.end().plus(VOTE)
     }
+    /// How many accounts may vote on it by our rules: those that had registered when it was placed.
+    pub fn voters(&self) -> usize {
+        self.voters
+    }
     /// When no vote counts any more by our rules; `None` until it is announced.
     pub fn closes_at(&self) -> Option<ChainTime> {
         self.pinned_at.map(|_| self.close())
@@ -277,6 +281,7 @@ impl Market {
             pinned_at: bid.pinned_at.filter(|_| tells),
             votes: bid.votes.iter().enumerate().map(vote).collect(),
             outcome: bid.outcome,
+            voters: tells.then_some(bid.voters as u64),
         })
     }
 

@@ -13,6 +13,7 @@ use super::message::{Message, RECEIVE_MAX};
 use super::service::Input;
 use super::skim::{skim, PIECE, SKIM_MAX};
 use super::{wire, Bitswap};
+use crate::MAX_BLOCK;
 
 /// What a message counts for at least, in bytes, so that a flood of tiny ones is bounded too.
 const SHARE_MIN: usize = 1024;
@@ -70,7 +71,7 @@ async fn read_one(
         if length > SKIM_MAX {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        let large = wire::in_time(skim(stream, length)).await?;
+        let large = wire::in_time(skim(stream, length, MAX_BLOCK as u64)).await?;
         if large.is_empty() {
             return Err(io::ErrorKind::FileTooLarge.into());
         }

@@ -11,7 +11,6 @@ use multihash_codetable::{Blake2b256, Blake2b512, Blake3_256, Sha2_256, Sha2_512
 use multihash_derive::Hasher;
 
 use crate::block::cid_from_digest;
-use crate::MAX_BLOCK;
 
 /// The longest message that is skimmed, in bytes.
 pub(crate) const SKIM_MAX: u64 = 64 << 20;
@@ -20,17 +19,21 @@ pub(crate) const PIECE: usize = 64 << 10;
 /// Prefixes are short.
 const PREFIX_MAX: u64 = 64;
 
-/// The blocks of a message of `length` bytes that are above [`MAX_BLOCK`], with their sizes. A message has a few such
-/// blocks at most, as it has at most [`SKIM_MAX`] bytes.
+/// The blocks of a message of `length` bytes that have more than `over` bytes each, with their sizes. With
+/// [`crate::MAX_BLOCK`] for `over` they are a few at most, as a message has at most [`SKIM_MAX`] bytes.
 ///
 /// # Errors
 /// If the stream breaks or it is no message.
-pub(crate) async fn skim(stream: &mut (impl AsyncRead + Unpin), length: u64) -> io::Result<Vec<(Cid, u64)>> {
-    let mut message = Skim { stream, left: length, piece: vec![0; PIECE] };
+pub(crate) async fn skim(
+    stream: &mut (impl AsyncRead + Unpin),
+    length: u64,
+    over: u64,
+) -> io::Result<Vec<(Cid, u64)>> {
+    let mut message = Skim { stream, left: length, over, piece: vec![0; PIECE] };
     let mut large = Vec::new();
     while message.left > 0 {
         match message.tag().await? {
-            Field::Bytes(3, n) if n > MAX_BLOCK as u64 => large.extend(message.block(n).await?),
+            Field::Bytes(3, n) if n > over => large.extend(message.block(n).await?),
             Field::Bytes(_, n) => message.take(n, |_| {}).await?,
             Field::Other => {}
         }
@@ -49,6 +52,7 @@ struct Skim<'s, S> {
     stream: &'s mut S,
     /// Of the message.
     left: u64,
+    over: u64,
     piece: Vec<u8>,
 }
 
@@ -96,22 +100,29 @@ impl<S: AsyncRead + Unpin> Skim<'_, S> {
         let (mut prefix, mut found) = (Vec::new(), None);
         while self.left > end {
             match self.tag().await? {
-                Field::Bytes(1, n) if n <= PREFIX_MAX => {
-                    prefix.clear();
-                    self.take(n, |piece| prefix.extend_from_slice(piece)).await?;
+                Field::Bytes(1, n) => {
+                    (prefix, found) = (Vec::new(), None);
+                    self.take(n, |piece| {
+                        if n <= PREFIX_MAX {
+                            prefix.extend_from_slice(piece)
+                        }
+                    })
+                    .await?;
                 }
-                Field::Bytes(2, n) if n > MAX_BLOCK as u64 => match hasher(&prefix) {
-                    Some(mut hasher) => {
-                        self.take(n, |piece| hasher.update(piece)).await?;
-                        found = cid_from_digest(&prefix, hasher.finalize()).map(|cid| (cid, n));
-                    }
-                    None => self.take(n, |_| {}).await?,
-                },
+                Field::Bytes(2, n) => {
+                    let mut hasher = hasher(&prefix).filter(|_| n > self.over);
+                    self.take(n, |piece| hasher.iter_mut().for_each(|hasher| hasher.update(piece))).await?;
+                    let cid = hasher.and_then(|mut hasher| cid_from_digest(&prefix, hasher.finalize()));
+                    found = cid.map(|cid| (cid, n));
+                }
                 Field::Bytes(_, n) => self.take(n, |_| {}).await?,
                 Field::Other => {}
             }
         }
-        Ok(found.filter(|_| self.left == end))
+        if self.left < end {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(found)
     }
 }
 
@@ -132,13 +143,14 @@ mod tests {
     use super::*;
     use crate::bitswap::message::{Entry, Kind, Message};
     use crate::block::{cid_of, DAG_PB, RAW};
+    use crate::MAX_BLOCK;
     use bytes::Bytes;
     use cid::Version;
     use futures::io::Cursor;
     use proptest::prelude::*;
 
     async fn skimmed(body: &[u8]) -> io::Result<Vec<(Cid, u64)>> {
-        skim(&mut Cursor::new(body), body.len() as u64).await
+        skim(&mut Cursor::new(body), body.len() as u64, MAX_BLOCK as u64).await
     }
 
     #[tokio::test]
@@ -169,10 +181,13 @@ mod tests {
 
     #[tokio::test]
     async fn lengths_that_lead_out_of_the_message_are_refused() {
-        // A block field of 5 MiB in a message of 10 bytes; and a piece that is longer than the block around it.
+        // A block field of 5 MiB in a message of 10 bytes.
         let beyond = [0x1a, 0x80, 0x80, 0xc0, 0x02, 0, 0, 0, 0, 0];
         assert!(skimmed(&beyond).await.is_err());
         assert!(skimmed(&[0x0f]).await.is_err());
+        // Bytes of 4 in a block of 3, behind which the message goes on.
+        let longer_than_its_block = [0x1a, 3, 0x12, 4, 9, 9, 9, 9];
+        assert!(skim(&mut Cursor::new(longer_than_its_block), 8, 2).await.is_err());
     }
 
     proptest! {

@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 
 use scatter_actors::domain::bid::Stage;
 use scatter_actors::domain::market::Settlement;
-use scatter_actors::domain::units::BidId;
+use scatter_actors::records::hosting::HostedBid;
 
 use super::{holds, Verdict};
 use crate::node::FLOOR;
 use crate::people::rivals::RIVAL;
+use crate::people::QUORUM;
+use crate::plan::moves::SECOND;
+use crate::plan::PlannedBid;
 use crate::street::Cheat;
 use crate::world::World;
 
@@ -28,10 +31,10 @@ pub fn every_friend_is_mirrored(world: &World) -> Verdict {
 /// A bid at the floor or above is settled as paid, unless there was no room for it when it came or the hoster
 /// cheated.
 pub(super) fn every_bid_that_was_worth_it_is_paid(world: &World) -> Verdict {
-    let market = world.truth.market();
+    let markets = world.truth.markets();
     for bid in world.hosted().iter() {
-        let BidId(id) = bid.bid.id;
-        let fate = &market.bids[id as usize];
+        let id = bid.bid;
+        let fate = &markets[&id.market.address].bids[id.id.0 as usize];
         let outcome = fate.outcome;
         if fate.hoster == Some(RIVAL) && fate.pinned_at.is_some() {
             let lost = matches!(bid.stage, Stage::Lost { .. } | Stage::Declined { .. });
@@ -48,7 +51,12 @@ pub(super) fn every_bid_that_was_worth_it_is_paid(world: &World) -> Verdict {
                 let cheap = reason.contains(&format!("below the floor of {FLOOR}"));
                 let full = reason.contains("are used or promised");
                 let disk = reason.contains("would leave less than") && world.struck.contains_key("disk_full");
-                holds(cheap || full || disk, || format!("paid: bid {id} was declined: {reason}"))?;
+                let retired = reason.contains("its market is retired") && may_retire(world, bid);
+                // Voters who registered behind the bid have no vote on it.
+                let voters = reason.contains("and may vote") && fate.voters() <= QUORUM as usize;
+                holds(cheap || full || disk || retired || voters, || {
+                    format!("paid: bid {id} was declined: {reason}")
+                })?;
             }
             stage => {
                 let due = match world.plan.cheat {
@@ -66,4 +74,15 @@ pub(super) fn every_bid_that_was_worth_it_is_paid(world: &World) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// Whether the Router's moves excuse that a bid was declined.
+fn may_retire(world: &World, bid: &HostedBid) -> bool {
+    let Some(moves) = &world.plan.moves else { return false };
+    let market = bid.bid.market.address;
+    let is_it =
+        |planned: &&PlannedBid| planned.elsewhere == (market == SECOND) && planned.amount == bid.terms.amount;
+    // The earliest that it could be: what excuses it, excuses what came later.
+    let placed = world.plan.bids.iter().filter(is_it).map(|planned| planned.at).min();
+    moves.may_retire(market, placed.unwrap_or_default())
 }

@@ -1,10 +1,10 @@
 //! Somebody else who is after the same bids and is always a moment earlier.
 
-use scatter_actors::domain::market::{MarketCall, Version};
-use scatter_actors::domain::units::{Address, BidId};
+use scatter_actors::domain::market::{BidKey, MarketCall, Version};
+use scatter_actors::domain::units::Address;
 use serde::{Deserialize, Serialize};
 
-use super::People;
+use super::{bids_on, elsewhere, People};
 use crate::world::HOSTER;
 
 /// The rival's account: blocks are filled in the order of accounts, so it is served first.
@@ -35,33 +35,32 @@ impl People {
     /// What the rival does after each step.
     pub(super) fn race(&mut self) {
         let wanted = self.chain.pool().into_iter().find_map(|tx| match tx.call {
-            MarketCall::Accept(bid) if tx.from == HOSTER => Some(bid),
+            MarketCall::Accept(bid) if tx.from == HOSTER => Some((bid, tx.on)),
             _ => None,
         });
         let ready = self.rivals.iter().position(|what| *what != Rivalry::Settles);
-        if let (Some(bid), Some(ready)) = (wanted, ready) {
+        if let (Some((bid, on)), Some(ready)) = (wanted, ready) {
             let what = self.rivals.remove(ready);
-            self.send(RIVAL, MarketCall::Accept(bid));
+            self.send(RIVAL, on, MarketCall::Accept(bid));
             if what == Rivalry::Hosts {
-                self.send(RIVAL, MarketCall::Pinned(bid));
+                self.send(RIVAL, on, MarketCall::Pinned(bid));
             }
         }
         if self.rivals.contains(&Rivalry::Settles) {
             for bid in self.settlements_due() {
-                self.send(RIVAL, MarketCall::Settle(bid));
+                self.send(RIVAL, elsewhere(bid.market.address), MarketCall::Settle(bid.id));
             }
         }
     }
 
     /// Bids whose money could be divided now, each told once.
-    fn settlements_due(&mut self) -> Vec<BidId> {
-        let (market, now) = (self.chain.market_now(), self.chain.now());
+    fn settlements_due(&mut self) -> Vec<BidKey> {
+        let (markets, now) = (self.chain.markets_now(), self.chain.now());
         let mut due = Vec::new();
-        for (index, bid) in market.bids.iter().enumerate() {
-            let id = BidId(index as u64);
+        for (key, bid, version) in bids_on(&markets) {
             let closed = bid.closes_at().is_some_and(|close| now >= close);
-            if market.version == Version::V2 && closed && bid.outcome.is_none() && self.settled.insert(id) {
-                due.push(id);
+            if version == Version::V2 && closed && bid.outcome.is_none() && self.settled.insert(key) {
+                due.push(key);
             }
         }
         due

@@ -4,8 +4,9 @@ use scatter_actors::testkit::chain::{Logs, Trouble};
 
 use super::told;
 use crate::people::rivals::Rivalry;
-use crate::plan::{Fault, Plan};
-use crate::world::live;
+use crate::plan::moves::Moves;
+use crate::plan::{Fault, Plan, PlannedBid};
+use crate::world::{live, Summary};
 
 /// One bid, from before its placing to its settlement under that fault.
 fn paid_under(fault: Fault) {
@@ -78,4 +79,29 @@ fn on_a_market_of_version_1_the_bid_ends_paid_once_by_one_vote() {
     plan.legacy = true;
     let summary = told(1, live(plan));
     assert_eq!((summary.paid, summary.failed), (1, 0), "{summary:?}");
+}
+
+/// A bid on each market, the first one placed before the Router moves to the second, under one fault.
+fn moved_under(fault: Fault) -> Summary {
+    let mut plan = Plan::single(1, 140_000, fault);
+    let bid = plan.bids[0].clone();
+    plan.bids[0].at = 10_000;
+    plan.bids.push(PlannedBid { at: 150_000, elsewhere: true, ..bid.clone() });
+    plan.bids.push(PlannedBid { at: 150_000, elsewhere: true, repeats: true, ..bid });
+    plan.moves = Some(Moves { deployed: 60_000, at: vec![130_000] });
+    told(1, live(plan))
+}
+
+#[test]
+fn bids_on_both_markets_end_paid_when_the_router_moves() {
+    for fault in [
+        Fault::Stranger,
+        Fault::Reorg(4),
+        Fault::Bomb { node: "hoster", actor: "listener" },
+        Fault::Kill { node: "hoster", commits: 3, down_ms: 60_000 },
+        Fault::Unfinal(120_000),
+    ] {
+        let summary = moved_under(fault.clone());
+        assert_eq!((summary.paid, summary.failed), (3, 0), "{fault:?}: {summary:?}");
+    }
 }

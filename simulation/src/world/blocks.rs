@@ -26,6 +26,7 @@ impl World {
 
     pub(super) fn mine_what(&mut self, wanted: impl Fn(&Tx) -> bool) {
         self.last_block = self.history.now();
+        self.let_the_owner_act();
         let before = self.truth.mined().len();
         self.chain.append(wanted);
         for mined in &self.truth.mined()[before..] {
@@ -48,9 +49,9 @@ impl World {
         {
             return;
         }
-        let (market, now) = (self.truth.market(), self.chain.now());
+        let now = self.chain.now();
         let hosted = self.hosted();
-        if hosted.len() < market.bids.len() || self.placed > market.bids.len() {
+        if self.unplaced().is_some() || !self.unjudged().is_empty() {
             return;
         }
         // What a reorg took and brought again is judged again before its offer is over.

@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use scatter_actors::domain::units::{BidId, Wei};
+use scatter_actors::domain::market::BidKey;
+use scatter_actors::domain::units::Wei;
 use scatter_actors::ports::store::{self, Order};
 use scatter_actors::records::audit;
 use scatter_actors::records::hosting::HostedBid;
@@ -10,6 +11,7 @@ use scatter_actors::wallet_signer::Wallet;
 
 use super::{Summary, World, HOSTER};
 use crate::invariants;
+use crate::people::bids_on;
 
 impl World {
     /// All that the hoster has judged.
@@ -23,6 +25,21 @@ impl World {
         Rc::clone(&judged.1)
     }
 
+    /// What of the plan's bids is not on the chain, in words.
+    pub(super) fn unplaced(&self) -> Option<String> {
+        let there: usize = self.truth.markets().values().map(|market| market.bids.len()).sum();
+        (there < self.placed).then(|| format!("{} bids are not placed", self.placed - there))
+    }
+
+    /// Bids that the hoster has not judged, and has to: those on the market that the Router names in the end.
+    pub(super) fn unjudged(&self) -> Vec<BidKey> {
+        let (markets, hosted) = (self.truth.markets(), self.hosted());
+        let must =
+            |key: &BidKey| self.plan.moves.as_ref().is_none_or(|moves| moves.last() == key.market.address);
+        let is_judged = |key: &BidKey| hosted.iter().any(|hosted| hosted.bid == *key);
+        bids_on(&markets).map(|(key, ..)| key).filter(|key| must(key) && !is_judged(key)).collect()
+    }
+
     /// Whether nothing is left to do.
     pub(super) async fn is_over(&self) -> bool {
         self.unfinished().await.is_empty()
@@ -30,22 +47,19 @@ impl World {
 
     /// What is left to do, in words.
     pub(super) async fn unfinished(&self) -> String {
-        let market = self.truth.market();
-        let mut left = Vec::new();
-        if self.placed < self.plan.bids.len() || market.bids.len() < self.placed {
+        let (markets, hosted) = (self.truth.markets(), self.hosted());
+        let mut left = Vec::from_iter(self.unplaced());
+        if self.placed < self.plan.bids.len() {
             left.push("not every bid is placed".to_owned());
         }
-        let hosted = self.hosted();
-        for id in 0..market.bids.len() as u64 {
-            match hosted.iter().find(|bid| bid.bid.id == BidId(id)) {
-                None => left.push(format!("bid {id} was not judged")),
-                Some(bid) if !bid.stage.is_over() => left.push(format!("bid {id} is {}", bid.stage.name())),
-                Some(_) => {}
+        left.extend(self.unjudged().iter().map(|bid| format!("bid {bid} was not judged")));
+        let open = hosted.iter().filter(|bid| !bid.stage.is_over());
+        left.extend(open.map(|bid| format!("bid {} is {}", bid.bid, bid.stage.name())));
+        for (address, market) in &*markets {
+            let credit = market.credits.get(&HOSTER).copied().unwrap_or_default();
+            if credit > Wei::ZERO {
+                left.push(format!("the hoster has a credit of {credit} wei on {address}"));
             }
-        }
-        let credit = market.credits.get(&HOSTER).copied().unwrap_or_default();
-        if credit > Wei::ZERO {
-            left.push(format!("the hoster has a credit of {credit} wei"));
         }
         left.extend(invariants::every_friend_is_mirrored(self).err());
         for root in self.hoster.ipfs.pinned() {

@@ -22,12 +22,13 @@ const SECRETS: u32 = 1_000;
 pub(super) fn register(people: &mut People, hoster: &Node, validators: &[Node]) {
     let file = |n: u8| FileHash([n; 32]);
     for (n, who) in VOTERS.iter().chain([&BIDDER]).enumerate().skip(validators.len()) {
-        people.send(*who, MarketCall::Register(file(n as u8 + 1)));
+        people.send(*who, None, MarketCall::Register(file(n as u8 + 1)));
     }
     // Version 1 keeps the money of what it refuses. Without some of it the last one to be paid could not withdraw.
     let amount = Wei::from(1_000_000_000_000_000_000);
     let (size, duration, pool) = (ByteSize(0), 1, Wei::ZERO);
-    people.send(BIDDER, MarketCall::Bid { file: file(1), size, duration, amount, pool, min_validations: 0 });
+    let bid = MarketCall::Bid { file: file(1), size, duration, amount, pool, min_validations: 0 };
+    people.send(BIDDER, None, bid);
     for node in [hoster].into_iter().chain(validators) {
         if validators.is_empty() {
             break;
@@ -45,6 +46,6 @@ pub(super) fn register(people: &mut People, hoster: &Node, validators: &[Node]) 
         }
         let registration = Registration { address: node.account, alias: String::new(), host };
         let cid = node.ipfs.hold(cids::RAW, &compose(&registration));
-        people.send(node.account, MarketCall::Register(cids::file_hash(&cid).unwrap()));
+        people.send(node.account, None, MarketCall::Register(cids::file_hash(&cid).unwrap()));
     }
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use scatter_actors::domain::requests::{Question, Request};
 use scatter_actors::domain::units::ByteSize;
 use scatter_actors::firewall::Ask;
+use scatter_actors::ports::chain::Chain as _;
 use scatter_actors::testkit::chain::{FakeChain, Trouble};
 
 use super::{World, HOSTER};
@@ -97,11 +98,17 @@ impl World {
             self.mend_finality();
             self.history.tell("chain", "has final blocks again");
         }
+        let moves = self.plan.moves.is_some();
+        let chain = Rc::clone(&self.chain);
         for node in self.nodes_mut() {
             if node.life.as_ref().is_some_and(|life| life.fuse.is_blown()) {
                 node.kill().await;
             }
             if node.life.is_none() && node.down_until <= now {
+                if moves {
+                    // The new process's provider has not been told whose logs to read.
+                    chain.follow(&[]);
+                }
                 node.start();
             }
         }

@@ -20,7 +20,7 @@ const MOST_VOTES: u64 = 256;
 /// What every market tells of a bid.
 const STANDING: [&str; 3] = ["getBid(int256)", "getHoster(int256)", "getValidationCount(int256)"];
 /// What version 2 tells besides.
-const TIMES: [&str; 2] = ["bidWindows(int256)", "settledOutcome(int256)"];
+const BESIDES: [&str; 3] = ["bidWindows(int256)", "settledOutcome(int256)", "bidTerms(int256)"];
 
 /// The answer to a view; `None` for a revert.
 type Told = Option<Vec<u8>>;
@@ -70,7 +70,7 @@ impl Ethereum {
 
     /// A bid without its votes, and how many there are to be read; `None` if there is no such bid.
     fn standing_in(&self, id: BidId, told: &[Told]) -> Seen<Option<(BidState, u64)>> {
-        let [terms, hoster, count, times @ ..] = told else {
+        let [terms, hoster, count, besides @ ..] = told else {
             return Err(self.distrust("a batch got too few answers"));
         };
         let Some(terms) = self.terms_in(id, terms.as_deref())? else { return Ok(None) };
@@ -86,10 +86,12 @@ impl Ethereum {
             pinned_at: None,
             votes: Vec::new(),
             outcome: None,
+            voters: None,
         };
-        if let [windows, outcome] = times {
-            times_in(windows.as_deref(), outcome.as_deref(), &mut state).ok_or_else(|| {
-                self.distrust(format!("bid {id}: its windows or its outcome do not decode"))
+        if let [windows, outcome, rules] = besides {
+            let (windows, outcome, rules) = (windows.as_deref(), outcome.as_deref(), rules.as_deref());
+            besides_in(windows, outcome, rules, &mut state).ok_or_else(|| {
+                self.distrust(format!("bid {id}: its windows, its outcome or its voters do not decode"))
             })?;
         }
         Ok(Some((state, count.min(MOST_VOTES))))
@@ -100,7 +102,7 @@ fn questions(of: &Contracts, bid: BidId) -> Vec<View> {
     let ask = |view: &&str| (of.market, of_bid(view, bid));
     let mut views: Vec<View> = STANDING.iter().map(ask).collect();
     if of.version == Version::V2 {
-        views.extend(TIMES.iter().map(ask));
+        views.extend(BESIDES.iter().map(ask));
     }
     views
 }
@@ -114,10 +116,17 @@ fn vote_in(answer: &[u8]) -> Option<Vote> {
     Some(Vote { validator: address(validator)?, valid: flag(valid)?, paid: flag(paid)? })
 }
 
-fn times_in(windows: Option<&[u8]>, settled: Option<&[u8]>, state: &mut BidState) -> Option<()> {
+fn besides_in(
+    windows: Option<&[u8]>,
+    settled: Option<&[u8]>,
+    rules: Option<&[u8]>,
+    state: &mut BidState,
+) -> Option<()> {
     let [_placed, _offer_end, hold_until, pinned_at, _end, _close] = words(windows?)?;
     state.hold_until = time(hold_until)?;
     state.pinned_at = time(pinned_at).map(|at| (at.0 > 0).then_some(at))?;
     state.outcome = outcome(word(settled?)?)?;
+    let [_hold, _vote, voters] = words(rules?)?;
+    state.voters = Some(small(voters)?);
     Some(())
 }

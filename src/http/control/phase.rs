@@ -50,6 +50,7 @@ mod tests {
             pinned_at: None,
             votes: vec![],
             outcome: None,
+            voters: Some(3),
         }
     }
 
