@@ -11,6 +11,7 @@ use secrecy::ExposeSecret;
 use crate::adapters::kubo::{self, Kubo, Token};
 use crate::config::{self, Config};
 use crate::exit::{told, Code, Fault};
+use crate::http::status::Counting;
 
 /// A backend, as the actors see it and as it is ended.
 pub(crate) struct Backend {
@@ -58,6 +59,14 @@ impl Backend {
     #[cfg(not(feature = "embedded"))]
     async fn inside(_: &Config, _: &Path) -> Result<Self, Fault> {
         Err(Fault::new(Code::Config, "this build has no embedded IPFS node").about("ipfs.backend"))
+    }
+
+    /// What the node counts, where it is inside.
+    pub(crate) fn counting(&self) -> Option<Counting> {
+        #[cfg(feature = "embedded")]
+        return self.embedded.clone().map(crate::http::status::embedded::counting);
+        #[cfg(not(feature = "embedded"))]
+        None
     }
 
     /// Ends what was started here.

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use futures::future::LocalBoxFuture;
 use scatter_actors::acting_as;
 use scatter_actors::domain::cids::RAW;
 use scatter_actors::domain::units::ByteSize;
@@ -48,6 +49,8 @@ const MAILBOX: usize = 64;
 
 /// Adds samples of something that counts elsewhere, such as the firewall's traffic.
 pub type Gauge = Rc<dyn Fn(&mut metrics::Page)>;
+/// Asks something that has to be waited for, such as the IPFS node inside, for its samples; `None` if it tells none.
+pub type Counting = Rc<dyn Fn() -> LocalBoxFuture<'static, Option<Gauge>>>;
 
 /// What the actor needs of the world.
 #[derive(Clone)]
@@ -70,6 +73,8 @@ pub struct Ports {
     pub providers: Option<Providers>,
     /// What else has something to count.
     pub gauges: Vec<Gauge>,
+    /// What has to be asked for what it counts.
+    pub counting: Option<Counting>,
 }
 
 /// The status server's actor.
@@ -270,7 +275,7 @@ impl StatusServer {
         if let Some(tell) = &self.ports.providers {
             providers::metrics(&tell(), &mut page);
         }
-        for gauge in &self.ports.gauges {
+        for gauge in self.ports.gauges.iter().chain(&seen.counted) {
             gauge(&mut page);
         }
         Ok(page.into_text())
@@ -297,6 +302,7 @@ impl Handler<Query> for StatusServer {
         let asks_actors = matches!(query, Query::Ready | Query::Status | Query::Actors | Query::Metrics);
         let asks_sets = matches!(query, Query::Peers | Query::Peer(_) | Query::Metrics);
         let ipfs = self.ports.ipfs.clone().filter(|_| matches!(query, Query::Status | Query::Manifest));
+        let counting = self.ports.counting.clone().filter(|_| matches!(query, Query::Metrics));
         if !asks_actors && !asks_sets && ipfs.is_none() {
             return Box::pin(fut::ready(self.answer(&query, &Seen::default())));
         }
@@ -322,8 +328,14 @@ impl Handler<Query> for StatusServer {
                     None => None,
                 }
             };
-            let (actors, sets, identity) = futures::join!(actors, sets, identity);
-            Seen { actors, sets: Sets::new(sets.unwrap_or_default()), identity }
+            let counted = async {
+                match counting {
+                    Some(counting) => answered(async move { counting().await.ok_or(()) }).await,
+                    None => None,
+                }
+            };
+            let (actors, sets, identity, counted) = futures::join!(actors, sets, identity, counted);
+            Seen { actors, sets: Sets::new(sets.unwrap_or_default()), identity, counted }
         };
         within(acting_as!("status_server"), ask, move |seen, this: &mut Self, _| this.answer(&query, &seen))
     }
@@ -338,6 +350,8 @@ struct Seen {
     sets: Sets,
     /// Who the backend is; `None` if it does not answer.
     identity: Option<Identity>,
+    /// What had to be asked; `None` if it does not answer.
+    counted: Option<Gauge>,
 }
 
 /// An answer, if it comes in time.
