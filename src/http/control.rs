@@ -112,7 +112,7 @@ pub enum Order {
     /// The bids of this node's account, newest first.
     Bids,
     /// One bid, anybody's.
-    Show(BidId),
+    Show(BidId, Option<Address>),
     /// Something of the consortium.
     Consortium(Wish),
     /// Something of the wallet.
@@ -298,7 +298,12 @@ fn routes(config: &mut ServiceConfig) {
                 .to(|door, key: web::Path<String>| ask(door, Order::Intent(IntentKey(key.into_inner())))),
         )
         .route("/bids", web::get().to(|door| ask(door, Order::Bids)))
-        .route("/bids/{id}", web::get().to(|door, id: web::Path<u64>| ask(door, Order::Show(BidId(*id)))))
+        .route(
+            "/bids/{id}",
+            web::get().to(|door, id: web::Path<u64>, on: web::Query<On>| {
+                ask(door, Order::Show(BidId(*id), on.into_inner().market))
+            }),
+        )
         .route(
             "/peers",
             web::post().to(|door, body: Json<Entry>| wish(door, Wish::AddPeer(body.into_inner()))),
@@ -339,6 +344,13 @@ async fn of_roots(
 #[serde(deny_unknown_fields)]
 struct File {
     path: PathBuf,
+}
+
+/// On which market, where numbers alone do not tell.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct On {
+    market: Option<Address>,
 }
 
 #[derive(Debug, Deserialize)]
