@@ -95,6 +95,7 @@ impl Node {
             clock: Rc::new(SystemClock::new()),
             disk: Rc::new(DataDisk::new(data_dir.path())),
             ipfs: backend.ipfs.clone(),
+            counting: backend.counting(),
             names: backend.names.clone(),
             name,
             chain,

@@ -6,6 +6,8 @@ mod support;
 
 #[path = "cli/consortium.rs"]
 mod consortium;
+#[path = "cli/logs.rs"]
+mod logs;
 #[path = "cli/operator.rs"]
 mod operator;
 #[path = "cli/wallet.rs"]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
+use crate::acting_as;
 use crate::chain_listener::BidPlaced;
 use crate::domain::admission::{judge, price, Circumstances, Policy, Refusal};
 use crate::domain::bid::Stage;
@@ -33,6 +34,7 @@ use crate::supervised;
 use crate::supervisor::Guard;
 use crate::wake::Sweeps;
 use crate::wakes;
+use crate::work::Works;
 
 /// Its name as a reader of the journal.
 pub const READER: &str = "bid_filter";
@@ -126,15 +128,15 @@ impl Sweeps for BidFilter {
             return;
         }
         let (judge, host) = (Rc::clone(&self.judge), self.outbox.host.clone());
-        let work = async move { judge.read_on(&host).await }.into_actor(self);
-        ctx.spawn(work.map(|outcome, this, ctx| {
+        let work = async move { judge.read_on(&host).await };
+        ctx.work(acting_as!("bid_filter"), work, |outcome, this, ctx| {
             this.busy = false;
             match outcome {
                 Ok(true) => this.wake(ctx),
                 Ok(false) => {}
                 Err(trouble) => tracing::warn!(%trouble, "bids could not be judged; trying again"),
             }
-        }));
+        });
     }
 }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use serde::Deserialize;
 
+use crate::acting_as;
 use crate::domain::market::BidKey;
 use crate::domain::units::{BlockHeight, ChainTime};
 use crate::line::Lines;
@@ -22,6 +23,7 @@ use crate::ports::clock::Clock;
 use crate::ports::store::{self, Store};
 use crate::supervised;
 use crate::supervisor::Guard;
+use crate::work::Works;
 
 mod hints;
 mod history;
@@ -184,8 +186,8 @@ impl ChainListener {
     fn poll(&mut self, ctx: &mut Context<Self>) {
         let reader = Rc::clone(&self.reader);
         let pause = Duration::from_millis(reader.config.poll_ms);
-        let poll = async move { reader.read().await }.into_actor(self);
-        ctx.spawn(poll.map(move |outcome, _, ctx| {
+        let poll = async move { reader.read().await };
+        ctx.work(acting_as!("chain_listener"), poll, move |outcome, _, ctx| {
             let again = match outcome {
                 Ok(true) => Duration::ZERO,
                 Ok(false) => pause,
@@ -195,7 +197,7 @@ impl ChainListener {
                 }
             };
             ctx.run_later(again, Self::poll);
-        }));
+        });
     }
 }
 

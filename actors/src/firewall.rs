@@ -15,6 +15,7 @@ use actix::WeakAddr;
 use cid::Cid;
 use serde_json::json;
 
+use crate::acting_as;
 use crate::domain::dag::{self, Unauditable};
 use crate::domain::limits::{Limited, Limiter, Limits, Source};
 use crate::domain::market::BidKey;
@@ -27,6 +28,7 @@ use crate::ports::store::{self, Store};
 use crate::records::hosting::{references_to_block, roots_of, HostedBid, Owner};
 use crate::supervised;
 use crate::supervisor::Guard;
+use crate::work::within;
 
 #[cfg(test)]
 mod tests;
@@ -276,7 +278,7 @@ impl Handler<Ask> for Firewall {
         }
         let limit = Duration::from_millis(self.config.backend_ms);
         let answer = tokio::time::timeout(limit, fetch(Rc::clone(&self.ports.ipfs), ask.request.question));
-        Box::pin(answer.into_actor(self).map(move |outcome, this, _| {
+        within(acting_as!("firewall"), answer, move |outcome, this: &mut Self, _| {
             let content = outcome.unwrap_or(Err(Refusal::Slow));
             if let Ok(Content::Block(_, bytes)) = &content {
                 this.limiter.charge(source, bytes.len() as u64);
@@ -285,7 +287,7 @@ impl Handler<Ask> for Firewall {
                 Ok(content) => Reply { status: 200, content, retry_after: None, permit: Some(permit) },
                 Err(refusal) => Reply { permit: Some(permit), ..refusal.into() },
             }
-        }))
+        })
     }
 }
 

@@ -49,3 +49,4 @@ pub mod testkit;
 pub mod validator;
 pub mod wake;
 pub mod wallet_signer;
+pub mod work;

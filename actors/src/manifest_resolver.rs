@@ -16,6 +16,7 @@ use actix::prelude::*;
 use futures::channel::oneshot;
 use futures::future::join_all;
 
+use crate::acting_as;
 use crate::domain::backoff::Backoff;
 use crate::line::Line;
 use crate::pinner::Mirror;
@@ -29,6 +30,7 @@ use crate::supervised;
 use crate::supervisor::Guard;
 use crate::wake::Sweeps;
 use crate::wakes;
+use crate::work::Works;
 
 mod book;
 mod round;
@@ -229,11 +231,12 @@ impl ManifestResolver {
         let Some(peer) = peer else { return Ok(()) };
         let (config, ports) = (Rc::clone(&self.config), self.ports.clone());
         let round = Round { config, ports, peer: peer.clone() };
-        let work = actix::fut::wrap_future::<_, Self>(async move { round.run().await });
-        turn.running = Some(ctx.spawn(work.map(move |outcome, this, ctx| {
+        let span = acting_as!("manifest_resolver", peer = name);
+        let work = async move { round.run().await };
+        turn.running = Some(ctx.work(span, work, move |outcome, this, ctx| {
             let wait = this.settle(&peer, outcome);
             this.end_turn(&peer.name, wait, ctx);
-        })));
+        }));
         Ok(())
     }
 

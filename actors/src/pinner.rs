@@ -268,6 +268,7 @@ impl Sweeps for Pinner {
             tracing::error!(%error, "what peers list could not be attended to; trying again");
         }
         self.release(ctx);
+        self.bring_held(ctx);
         self.fill();
     }
 }

@@ -14,6 +14,7 @@ use actix::prelude::*;
 use futures::channel::oneshot;
 use ipns_record::{SigningKey, Unsigned};
 
+use crate::acting_as;
 use crate::domain::backoff::Backoff;
 use crate::domain::manifest::own::{Known, TooLong};
 use crate::ports::clock::Clock;
@@ -23,6 +24,7 @@ use crate::ports::store::{self, Store};
 use crate::records::consortium::Publication;
 use crate::supervised;
 use crate::supervisor::Guard;
+use crate::work::Works;
 
 #[cfg(test)]
 mod tests;
@@ -187,8 +189,10 @@ impl Publisher {
         self.soon = false;
         let askers = std::mem::take(&mut self.asked);
         let (work, shown, renew) = (self.work(), self.shown.clone(), !askers.is_empty());
-        let publishing = actix::fut::wrap_future::<_, Self>(async move { work.publish(shown, renew).await });
-        ctx.spawn(publishing.map(move |done, this, ctx| this.published(done, askers, ctx)));
+        let publishing = async move { work.publish(shown, renew).await };
+        ctx.work(acting_as!("publisher"), publishing, move |done, this, ctx| {
+            this.published(done, askers, ctx)
+        });
     }
 
     fn published(&mut self, done: Done, askers: Vec<Asker>, ctx: &mut Context<Self>) {
@@ -229,8 +233,8 @@ impl Publisher {
     /// Asks the network for what it was given.
     fn read_back(&mut self, ctx: &mut Context<Self>) {
         let work = self.work();
-        let checking = actix::fut::wrap_future::<_, Self>(async move { work.check().await });
-        ctx.spawn(checking.map(|checked, this, ctx| match checked {
+        let checking = async move { work.check().await };
+        ctx.work(acting_as!("publisher"), checking, |checked, this: &mut Self, ctx| match checked {
             Checked::Confirmed => this.contests = 0,
             Checked::Unknown => {}
             Checked::Contested(known) => {
@@ -245,7 +249,7 @@ impl Publisher {
                     this.publish_in(this.retry(this.contests), ctx);
                 }
             }
-        }));
+        });
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {

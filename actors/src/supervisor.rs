@@ -14,9 +14,11 @@ use futures::future::join_all;
 use futures::FutureExt;
 use serde::Serialize;
 
+use crate::acting_as;
 use crate::domain::backoff::Backoff;
 use crate::planted::{planted, Bug};
 use crate::ports::clock::Clock;
+use crate::work::{within, Works};
 
 #[cfg(test)]
 mod tests;
@@ -284,14 +286,14 @@ impl Supervisor {
                 continue;
             }
             let incarnation = slot.incarnation;
-            let answer = running.ping.send(Ping).into_actor(self).map(move |answer, this, _| {
+            let span = acting_as!("supervisor", child = slot.spec.name);
+            ctx.work(span, running.ping.send(Ping), move |answer, this, _| {
                 if let Some(slot) = this.slots.get_mut(child) {
                     if answer.is_ok() && slot.incarnation == incarnation {
                         slot.silent = 0;
                     }
                 }
             });
-            ctx.spawn(answer);
         }
     }
 }
@@ -351,10 +353,10 @@ impl Handler<Shutdown> for Supervisor {
             })
             .collect();
         let bounded = tokio::time::timeout(shutdown.within, join_all(drains));
-        Box::pin(bounded.into_actor(self).map(move |_, _, ctx| {
+        within(acting_as!("supervisor"), bounded, move |_, _: &mut Self, ctx| {
             ctx.stop();
             let done = done.borrow();
             children.iter().map(|(name, _)| *name).filter(|name| !done.contains(name)).collect()
-        }))
+        })
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
+use crate::acting_as;
 use crate::chain_listener::{BidPinned, HeadMoved, Retracted, Settled, VoteRecorded};
 use crate::domain::audit::life::{self, Case, Effect, Event, Now, Stage};
 use crate::domain::audit::slot::Slot;
@@ -36,6 +37,7 @@ use crate::supervisor::Guard;
 use crate::wake::Sweeps;
 use crate::wakes;
 use crate::wallet_signer::Submit;
+use crate::work::Works;
 
 mod ask;
 mod attempt;
@@ -304,16 +306,19 @@ impl Validator {
 
     /// The durable part of an effect.
     fn write(&self, known: &Audit, effect: &Effect, batch: &mut Batch) -> Result<(), store::Error> {
-        let (what, call, deadline) = match effect {
+        let (key, call, deadline) = match effect {
             Effect::Vote { valid, evidence, deadline } => {
                 let call = MarketCall::Vote { bid: known.bid.id, valid: *valid, evidence: *evidence };
-                ("vote", call, *deadline)
+                (IntentKey::of_bid("vote", known.bid, 0), call, *deadline)
             }
-            Effect::Settle => ("settle", MarketCall::Settle(known.bid.id), None),
+            Effect::Settle { attempt } => {
+                let key = IntentKey::of_bid("settle", known.bid, *attempt);
+                (key, MarketCall::Settle(known.bid.id), None)
+            }
             _ => return Ok(()),
         };
         let intent = Intent {
-            key: IntentKey::of_bid(what, known.bid, 0),
+            key,
             market: known.bid.market,
             call,
             deadline,
@@ -356,8 +361,8 @@ impl Validator {
             Effect::Vote { .. } => {
                 self.outbox.submit.tell(Submit { key: IntentKey::of_bid("vote", bid, 0) });
             }
-            Effect::Settle => {
-                self.outbox.submit.tell(Submit { key: IntentKey::of_bid("settle", bid, 0) });
+            Effect::Settle { attempt } => {
+                self.outbox.submit.tell(Submit { key: IntentKey::of_bid("settle", bid, attempt) });
             }
             Effect::Qualify => self.qualify(known, status, ctx),
             Effect::Run { slot } => self.challenge(known, slot, false, ctx),
@@ -383,11 +388,11 @@ impl Validator {
         if !self.busy.insert(bid) {
             return;
         }
-        ctx.spawn(work.into_actor(self).map(move |found, this, ctx| {
+        ctx.work(acting_as!("validator", %bid), work, move |found, this, ctx| {
             this.busy.remove(&bid);
             if let Err(error) = take(this, found, ctx) {
                 tracing::error!(%bid, %error, "what an audit found out could not be written; it asks again");
             }
-        }));
+        });
     }
 }

@@ -18,6 +18,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::acting_as;
 use crate::chain_listener::{Settled, VoteRecorded};
 use crate::domain::units::{Address, TxHash, WallTime, Wei};
 use crate::domain::wallet::spend::Caps;
@@ -29,6 +30,7 @@ use crate::ports::store::Store;
 use crate::records::intent::IntentKey;
 use crate::records::meta::ChainStatus;
 use crate::supervisor::Guard;
+use crate::work::Works;
 
 mod book;
 mod memory;
@@ -262,7 +264,7 @@ impl WalletSigner {
             memory,
         };
         let bounded = tokio::time::timeout(LONGEST_ROUND, round.run());
-        ctx.spawn(bounded.into_actor(self).map(|passed, this, ctx| {
+        ctx.work(acting_as!("wallet_signer"), bounded, |passed, this, ctx| {
             this.busy = false;
             match passed {
                 Ok(passed) => {
@@ -274,7 +276,7 @@ impl WalletSigner {
             if std::mem::take(&mut this.again) {
                 this.wake(ctx);
             }
-        }));
+        });
     }
 
     fn status(&self) -> WalletStatus {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cid::Cid;
 use clap::{ArgGroup, Args, Subcommand};
-use scatter_actors::domain::units::{ByteSize, Wei};
+use scatter_actors::domain::units::{Address, ByteSize, Wei};
 use serde_json::{json, Value};
 
 use super::client::{Client, PATIENCE};
@@ -27,6 +27,10 @@ pub(super) enum Bid {
     Show {
         /// The bid's number.
         bid: u64,
+        /// On which market: each counts its bids from 0. Otherwise the current one, or else the newest before it that
+        /// knows the number.
+        #[arg(long, value_name = "ADDRESS")]
+        market: Option<Address>,
     },
 }
 
@@ -64,7 +68,7 @@ pub(super) fn execute(bid: &Bid, context: &Context) -> Result<(), Fault> {
     match bid {
         Bid::Place(place) => execute_place(place, context),
         Bid::List => list(context),
-        Bid::Show { bid } => show(*bid, context),
+        Bid::Show { bid, market } => show(*bid, *market, context),
     }
 }
 
@@ -175,8 +179,9 @@ fn row(bid: &Value) -> Vec<String> {
     ]
 }
 
-fn show(bid: u64, context: &Context) -> Result<(), Fault> {
-    let document = context.node()?.get(&format!("/bids/{bid}"))?;
+fn show(bid: u64, market: Option<Address>, context: &Context) -> Result<(), Fault> {
+    let on = market.map(|market| format!("?market={market}")).unwrap_or_default();
+    let document = context.node()?.get(&format!("/bids/{bid}{on}"))?;
     context.output.answer(&document, || {
         let [number, state, size, amount, pool, time, cid]: [String; 7] =
             row(&document).try_into().unwrap_or_default();
@@ -184,6 +189,7 @@ fn show(bid: u64, context: &Context) -> Result<(), Fault> {
         let valid = votes.iter().filter(|vote| vote["valid"] == true).count();
         let mut rows = vec![
             ("bid", number),
+            ("market", output::cell(&document["market"]["address"])),
             ("state", state),
             ("cid", cid),
             ("size", size),

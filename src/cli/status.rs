@@ -68,7 +68,7 @@ fn words(status: &Value) -> String {
         ("audits", counts(&status["audits"])),
         ("transactions", counts(&status["intents"])),
         ("spent in 24 h", output::money(&status["wallet"]["spent_last_day_wei"])),
-        ("pins", format!("{}, {}", status["pins"]["count"], bytes(&status["pins"]["bytes"]))),
+        ("pins", pins(&status["pins"])),
         ("ipfs blocks", bytes(&status["ipfs_stored_bytes"])),
         ("disk free", bytes(&status["disk_free_bytes"])),
     ]);
@@ -120,6 +120,19 @@ fn listening(told: &Value) -> String {
     words
 }
 
+/// `12, 3.0 GiB; 2 lost and not here again, 1 of them for want of room on the disk`.
+fn pins(pins: &Value) -> String {
+    let number = |field: &str| pins[field].as_u64().unwrap_or_default();
+    let mut words = format!("{}, {}", number("count"), output::size(number("bytes")));
+    if number("lost") > 0 {
+        words.push_str(&format!("; {} lost and not here again", number("lost")));
+    }
+    if number("no_room") > 0 {
+        words.push_str(&format!(", {} of them for want of room on the disk", number("no_room")));
+    }
+    words
+}
+
 /// Why it is not ready.
 fn reasons(document: &Value) -> String {
     let reasons = document["reasons"].as_array().into_iter().flatten();
@@ -147,6 +160,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn pins_that_were_lost_are_told_while_there_are_any() {
+        let mut told = json!({"count": 12, "bytes": 3_u64 << 30, "lost": 0, "no_room": 0});
+        assert_eq!(pins(&told), "12, 3.0 GiB");
+        told["lost"] = 2.into();
+        assert_eq!(pins(&told), "12, 3.0 GiB; 2 lost and not here again");
+        told["no_room"] = 1.into();
+        assert_eq!(
+            pins(&told),
+            "12, 3.0 GiB; 2 lost and not here again, 1 of them for want of room on the disk"
+        );
+    }
 
     #[test]
     fn a_provider_is_told_in_one_line_with_what_is_known_of_it() {

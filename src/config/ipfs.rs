@@ -1,6 +1,8 @@
 //! `[ipfs]`: which IPFS node, and how it is reached.
 
-use std::path::{Path, PathBuf};
+#[cfg(feature = "embedded")]
+use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::layers::Layers;

@@ -16,6 +16,7 @@ use actix_web::dev::Server;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Json, ServiceConfig};
 use actix_web::{App, HttpResponse, HttpServer};
+use scatter_actors::acting_as;
 use scatter_actors::domain::market::BidTerms;
 use scatter_actors::domain::units::{Address, BidId, ByteSize, Wei};
 use scatter_actors::line::Line;
@@ -31,6 +32,7 @@ use scatter_actors::records::intent::IntentKey;
 use scatter_actors::supervised;
 use scatter_actors::supervisor::Guard;
 use scatter_actors::wallet_signer::{BumpIntent, CancelIntent, Submit, Wallet};
+use scatter_actors::work::within;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -110,7 +112,7 @@ pub enum Order {
     /// The bids of this node's account, newest first.
     Bids,
     /// One bid, anybody's.
-    Show(BidId),
+    Show(BidId, Option<Address>),
     /// Something of the consortium.
     Consortium(Wish),
     /// Something of the wallet.
@@ -192,11 +194,11 @@ impl Actor for Control {
 supervised!(Control);
 
 impl Handler<Order> for Control {
-    type Result = ResponseFuture<Result<Value, Fault>>;
+    type Result = ResponseActFuture<Self, Result<Value, Fault>>;
 
     fn handle(&mut self, order: Order, _: &mut Self::Context) -> Self::Result {
         let desk = Rc::clone(&self.desk);
-        Box::pin(async move { desk.serve(order).await })
+        within(acting_as!("control"), async move { desk.serve(order).await }, |answer, _, _| answer)
     }
 }
 
@@ -296,7 +298,12 @@ fn routes(config: &mut ServiceConfig) {
                 .to(|door, key: web::Path<String>| ask(door, Order::Intent(IntentKey(key.into_inner())))),
         )
         .route("/bids", web::get().to(|door| ask(door, Order::Bids)))
-        .route("/bids/{id}", web::get().to(|door, id: web::Path<u64>| ask(door, Order::Show(BidId(*id)))))
+        .route(
+            "/bids/{id}",
+            web::get().to(|door, id: web::Path<u64>, on: web::Query<On>| {
+                ask(door, Order::Show(BidId(*id), on.into_inner().market))
+            }),
+        )
         .route(
             "/peers",
             web::post().to(|door, body: Json<Entry>| wish(door, Wish::AddPeer(body.into_inner()))),
@@ -337,6 +344,13 @@ async fn of_roots(
 #[serde(deny_unknown_fields)]
 struct File {
     path: PathBuf,
+}
+
+/// On which market, where numbers alone do not tell.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct On {
+    market: Option<Address>,
 }
 
 #[derive(Debug, Deserialize)]

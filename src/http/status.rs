@@ -6,6 +6,8 @@
 
 mod actor;
 mod consortium;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 mod head_age;
 mod listening;
 mod providers;
@@ -27,7 +29,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-pub use actor::{Gauge, Ports, StatusServer};
+pub use actor::{Counting, Gauge, Ports, StatusServer};
 pub use providers::Providers;
 pub use readiness::{ChainNeeds, Needs, Reason};
 

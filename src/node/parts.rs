@@ -27,7 +27,7 @@ use crate::adapters::json_rpc::Client;
 use crate::config::{milliseconds, Config};
 use crate::exit::{Code, Fault};
 use crate::http::control;
-use crate::http::status::Gauge;
+use crate::http::status::{Counting, Gauge};
 
 mod consortium;
 mod servers;
@@ -42,6 +42,8 @@ pub(super) struct World {
     pub(super) clock: Rc<dyn Clock>,
     pub(super) disk: Rc<dyn Disk>,
     pub(super) ipfs: Rc<dyn Ipfs>,
+    /// What the IPFS node counts, where it is inside.
+    pub(super) counting: Option<Counting>,
     pub(super) names: Rc<dyn Names>,
     /// The key of this node's name, if it publishes.
     pub(super) name: Option<Rc<SigningKey>>,

@@ -32,6 +32,7 @@ use scatter_actors::supervisor::{Drain, Guard};
 use scatter_actors::testkit::ipfs::unixfs_file;
 use scatter_actors::testkit::{MemoryDisk, MemoryIpfs};
 use scatter_actors::wallet_signer::{self, WalletSigner};
+use serde_json::json;
 
 use crate::world::{by_router, client, vote, Place, World, DURATION, VOTE_DURATION};
 
@@ -251,5 +252,34 @@ async fn a_held_bid_on_the_old_market_ends_paid_and_a_new_one_on_the_new_market_
         done(store)
     })
     .await;
+    life.end().await;
+}
+
+#[actix_rt::test]
+async fn a_market_of_a_version_that_nobody_here_knows_is_told_of_and_not_followed() {
+    let Some(world) = World::start().await else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let life = Life::begin(&world, &directory.path().join("store.sqlite"), &Rc::new(MemoryIpfs::new()));
+    let old = world.at.market;
+    life.until("the market is followed", async |store| current(store) == Some(old)).await;
+    let told = |store: &Sqlite| Listening::read(store).unwrap().router;
+    let none_holds_it = format!("7f{}", "ff".repeat(32));
+    for (to, push, version) in [
+        (Address([0xd1; 20]), "6003", "3"),
+        (Address([0xd2; 20]), none_holds_it.as_str(), "that no number can hold"),
+    ] {
+        // Answers that word, whatever is asked.
+        let code = format!("0x{push}60005260206000f3");
+        world.anvil.call("anvil_setCode", json!([to, code]));
+        point_router(&world, to).await;
+        world.anvil.mine(4);
+        let words = format!("names {to}, a market of the unknown version {version}");
+        life.until(&words, async |store| told(store).is_some_and(|what| what.contains(&words))).await;
+        assert_eq!(current(&life.store), Some(old));
+    }
+    point_router(&world, old).await;
+    world.anvil.mine(4);
+    life.until("the trouble is over", async |store| told(store).is_none()).await;
+    assert_eq!(following::all(&*life.store).unwrap().len(), 1);
     life.end().await;
 }

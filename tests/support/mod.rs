@@ -23,6 +23,7 @@ pub mod json_rpc;
 pub mod kubo;
 pub mod libkubo;
 pub mod market;
+#[cfg(feature = "embedded")]
 pub mod member;
 pub mod place;
 pub mod process;

@@ -17,7 +17,7 @@ use super::units::{Address, BidId, ChainTime};
 mod holding;
 mod settling;
 
-pub use settling::{Settle, LEGACY_PATIENCE, SETTLE_AGAIN_AFTER, SETTLE_AGAIN_WITHIN};
+pub use settling::{settle_again_in, Settle, LEGACY_PATIENCE, SETTLE_AGAIN_AFTER, SETTLE_AGAIN_WITHIN};
 
 /// How often a bid is accepted anew after a hold lapsed: each accept costs gas.
 pub const MAX_ACCEPTS: u32 = 3;

@@ -7,15 +7,18 @@ use std::time::Duration;
 use actix::prelude::*;
 use cid::Cid;
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 use super::queue::{Root, Start};
 use super::Pinner;
+use crate::acting_as;
 use crate::domain::units::ByteSize;
 use crate::ports::disk;
 use crate::ports::ipfs::{self, Ipfs, Progress};
 use crate::ports::store::{self, Batch};
 use crate::records::hosting::{change_pin, Pin};
 use crate::records::room::Room;
+use crate::work::Works;
 
 /// Roots that came within this time are written down together, unless somebody asks before: a commit costs as much for
 /// one as for a hundred, rewrites as many pages, and waits for the same disk as the backend.
@@ -120,6 +123,7 @@ impl Pinner {
     fn look_for_room(&self) -> Result<u64, NoRoom> {
         let bounds = &self.config.mirroring;
         let disk = self.ports.disk.free()?.0.saturating_sub(bounds.min_free_disk.0);
+        let disk = disk.saturating_sub(self.comparing.claimed());
         let Some(most) = bounds.max_storage else { return Ok(disk) };
         let room = Room::read(&*self.ports.store)?;
         // What is leaving counts no more: it may be wanted again, and has to find its own place.
@@ -156,11 +160,12 @@ impl Pinner {
         let (number, tell) = (self.mirror.next_number(), self.mirror.tell.clone());
         let asked = Rc::clone(&root);
         // A task of its own: the actor's context would poll all of them whenever one moves.
-        let task = actix::spawn(async move {
+        let work = async move {
             let outcome = pin(&*ipfs, cid, ByteSize(cap), idle).await;
             // Nobody hears it if the actor has died; the next one finds the root in the store.
             let _unheard = tell.unbounded_send(Brought { root: asked, number, cap, outcome });
-        });
+        };
+        let task = actix::spawn(work.instrument(acting_as!("pinner", %cid)));
         self.mirror.running.insert(root, Task { number, handle: task });
         Ok(())
     }
@@ -249,7 +254,7 @@ impl Pinner {
     fn ask_backend(&mut self, ctx: &mut Context<Self>) {
         let ipfs = Rc::clone(&self.ports.ipfs);
         let ask = async move { matches!(tokio::time::timeout(ANSWER, ipfs.identity()).await, Ok(Ok(_))) };
-        ctx.spawn(ask.into_actor(self).map(|answered, this, ctx| {
+        ctx.work(acting_as!("pinner"), ask, |answered, this, ctx| {
             if answered {
                 this.mirror.doubted = false;
                 this.fill();
@@ -257,6 +262,6 @@ impl Pinner {
                 tracing::warn!("the ipfs backend does not answer; nothing is brought until it does");
                 ctx.run_later(ASK_AGAIN, |this, ctx| this.ask_backend(ctx));
             }
-        }));
+        });
     }
 }

@@ -9,6 +9,7 @@ use cid::Cid;
 
 use super::bring::{pin, Broken};
 use super::{Pinner, REFETCH};
+use crate::acting_as;
 use crate::domain::admission::byte_cap;
 use crate::domain::bid::{Event, Stage};
 use crate::domain::cids;
@@ -20,6 +21,7 @@ use crate::ports::store::{self, Batch, Store};
 use crate::records::hosting::{
     change_pin, index_leaf, keep, let_go, pin_of, root_key, HostedBid, Owner, Pin,
 };
+use crate::work::Works;
 
 /// Blocks whose places in the leaf index are written together.
 const LEAVES_A_BATCH: usize = 500;
@@ -77,11 +79,12 @@ impl Pinner {
         let (bid, file) = (hosted.bid, hosted.terms.file);
         let (ipfs, store, idle) =
             (Rc::clone(&self.ports.ipfs), Rc::clone(&self.ports.store), self.bid_idle());
-        let find = async move { find_root(&*ipfs, &*store, file, idle).await }.into_actor(self);
-        let handle = ctx.spawn(find.map(move |found, this, ctx| match found {
-            Ok(root) => this.fetch_root(bid, &root, ctx),
-            Err(fault) => this.fetch_ended(bid, Err(fault), ctx),
-        }));
+        let find = async move { find_root(&*ipfs, &*store, file, idle).await };
+        let handle =
+            ctx.work(acting_as!("pinner", %bid), find, move |found, this: &mut Self, ctx| match found {
+                Ok(root) => this.fetch_root(bid, &root, ctx),
+                Err(fault) => this.fetch_ended(bid, Err(fault), ctx),
+            });
         self.fetches.entry(bid).or_default().running = Some(handle);
     }
 
@@ -108,8 +111,10 @@ impl Pinner {
         let (ipfs, store) = (Rc::clone(&self.ports.ipfs), Rc::clone(&self.ports.store));
         let idle = self.bid_idle();
         let cap = byte_cap(hosted.terms.size);
-        let bring = async move { bring(&*ipfs, &*store, pin.cid, cap, idle).await }.into_actor(self);
-        let handle = ctx.spawn(bring.map(move |brought, this, ctx| this.fetch_ended(bid, brought, ctx)));
+        let span = acting_as!("pinner", %bid, cid = %pin.cid);
+        let bring = async move { bring(&*ipfs, &*store, pin.cid, cap, idle).await };
+        let handle =
+            ctx.work(span, bring, move |brought, this: &mut Self, ctx| this.fetch_ended(bid, brought, ctx));
         let fetch = self.fetches.entry(bid).or_default();
         fetch.running = Some(handle);
         fetch.root = Some(key);

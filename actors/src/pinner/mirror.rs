@@ -15,10 +15,12 @@ use super::bring::{Brought, Task};
 use super::plan::{self, End, Move, Plan};
 use super::queue::{Queue, Root};
 use super::{Bounds, Pinner};
+use crate::acting_as;
 use crate::ports::ipfs::Progress;
 use crate::ports::store::{self, Batch, Record};
 use crate::records::consortium::{kept, peers, standing, Kept};
 use crate::records::hosting::Owner;
+use crate::work::Works;
 
 /// References changed in one batch.
 const CHANGES: usize = 250;
@@ -162,14 +164,18 @@ impl Pinner {
         self.mirror.reconciling = Some(Rc::clone(&owner));
         let (ipfs, store) = (Rc::clone(&self.ports.ipfs), Rc::clone(&self.ports.store));
         let own = self.mirror.own.clone();
+        let span = match &*owner {
+            Owner::Peer(peer) => acting_as!("pinner", peer),
+            Owner::Bid(_) | Owner::Manual => acting_as!("pinner"),
+        };
         let work = async move { plan::draw(&*store, &*ipfs, owner, own).await };
-        ctx.spawn(work.into_actor(self).map(|drawn, this, ctx| match drawn {
+        ctx.work(span, work, |drawn, this: &mut Self, ctx| match drawn {
             Ok(plan) => this.reconcile(plan, ctx),
             Err(fault) => {
                 tracing::warn!(%fault, "references could not be looked at; trying again");
                 this.mirror.behind.extend(this.mirror.reconciling.take());
             }
-        }));
+        });
     }
 
     /// Changes some references, then lets others have their turn.

@@ -7,6 +7,7 @@ use futures::stream::{self, StreamExt};
 
 use super::queue::Root;
 use super::Pinner;
+use crate::acting_as;
 use crate::domain::units::WallTime;
 use crate::planted::{planted, Bug};
 use crate::ports::ipfs;
@@ -15,6 +16,7 @@ use crate::records::hosting::{
     change_pin, forget_leaf, forget_pin, leaves_of, pin_of, references, set_unneeded, unneeded,
     unneeded_after, Owner, Pin, Reference, Unneeded,
 };
+use crate::work::Works;
 
 /// Leaves forgotten in one batch.
 const LEAVES_A_BATCH: usize = 1_000;
@@ -55,7 +57,7 @@ impl Pinner {
             };
             stream::iter(pins).map(unpin).buffer_unordered(UNPINS).collect::<Vec<Unpinned>>().await
         };
-        ctx.spawn(work.into_actor(self).map(|unpinned, this, ctx| {
+        ctx.work(acting_as!("pinner"), work, |unpinned, this, ctx| {
             this.releasing.clear();
             match this.end_release(unpinned) {
                 // Whoever wants roots kept goes first.
@@ -65,7 +67,7 @@ impl Pinner {
                 }
                 Err(error) => tracing::error!(%error, "releases could not be written down; trying again"),
             }
-        }));
+        });
     }
 
     /// Pins whose grace is over and that nobody needs, asked of the references themselves once more. From now on

@@ -113,6 +113,11 @@ impl Queue {
         self.lines.iter().map(|(owner, line)| (owner, line.counts))
     }
 
+    /// Bytes that may come for what is being brought.
+    pub(super) fn reserved(&self) -> u64 {
+        self.reserved
+    }
+
     /// How an owner's roots stand.
     pub(super) fn counts(&self, owner: &Owner) -> Counts {
         self.lines.get(owner).map(|line| line.counts).unwrap_or_default()

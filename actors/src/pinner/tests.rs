@@ -19,6 +19,7 @@ use crate::records::meta::{chain_now, ChainStatus};
 use crate::supervisor::Drain;
 use crate::testkit::ipfs::{unixfs_file, MemoryNet};
 use crate::testkit::{ManualClock, MemoryDisk, MemoryIpfs, MemoryStore};
+use crate::work::tests as log;
 
 mod keeping;
 mod mirror;
@@ -46,6 +47,7 @@ struct World {
     net: MemoryNet,
     ipfs: Rc<MemoryIpfs>,
     clock: Rc<ManualClock>,
+    disk: Rc<MemoryDisk>,
     pinner: Option<Addr<Pinner>>,
 }
 
@@ -54,7 +56,8 @@ impl World {
         let (store, net) = (Rc::new(MemoryStore::new()), MemoryNet::default());
         let ipfs = Rc::new(MemoryIpfs::on("hoster", &net));
         let clock = Rc::new(ManualClock::at(WallTime(1_000)));
-        let mut world = Self { store, net, ipfs, clock, pinner: None };
+        let disk = Rc::new(MemoryDisk::default());
+        let mut world = Self { store, net, ipfs, clock, disk, pinner: None };
         let rules = MarketRules { version: Version::V2, accept_hold: 900, vote_duration: 100 };
         let mut batch = Batch::new();
         batch.put(&ChainStatus {
@@ -85,7 +88,7 @@ impl World {
             ipfs: self.ipfs.clone(),
             store: self.store.clone(),
             clock: self.clock.clone(),
-            disk: Rc::new(MemoryDisk::default()),
+            disk: self.disk.clone(),
         };
         self.pinner = Some(Pinner::new(config, ports, Outbox::default(), Guard::none()).start());
     }
@@ -238,6 +241,20 @@ fn content_that_comes_late_is_waited_for_as_long_as_the_hold_lasts() {
         MemoryIpfs::on("bidder", &world.net).load(&file);
         world.pass(120).await;
         assert_eq!(world.stage(bid).name(), "announcing");
+    });
+}
+
+#[test]
+fn a_line_about_a_fetch_says_for_which_bid_it_was() {
+    on_paused_time(|| async {
+        log::listen();
+        let world = World::new();
+        let bid = world.admit(4, FileHash([8; 32]), 10);
+        world.hold(bid).await;
+        world.pass(20).await;
+        let broke_off = log::lines("fetch broke off");
+        let span = format!("pinner{{bid={bid}}}: ");
+        assert!(!broke_off.is_empty() && broke_off.iter().all(|line| line.contains(&span)), "{broke_off:?}");
     });
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Nobody tells when somebody runs `ipfs pin rm`, or when a repository is put back as it was yesterday: a hoster
 //! would learn it from the audit that it fails. The store goes on saying that the root is here meanwhile: its room
-//! is taken, and its bid hosted.
+//! is taken, and its bid hosted. The disk's floor holds for what is brought again as for everything else: what has no
+//! room above it waits, and has the next that comes free.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -11,14 +12,18 @@ use std::time::Duration;
 use actix::prelude::*;
 use cid::Cid;
 
-use super::bring::pin;
+use super::bring::{pin, Broken};
 use super::queue::Root;
 use super::Pinner;
+use crate::acting_as;
+use crate::domain::dag;
 use crate::domain::units::{ByteSize, WallTime};
 use crate::planted::{planted, Bug};
+use crate::ports::ipfs::{self, Ipfs, Reach};
 use crate::ports::store::{self, Batch};
 use crate::records::hosting::{root_key, Pin};
 use crate::records::upkeep::Upkeep;
+use crate::work::Works;
 
 /// Lost roots that are brought at once: new content comes beside them.
 const AT_ONCE: usize = 4;
@@ -30,7 +35,37 @@ const SETTLED_MS: u64 = 60_000;
 pub(super) struct Comparing {
     asking: bool,
     waiting: VecDeque<Root>,
-    running: BTreeMap<Root, SpawnHandle>,
+    running: BTreeMap<Root, Bringing>,
+    /// Those for which the disk has no room, and the bytes that are missing of each.
+    held: BTreeMap<Root, u64>,
+}
+
+/// A lost root that is being brought.
+struct Bringing {
+    handle: SpawnHandle,
+    /// Bytes that may come for it.
+    claim: u64,
+}
+
+/// What became of a lost root.
+enum Back {
+    Here,
+    /// The disk has no room for its missing bytes.
+    NoRoom {
+        missing: u64,
+    },
+}
+
+impl Comparing {
+    /// Bytes that may come for what is being brought.
+    fn under_way(&self) -> u64 {
+        self.running.values().map(|bringing| bringing.claim).fold(0, u64::saturating_add)
+    }
+
+    /// Bytes that nothing else may take: what is lost goes before what never was here.
+    pub(super) fn claimed(&self) -> u64 {
+        self.held.values().copied().fold(self.under_way(), u64::saturating_add)
+    }
 }
 
 impl Pinner {
@@ -42,15 +77,15 @@ impl Pinner {
         }
         self.comparing.asking = true;
         let (ipfs, asked) = (Rc::clone(&self.ports.ipfs), self.ports.clock.wall());
-        let ask = async move { ipfs.pins().await }.into_actor(self);
-        ctx.spawn(ask.map(move |listed, this, ctx| {
+        let ask = async move { ipfs.pins().await };
+        ctx.work(acting_as!("pinner"), ask, move |listed, this: &mut Self, ctx| {
             this.comparing.asking = false;
             match listed.map(|listed| this.find_lost(&listed, asked)) {
                 Ok(Ok(())) => this.bring_lost(ctx),
                 Ok(Err(error)) => tracing::error!(%error, "pins could not be compared with the backend's"),
                 Err(error) => tracing::warn!(%error, "the backend did not list its pins; asking again later"),
             }
-        }));
+        });
     }
 
     /// Notes what is lost. A pin of somebody else that went is ours when we make it again: that stands in the store
@@ -72,8 +107,9 @@ impl Pinner {
             }
         })?;
         let before = Upkeep::read(store)?;
-        batch.put(&Upkeep { looked: Some(asked), lost: lost.len() as u64, ..before });
+        batch.put(&Upkeep { looked: Some(asked), lost: lost.len() as u64, no_room: 0, ..before });
         store.commit(batch)?;
+        self.comparing.held.clear();
         self.comparing.waiting = lost;
         Ok(())
     }
@@ -83,7 +119,7 @@ impl Pinner {
             let Some(root) = self.comparing.waiting.pop_front() else { return };
             match store::read::<Pin>(&*self.ports.store, &root) {
                 Ok(Some(pin)) if pin.pinned_at.is_some() && pin.unneeded_since.is_none() => {
-                    self.bring_back(root, pin.cid, ctx);
+                    self.bring_back(root, &pin, ctx);
                 }
                 Ok(_) => {}
                 Err(error) => tracing::error!(%error, "a lost root could not be read; looking again later"),
@@ -91,44 +127,133 @@ impl Pinner {
         }
     }
 
-    fn bring_back(&mut self, root: Root, cid: Cid, ctx: &mut Context<Self>) {
-        let ipfs = Rc::clone(&self.ports.ipfs);
+    fn bring_back(&mut self, root: Root, pin: &Pin, ctx: &mut Context<Self>) {
+        let (ipfs, cid, bytes) = (Rc::clone(&self.ports.ipfs), pin.cid, pin.bytes);
+        let room = self.room_for_lost();
         let idle = Duration::from_millis(self.config.mirroring.idle_ms);
-        // It was within every bound when it came first, and a root never names more than it did.
-        let bring = async move { pin(&*ipfs, cid, ByteSize(u64::MAX), idle).await }.into_actor(self);
+        let bring = async move { bring_back(&*ipfs, cid, bytes, room, idle).await };
         let asked = Rc::clone(&root);
-        let handle = ctx.spawn(bring.map(move |brought, this, ctx| {
+        let handle = ctx.work(acting_as!("pinner", %cid), bring, move |back, this: &mut Self, ctx| {
             this.comparing.running.remove(&asked);
-            match brought {
-                Ok(_) => {
-                    tracing::info!(%cid, "a lost root is here again");
-                    this.note_restored();
+            match back {
+                Ok(Back::Here) => {
+                    tracing::info!("a lost root is here again");
+                    this.note(|upkeep| {
+                        upkeep.lost = upkeep.lost.saturating_sub(1);
+                        upkeep.restored += 1;
+                    });
                 }
-                Err(why) => tracing::warn!(%cid, %why, "a lost root did not come; trying again later"),
+                Ok(Back::NoRoom { missing }) => {
+                    tracing::warn!(missing, room, "a lost root has to wait: the disk has no room for it");
+                    this.comparing.held.insert(asked, missing);
+                    this.note_held();
+                }
+                Err(why) => tracing::warn!(%why, "a lost root did not come; trying again later"),
             }
             this.bring_lost(ctx);
-        }));
-        self.comparing.running.insert(root, handle);
+        });
+        self.comparing.running.insert(root, Bringing { handle, claim: bytes.min(room) });
     }
 
-    fn note_restored(&self) {
+    /// Bytes that may still come for lost roots. The storage that the operator gives bounds them no more: the store
+    /// says that they are here. The disk does.
+    fn room_for_lost(&self) -> u64 {
+        let free = self.ports.disk.free().map_or_else(
+            |error| {
+                tracing::warn!(%error, "the room that is left could not be told; what is lost waits");
+                0
+            },
+            |free| free.0.saturating_sub(self.config.mirroring.min_free_disk.0),
+        );
+        free.saturating_sub(self.mirror.queue.reserved()).saturating_sub(self.comparing.under_way())
+    }
+
+    /// Brings what waited for the disk and has room now.
+    pub(super) fn bring_held(&mut self, ctx: &mut Context<Self>) {
+        if self.comparing.held.is_empty() {
+            return;
+        }
+        let mut room = self.room_for_lost();
+        let Comparing { held, waiting, .. } = &mut self.comparing;
+        held.retain(|root, missing| {
+            let fits = *missing <= room;
+            if fits {
+                room -= *missing;
+                waiting.push_back(Rc::clone(root));
+            }
+            !fits
+        });
+        self.note_held();
+        self.bring_lost(ctx);
+    }
+
+    /// Tells how many wait for the disk, if that changed.
+    fn note_held(&self) {
+        let held = self.comparing.held.len() as u64;
+        self.note(|upkeep| upkeep.no_room = held);
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Upkeep)) {
         let store = &*self.ports.store;
         let noted = Upkeep::read(store).and_then(|before| {
-            let (lost, restored) = (before.lost.saturating_sub(1), before.restored + 1);
+            let mut after = before;
+            change(&mut after);
+            if after == before {
+                return Ok(());
+            }
             let mut batch = Batch::new();
-            batch.put(&Upkeep { lost, restored, ..before });
+            batch.put(&after);
             store.commit(batch)
         });
         if let Err(error) = noted {
-            tracing::error!(%error, "a restored root could not be counted");
+            tracing::error!(%error, "what became of lost roots could not be noted");
         }
     }
 
     /// Brings a root no more: it is being released, and must not come back behind that.
     pub(super) fn forget_lost(&mut self, root: &Root, ctx: &mut Context<Self>) {
         self.comparing.waiting.retain(|lost| lost != root);
-        if let Some(handle) = self.comparing.running.remove(root) {
-            ctx.cancel_future(handle);
+        if self.comparing.held.remove(root).is_some() {
+            self.note_held();
+        }
+        if let Some(bringing) = self.comparing.running.remove(root) {
+            ctx.cancel_future(bringing.handle);
         }
     }
+}
+
+/// Brings a lost root of so many bytes again, unless that takes more than there is room for. Where its blocks are here
+/// still, as after `ipfs pin rm`, it takes none: they are read only where it matters.
+async fn bring_back(
+    ipfs: &dyn Ipfs,
+    root: Cid,
+    bytes: u64,
+    room: u64,
+    idle: Duration,
+) -> Result<Back, Broken> {
+    if bytes > room {
+        let missing = bytes.saturating_sub(bytes_here(ipfs, root).await?);
+        if missing > room {
+            return Ok(Back::NoRoom { missing });
+        }
+    }
+    // It was within every bound when it came first, and a root never names more than it did.
+    pin(ipfs, root, ByteSize(u64::MAX), idle).await?;
+    Ok(Back::Here)
+}
+
+/// Bytes of a root's blocks that are here, as far down as they hang together.
+async fn bytes_here(ipfs: &dyn Ipfs, root: Cid) -> Result<u64, ipfs::Error> {
+    let (mut bytes, mut seen, mut ahead) = (0, BTreeSet::new(), vec![root]);
+    while let Some(cid) = ahead.pop() {
+        if dag::is_identity(&cid) || !seen.insert(cid.hash().to_bytes()) {
+            continue;
+        }
+        if let Some(block) = ipfs.block(cid, Reach::Local).await? {
+            bytes += block.len() as u64;
+            // What lies below a block of a kind that we do not read counts as missing.
+            ahead.extend(dag::links(&cid, &block).unwrap_or_default());
+        }
+    }
+    Ok(bytes)
 }

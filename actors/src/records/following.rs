@@ -4,7 +4,7 @@ use super::audit::{Audit, AUDITS};
 use super::hosting::HostedBid;
 use super::intent::{Intent, IntentState};
 use super::meta::ChainStatus;
-use crate::domain::audit::life::{Payout, Stage};
+use crate::domain::audit::life::Stage;
 pub use crate::domain::following::{Followed, Standing};
 use crate::domain::market::{BidKey, Market, MarketRules};
 use crate::domain::units::{BidId, ChainTime};
@@ -84,7 +84,7 @@ pub fn lives(store: &dyn Store, market: Market, now: ChainTime) -> Result<bool, 
 fn is_open(audit: &Audit, now: ChainTime) -> bool {
     match &audit.stage {
         Stage::Placed => audit.placed_at.is_some_and(|placed| now < placed.plus(ON_OFFER)),
-        Stage::Voted { payout, .. } => matches!(payout, Payout::Waiting { .. } | Payout::Asked),
+        Stage::Voted { payout, .. } => payout.is_open(),
         stage => !stage.is_over(),
     }
 }

@@ -13,6 +13,8 @@ pub struct Upkeep {
     pub looked: Option<WallTime>,
     /// Roots that are needed, were pinned, and are not any more: they are being brought again.
     pub lost: u64,
+    /// Of these, those that wait for the disk: what is missing of them would leave it less than its floor.
+    pub no_room: u64,
     /// Roots that were brought again.
     pub restored: u64,
 }

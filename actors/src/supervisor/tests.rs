@@ -49,7 +49,8 @@ impl Handler<Do> for Worker {
             Do::Stop => ctx.stop(),
             Do::Hang => {
                 self.deaf = true;
-                ctx.wait(futures::future::pending::<()>().into_actor(self));
+                let silence = futures::future::pending::<()>();
+                ctx.wait(within(acting_as!("deaf"), silence, |(), _: &mut Self, _| ()));
             }
         }
         self.life

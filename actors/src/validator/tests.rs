@@ -9,6 +9,8 @@ use crate::domain::audit::slot::Outcome as SlotOutcome;
 use crate::domain::evidence::verify::{verify, Report};
 use crate::domain::market::Settlement;
 use crate::domain::units::Wei;
+use crate::testkit::chain::Trouble;
+use crate::wallet_signer::CancelIntent;
 use world::*;
 
 /// Checks the evidence of a bid as a stranger would, and that its digest stands behind the vote.
@@ -30,13 +32,40 @@ async fn an_honest_hoster_is_voted_valid_and_paid() {
     let bid = world.host(BIDDER, HOSTER, &world.file());
     world.start();
     let stage = world.finish(bid).await;
-    let payout = Payout::Settled { how: Settlement::Paid };
+    let payout = Payout::Settled { how: Settlement::Paid, attempt: 0 };
     assert!(matches!(stage, Stage::Voted { valid: true, payout: p, .. } if p == payout), "{stage:?}");
     assert_eq!(world.outcomes(bid).await, [SlotOutcome::Pass; 7]);
     assert_eq!(world.votes().len(), 1);
     let report = check(&world, bid);
     assert_eq!(report.slots[6].rehashed, 59);
     assert_eq!(report.beacons.len(), 7);
+}
+
+#[actix_rt::test]
+async fn a_settle_that_came_to_nothing_is_sent_again() {
+    tokio::time::pause();
+    let world = World::with_everybody_registered();
+    let bid = world.host(BIDDER, HOSTER, &world.file());
+    world.start();
+    let paying = |wanted: fn(&Payout) -> bool| {
+        let world = &world;
+        async move {
+            while !matches!(world.stage(bid).await, Stage::Voted { payout, .. } if wanted(&payout)) {
+                world.turn().await;
+            }
+        }
+    };
+    paying(|payout| payout.is_open()).await;
+    // The wallet can't send it, and the operator takes it back.
+    world.chain.trouble(|what| (what == "simulate").then_some(Trouble::Lost));
+    paying(|payout| matches!(payout, Payout::Asked { .. })).await;
+    world.wallet().send(CancelIntent { key: IntentKey::of_bid("settle", bid, 0) }).await.unwrap().unwrap();
+    world.chain.heal();
+    let stage = world.finish(bid).await;
+    let payout = Payout::Settled { how: Settlement::Paid, attempt: 1 };
+    assert!(matches!(stage, Stage::Voted { valid: true, payout: p, .. } if p == payout), "{stage:?}");
+    let ours = world.chain.mined().into_iter().filter(|mined| mined.tx.from == ME);
+    assert_eq!(ours.filter(|mined| mined.tx.call == MarketCall::Settle(bid.id)).count(), 1);
 }
 
 /// Every way of not having the content, from the beginning or from the last slot's tail on.

@@ -1,15 +1,14 @@
 //! The IPFS node beside or inside a node: how others reach it, how its node is told of it, and what lies on its disk.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use cid::Cid;
 use clap::ValueEnum;
-use futures::{StreamExt, TryStreamExt};
 
+use super::embedded;
 use super::kubo::Kubo;
 use super::node::quoted;
-use crate::exit::{told, Code, Fault};
+use crate::exit::{Code, Fault};
 
 /// Kubo pins it in every new repository.
 const EMPTY_DIRECTORY: &str = "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn";
@@ -55,9 +54,7 @@ impl Backend {
     /// # Errors
     /// If its directory can't be written.
     pub async fn embedded(directory: PathBuf, port: u16) -> Result<Self, Fault> {
-        let ipfs = embedded(&directory).await?;
-        let multiaddr = format!("/ip4/127.0.0.1/tcp/{port}/p2p/{}", ipfs.peer_id());
-        ipfs.stop().await;
+        let multiaddr = format!("/ip4/127.0.0.1/tcp/{port}/p2p/{}", embedded::peer_id(&directory).await?);
         Ok(Self::Embedded { directory, multiaddr })
     }
 
@@ -112,14 +109,7 @@ impl Backend {
     /// If the disk can't be read.
     pub async fn look(&self, root: &Cid) -> Result<OnDisk, Fault> {
         match self {
-            Self::Embedded { directory, .. } => {
-                let ipfs = embedded(directory).await?;
-                let is_pinned = ipfs.is_pinned(root).await.map_err(unreadable)?;
-                let has_root = ipfs.has(root).await.map_err(unreadable)?;
-                let is_whole = has_root && ipfs.walk(root).all(|block| async move { block.is_ok() }).await;
-                ipfs.stop().await;
-                Ok(OnDisk { is_pinned, has_root, is_whole })
-            }
+            Self::Embedded { directory, .. } => embedded::look(directory, root).await,
             Self::Kubo(kubo) => {
                 let root = root.to_string();
                 // A command that fails says no: the daemon is there, or else its repository.
@@ -142,12 +132,7 @@ impl Backend {
     /// If the disk can't be written.
     pub async fn collect_garbage(&self) -> Result<(), Fault> {
         match self {
-            Self::Embedded { directory, .. } => {
-                let ipfs = embedded(directory).await?;
-                ipfs.gc(Duration::ZERO).await.map_err(unreadable)?;
-                ipfs.stop().await;
-                Ok(())
-            }
+            Self::Embedded { directory, .. } => embedded::collect_garbage(directory).await,
             Self::Kubo(kubo) => kubo.run(&["repo", "gc", "--silent"]).await.map(drop),
         }
     }
@@ -158,12 +143,7 @@ impl Backend {
     /// If the disk can't be read.
     pub async fn pins(&self) -> Result<Vec<Cid>, Fault> {
         match self {
-            Self::Embedded { directory, .. } => {
-                let ipfs = embedded(directory).await?;
-                let pins = ipfs.pins().map_ok(|pin| pin.cid).try_collect().await.map_err(unreadable);
-                ipfs.stop().await;
-                pins
-            }
+            Self::Embedded { directory, .. } => embedded::pins(directory).await,
             Self::Kubo(kubo) => {
                 let pins = kubo.run(&["pin", "ls", "--type=recursive", "--quiet"]).await?;
                 let garbled = |error: cid::Error| Fault::new(Code::Bug, format!("ipfs pin ls: {error}"));
@@ -173,13 +153,4 @@ impl Backend {
             }
         }
     }
-}
-
-/// The embedded node of a directory, on its own: nobody is asked, nobody can ask.
-async fn embedded(directory: &Path) -> Result<embedded_ipfs::Node, Fault> {
-    embedded_ipfs::Node::start(embedded_ipfs::Config::new(directory)).await.map_err(unreadable)
-}
-
-fn unreadable(error: embedded_ipfs::Error) -> Fault {
-    Fault::new(Code::DataDir, told(&error))
 }

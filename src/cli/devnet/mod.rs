@@ -19,6 +19,8 @@ mod api;
 mod backend;
 mod child;
 mod drive;
+#[cfg_attr(not(feature = "embedded"), path = "no_embedded.rs")]
+mod embedded;
 mod files;
 pub(super) mod guard;
 mod journal;

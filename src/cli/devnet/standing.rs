@@ -97,7 +97,7 @@ pub fn of_audit(stage: &AuditStage, is_pinned: bool, legacy: Option<LegacyTurn>,
         },
         AuditStage::Decided { vote_at, .. } => until(now, *vote_at, None, "the vote"),
         AuditStage::Voting { .. } => Standing::Busy("voting".into()),
-        AuditStage::Voted { payout: Payout::Waiting { look_at }, .. } => {
+        AuditStage::Voted { payout: Payout::Waiting { look_at, .. }, .. } => {
             until(now, *look_at, None, "the payout")
         }
         AuditStage::Voted { .. } => Standing::Rests,

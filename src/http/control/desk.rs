@@ -64,7 +64,7 @@ impl Desk {
             Order::Register(registration) => self.register(&registration).await,
             Order::Intent(key) => self.intent(&key).await,
             Order::Bids => self.bids().await,
-            Order::Show(bid) => self.show(bid).await,
+            Order::Show(bid, on) => self.show(bid, on).await,
             Order::Consortium(wish) => self.consortium(wish).await,
             Order::Wallet(wish) => self.wallet(wish).await,
         }
@@ -314,15 +314,33 @@ impl Desk {
         Ok(json!({"items": items, "next": null}))
     }
 
-    async fn show(&self, bid: BidId) -> Result<Value, Fault> {
-        let status = self.status()?;
-        let key = BidKey { market: status.market, id: bid };
-        let state = self.chain()?.bid(key).await.map_err(no_chain)?;
-        let unknown = || Fault::new(Code::NotFound, format!("bid {bid}: the market knows no such bid"));
-        let mut shown = self.document(key, &state.ok_or_else(unknown)?, &status)?;
-        let decisions = decision::on(&*self.ports.store, &key.to_string(), LISTED).map_err(no_store)?;
-        shown["decisions"] = json!(decisions);
-        Ok(shown)
+    /// A bid on that market, or on the newest one that knows its number: each market counts from 0.
+    async fn show(&self, bid: BidId, on: Option<Address>) -> Result<Value, Fault> {
+        let (status, chain) = (self.status()?, self.chain()?);
+        let mut markets = self.all_markets(&status)?;
+        if let Some(on) = on {
+            markets.retain(|market| market.address == on);
+            if markets.is_empty() {
+                return Err(Fault::new(Code::NotFound, format!("{on} was never a market of this node")));
+            }
+        }
+        for market in markets {
+            let key = BidKey { market, id: bid };
+            let Some(state) = chain.bid(key).await.map_err(no_chain)? else { continue };
+            let mut shown = self.document(key, &state, &status)?;
+            let decisions = decision::on(&*self.ports.store, &key.to_string(), LISTED).map_err(no_store)?;
+            shown["decisions"] = json!(decisions);
+            return Ok(shown);
+        }
+        Err(Fault::new(Code::NotFound, format!("bid {bid}: no market of this node knows such a bid")))
+    }
+
+    /// The current market, then every one before it, the newest first, also those that nothing is left on.
+    fn all_markets(&self, status: &ChainStatus) -> Result<Vec<Market>, Fault> {
+        let mut before = following::all(&*self.ports.store).map_err(no_store)?;
+        before.sort_by_key(|one| std::cmp::Reverse(one.named_at));
+        let before = before.into_iter().map(|one| one.market).filter(|market| *market != status.market);
+        Ok(std::iter::once(status.market).chain(before).collect())
     }
 
     /// A bid as it is shown.

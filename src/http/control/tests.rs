@@ -11,6 +11,7 @@ use scatter_actors::ports::ipfs::Reach;
 use scatter_actors::ports::keys::{Fees, Keys, Unsigned};
 use scatter_actors::ports::store::{self, Batch, Order as Direction};
 use scatter_actors::records::audit::AuditSecrets;
+use scatter_actors::records::following::{Followed, Standing};
 use scatter_actors::records::intent::{Intent, IntentState};
 use scatter_actors::records::journal::{Fact, Outcome};
 use scatter_actors::records::meta::ChainStatus;
@@ -89,9 +90,12 @@ impl World {
     }
     /// Mines a call of ours and tells what came of it.
     async fn mine(&self, call: MarketCall) -> Vec<MarketEvent> {
+        self.mine_on(market().address, call).await
+    }
+    async fn mine_on(&self, market: Address, call: MarketCall) -> Vec<MarketEvent> {
         let nonce = self.chain.mined().len() as u64;
         let fees = Fees { max_fee: Wei::from(10_000_000_000), max_tip: Some(Wei::from(1_000_000_000)) };
-        let tx = Unsigned { chain: CHAIN, market: market().address, nonce, gas_limit: 500_000, fees, call };
+        let tx = Unsigned { chain: CHAIN, market, nonce, gas_limit: 500_000, fees, call };
         let signed = FakeKeys(ME).sign(&tx).unwrap();
         self.chain.submit(&signed.raw).await.unwrap();
         self.chain.mine();
@@ -282,10 +286,44 @@ async fn own_bids_are_listed_newest_first_without_what_a_reorg_removed() {
     let listed: Vec<_> = items.as_array().unwrap().iter().map(|bid| bid["bid"].clone()).collect();
     assert_eq!(listed, [json!(bid.0 + 2), json!(bid.0)]);
     assert_eq!(items[0]["phase"], "open");
-    let shown = world.order(Order::Show(bid)).await.unwrap();
+    let shown = world.order(Order::Show(bid, None)).await.unwrap();
     assert_eq!((shown["terms"]["amount"].clone(), shown["decisions"].clone()), (json!("1000"), json!([])));
-    let unknown = world.order(Order::Show(BidId(99))).await.unwrap_err();
+    let unknown = world.order(Order::Show(BidId(99), None)).await.unwrap_err();
     assert_eq!(unknown.code, Code::NotFound);
+}
+
+#[actix_rt::test]
+async fn a_bid_on_an_earlier_market_is_found_by_its_number_or_by_the_market_where_both_know_it() {
+    const NEW: Address = Address([0x4b; 20]);
+    let world = world();
+    let Offer { size, amount, pool, duration, .. } = offer(1);
+    let bid =
+        |file| MarketCall::Bid { file: FileHash(file), size, duration, amount, pool, min_validations: 2 };
+    world.mine(bid([1; 32])).await;
+    world.mine(bid([2; 32])).await;
+    // The Router named the other market since, and one bid was placed there.
+    world.chain.deploy(NEW, Version::V2);
+    world.chain.mine();
+    world.mine_on(NEW, bid([3; 32])).await;
+    let old = world.chain.market().await.unwrap().unwrap();
+    let new = world.chain.market_at(NEW).await.unwrap().unwrap();
+    let first = Followed::first(CHAIN, old, BlockHeight(1));
+    world.put(&Followed { standing: Standing::Retired { quiet_at: None }, ..first });
+    world.put(&Followed::first(CHAIN, new, BlockHeight(3)));
+    let status = ChainStatus::read(&*world.store).unwrap().unwrap();
+    world.put(&ChainStatus { market: Market { chain: CHAIN, address: NEW }, ..status });
+
+    let show = async |id, on| {
+        let shown = world.order(Order::Show(BidId(id), on)).await?;
+        let address = shown["market"]["address"].as_str().unwrap().parse::<Address>().unwrap();
+        Ok::<_, Fault>((address, shown["terms"]["file"].as_str().unwrap()[2..4].to_owned()))
+    };
+    assert_eq!(show(0, None).await.unwrap(), (NEW, "03".into()));
+    assert_eq!(show(1, None).await.unwrap(), (market().address, "02".into()), "the new one has no such bid");
+    assert_eq!(show(0, Some(market().address)).await.unwrap(), (market().address, "01".into()));
+    assert_eq!(show(1, Some(NEW)).await.unwrap_err().code, Code::NotFound);
+    let nobodys = show(0, Some(Address([9; 20]))).await.unwrap_err();
+    assert!(nobodys.to_string().contains("never a market of this node"), "{nobodys}");
 }
 
 #[actix_rt::test]

@@ -9,6 +9,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use futures::future::LocalBoxFuture;
+use scatter_actors::acting_as;
 use scatter_actors::domain::cids::RAW;
 use scatter_actors::domain::units::ByteSize;
 use scatter_actors::line::Line;
@@ -21,6 +23,7 @@ use scatter_actors::records::meta::ChainStatus;
 use scatter_actors::records::upkeep::Upkeep;
 use scatter_actors::supervised;
 use scatter_actors::supervisor::{ActorStatus, Actors, Guard};
+use scatter_actors::work::{within, Works};
 use serde_json::{json, Value};
 use sha2::{Digest, Sha256};
 
@@ -46,6 +49,8 @@ const MAILBOX: usize = 64;
 
 /// Adds samples of something that counts elsewhere, such as the firewall's traffic.
 pub type Gauge = Rc<dyn Fn(&mut metrics::Page)>;
+/// Asks something that has to be waited for, such as the IPFS node inside, for its samples; `None` if it tells none.
+pub type Counting = Rc<dyn Fn() -> LocalBoxFuture<'static, Option<Gauge>>>;
 
 /// What the actor needs of the world.
 #[derive(Clone)]
@@ -68,6 +73,8 @@ pub struct Ports {
     pub providers: Option<Providers>,
     /// What else has something to count.
     pub gauges: Vec<Gauge>,
+    /// What has to be asked for what it counts.
+    pub counting: Option<Counting>,
 }
 
 /// The status server's actor.
@@ -97,12 +104,12 @@ impl StatusServer {
                 _ => Err(ipfs::Error::NotFound(cid)),
             }
         };
-        let bounded = tokio::time::timeout(PROBE_TAKES, exchange).into_actor(self);
-        ctx.spawn(bounded.map(|outcome, this, _| {
+        let bounded = tokio::time::timeout(PROBE_TAKES, exchange);
+        ctx.work(acting_as!("status_server"), bounded, |outcome, this: &mut Self, _| {
             let slow = Err(format!("the ipfs backend took longer than {} s", PROBE_TAKES.as_secs()));
             let outcome = outcome.map_or(slow, |outcome| outcome.map_err(|error| error.to_string()));
             this.probe = Some(Probe { at: this.ports.clock.monotonic(), outcome });
-        }));
+        });
     }
 
     /// Milliseconds since the chain's head changed.
@@ -161,7 +168,7 @@ impl StatusServer {
     fn status(&self, seen: &Seen) -> Result<Value, Problem> {
         let (store, actors) = (&*self.ports.store, seen.actors.as_deref());
         let reasons = self.reasons(actors);
-        let (pins, pinned_bytes) = views::pins(store)?;
+        let ((pins, pinned_bytes), upkeep) = (views::pins(store)?, Upkeep::read(store)?);
         let counts = |shelf| {
             views::by_stage(store, shelf)
                 .map(|counts| counts.into_iter().collect::<std::collections::BTreeMap<_, _>>())
@@ -174,7 +181,7 @@ impl StatusServer {
             "providers": self.ports.providers.as_ref().map(|tell| tell()),
             "actors": actors,
             "bids": counts(Shelf::BIDS)?, "audits": counts(Shelf::AUDITS)?, "intents": counts(Shelf::INTENTS)?,
-            "pins": {"count": pins, "bytes": pinned_bytes},
+            "pins": {"count": pins, "bytes": pinned_bytes, "lost": upkeep.lost, "no_room": upkeep.no_room},
             "disk_free_bytes": self.ports.disk.free().ok(),
             "ipfs_stored_bytes": self.stored(),
             "ipfs": seen.identity,
@@ -243,9 +250,11 @@ impl StatusServer {
         let (pins, bytes) = views::pins(store)?;
         page.single("scatter_pins", Gauge, "Roots that are pinned whole.", pins as f64);
         page.single("scatter_pinned_bytes", Gauge, "Bytes of these roots.", bytes as f64);
-        let Upkeep { lost, restored, .. } = Upkeep::read(store)?;
+        let Upkeep { lost, no_room, restored, .. } = Upkeep::read(store)?;
         let help = "Roots that the backend was found to have lost, and that are not here again.";
         page.single("scatter_pins_lost", Gauge, help, lost as f64);
+        let help = "Lost roots that wait, since the disk has no room for them above its floor.";
+        page.single("scatter_pins_lost_no_room", Gauge, help, no_room as f64);
         let help = "Lost roots that were brought again.";
         page.single("scatter_pins_restored_total", Counter, help, restored as f64);
         let spent = views::spent(store, self.ports.clock.wall())?;
@@ -266,7 +275,7 @@ impl StatusServer {
         if let Some(tell) = &self.ports.providers {
             providers::metrics(&tell(), &mut page);
         }
-        for gauge in &self.ports.gauges {
+        for gauge in self.ports.gauges.iter().chain(&seen.counted) {
             gauge(&mut page);
         }
         Ok(page.into_text())
@@ -293,6 +302,7 @@ impl Handler<Query> for StatusServer {
         let asks_actors = matches!(query, Query::Ready | Query::Status | Query::Actors | Query::Metrics);
         let asks_sets = matches!(query, Query::Peers | Query::Peer(_) | Query::Metrics);
         let ipfs = self.ports.ipfs.clone().filter(|_| matches!(query, Query::Status | Query::Manifest));
+        let counting = self.ports.counting.clone().filter(|_| matches!(query, Query::Metrics));
         if !asks_actors && !asks_sets && ipfs.is_none() {
             return Box::pin(fut::ready(self.answer(&query, &Seen::default())));
         }
@@ -318,10 +328,16 @@ impl Handler<Query> for StatusServer {
                     None => None,
                 }
             };
-            let (actors, sets, identity) = futures::join!(actors, sets, identity);
-            Seen { actors, sets: Sets::new(sets.unwrap_or_default()), identity }
+            let counted = async {
+                match counting {
+                    Some(counting) => answered(async move { counting().await.ok_or(()) }).await,
+                    None => None,
+                }
+            };
+            let (actors, sets, identity, counted) = futures::join!(actors, sets, identity, counted);
+            Seen { actors, sets: Sets::new(sets.unwrap_or_default()), identity, counted }
         };
-        Box::pin(ask.into_actor(self).map(move |seen, this, _| this.answer(&query, &seen)))
+        within(acting_as!("status_server"), ask, move |seen, this: &mut Self, _| this.answer(&query, &seen))
     }
 }
 
@@ -334,6 +350,8 @@ struct Seen {
     sets: Sets,
     /// Who the backend is; `None` if it does not answer.
     identity: Option<Identity>,
+    /// What had to be asked; `None` if it does not answer.
+    counted: Option<Gauge>,
 }
 
 /// An answer, if it comes in time.

@@ -47,6 +47,10 @@ struct Site {
     _actors: (Addr<StatusServer>, Addr<Supervisor>),
 }
 
+fn counted() -> Gauge {
+    Rc::new(|page| page.single("scatter_counted", crate::http::metrics::Kind::Gauge, "Asked for.", 3.0))
+}
+
 fn site(child: &'static str, token: Option<&str>) -> Site {
     let clock = Rc::new(ManualClock::at(WallTime(1_000_000)));
     let (store, ipfs, disk) =
@@ -66,6 +70,7 @@ fn site(child: &'static str, token: Option<&str>) -> Site {
         name: Some("k51own".into()),
         providers: None,
         gauges: vec![extra],
+        counting: Some(Rc::new(|| Box::pin(std::future::ready(Some(counted()))))),
     };
     let chain = Some(ChainNeeds { chain_id: 1337, max_head_age_ms: 60_000 });
     let needs = Needs { chain, ipfs: true, min_free: ByteSize(1000) };
@@ -333,6 +338,7 @@ async fn metrics_are_in_prometheus_format_with_help_and_units() {
         "scatter_disk_free_bytes 1099511627776",
         "scatter_ipfs_stored_bytes 32",
         "scatter_extra 7",
+        "scatter_counted 3",
     ] {
         assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
     }

@@ -90,6 +90,7 @@ impl Parts {
             name: self.world.name.as_ref().map(|key| key.name().to_string()),
             providers: self.world.rpc.clone().map(|rpc| Rc::new(move || rpc.standings()) as Providers),
             gauges: std::mem::take(&mut self.gauges),
+            counting: self.world.counting.clone(),
         };
         let door = Door::new();
         let behind = door.clone();

@@ -69,16 +69,42 @@ pub enum Payout {
     Waiting {
         /// Chain time.
         look_at: ChainTime,
+        /// How many settles of ours came to nothing.
+        #[serde(default)]
+        attempt: u32,
     },
     /// Our settle is the wallet's.
-    Asked,
+    Asked {
+        /// How many came to nothing before: each try has an intent of its own.
+        #[serde(default)]
+        attempt: u32,
+    },
     /// There is nothing for us to ask for.
     NotOurs,
     /// The market settled.
     Settled {
         /// How.
         how: Settlement,
+        /// How many settles of ours came to nothing: a reorg may make another one necessary.
+        #[serde(default)]
+        attempt: u32,
     },
+}
+
+impl Payout {
+    fn attempt(&self) -> u32 {
+        match self {
+            Self::Waiting { attempt, .. } | Self::Asked { attempt } | Self::Settled { attempt, .. } => {
+                *attempt
+            }
+            Self::NotOurs => 0,
+        }
+    }
+
+    /// Whether something may still have to be done about the money.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::Waiting { .. } | Self::Asked { .. })
+    }
 }
 
 /// How far an audit has come.
@@ -223,7 +249,10 @@ pub enum Effect {
     /// See whose turn it is to settle.
     LookAtBid,
     /// Send a settle.
-    Settle,
+    Settle {
+        /// How many came to nothing before.
+        attempt: u32,
+    },
 }
 
 /// What does not change while one event is decided on.
@@ -296,7 +325,7 @@ impl Stage {
             Self::Watching { due, .. } => Some(*due),
             Self::Contained { recheck_at, .. } => Some(*recheck_at),
             Self::Decided { vote_at, .. } => Some(*vote_at),
-            Self::Voted { payout: Payout::Waiting { look_at }, .. } => Some(*look_at),
+            Self::Voted { payout: Payout::Waiting { look_at, .. }, .. } => Some(*look_at),
             Self::Placed
             | Self::Voting { .. }
             | Self::Voted { .. }
@@ -349,8 +378,8 @@ pub fn step(stage: &Stage, event: &Event, case: Case<'_>, now: Now) -> Step {
             _ => stay(),
         },
         Event::BidSeen { settled, turn } => match stage {
-            Stage::Voted { valid, evidence, payout: Payout::Waiting { .. } } => {
-                let (payout, effects) = paying(*settled, *turn, now);
+            Stage::Voted { valid, evidence, payout: Payout::Waiting { attempt, .. } } => {
+                let (payout, effects) = paying(*settled, *turn, *attempt, now);
                 Step::to(Stage::Voted { valid: *valid, evidence: *evidence, payout }, effects)
             }
             _ => stay(),
@@ -359,7 +388,7 @@ pub fn step(stage: &Stage, event: &Event, case: Case<'_>, now: Now) -> Step {
             Stage::Voting { valid, evidence } => voted(*valid, *evidence, execution, case),
             _ => stay(),
         },
-        Event::SettleEnded(execution) => settle_ended(stage, execution, case),
+        Event::SettleEnded(execution) => settle_ended(stage, execution, case, now),
         Event::Settled(how) => settled(stage, *how),
         Event::Retracted(told) => retracted(stage, told),
         Event::Tick => tick(stage, case, now),
@@ -373,7 +402,7 @@ pub fn resume(stage: &Stage, case: Case<'_>) -> Vec<Effect> {
         Stage::Voting { valid, evidence } => {
             vec![Effect::Vote { valid: *valid, evidence: *evidence, deadline: deadline(case) }]
         }
-        Stage::Voted { payout: Payout::Asked, .. } => vec![Effect::Settle],
+        Stage::Voted { payout: Payout::Asked { attempt }, .. } => vec![Effect::Settle { attempt: *attempt }],
         Stage::Placed
         | Stage::Due
         | Stage::Watching { .. }

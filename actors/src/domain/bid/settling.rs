@@ -83,7 +83,7 @@ pub(super) fn ended(stage: &Stage, execution: &Execution, case: Case<'_>, now: C
     }
     let next = match stage {
         Stage::Settling { close, settle: Settle::Asked { attempt } } => {
-            let not_before = now.plus(pause(*attempt, execution));
+            let not_before = now.plus(settle_again_in(*attempt, execution));
             Stage::Settling { close: *close, settle: Settle::Again { attempt: attempt + 1, not_before } }
         }
         Stage::Released { how, attempt } => Stage::Released { how: *how, attempt: attempt + 1 },
@@ -92,8 +92,9 @@ pub(super) fn ended(stage: &Stage, execution: &Execution, case: Case<'_>, now: C
     Step::to(next, [])
 }
 
-/// How long the next try waits. Where the operator took one back, as long as any.
-fn pause(attempt: u32, execution: &Execution) -> u64 {
+/// Seconds of chain time before the next try of a settle that came to nothing, of which so many did before. Where the
+/// operator took it back, as long as any.
+pub fn settle_again_in(attempt: u32, execution: &Execution) -> u64 {
     match execution {
         Execution::Abandoned { reason: Abandonment::Cancelled } => SETTLE_AGAIN_WITHIN,
         _ => SETTLE_AGAIN_AFTER.saturating_mul(1 << attempt.min(16)).min(SETTLE_AGAIN_WITHIN),

@@ -117,3 +117,51 @@ fn a_pin_of_somebody_else_that_went_is_ours_once_we_made_it_again() {
         assert_eq!(world.ipfs.pinned(), []);
     });
 }
+
+#[test]
+fn a_lost_root_waits_until_the_disk_has_room_for_it_above_its_floor() {
+    on_paused_time(|| async {
+        let world = World::new();
+        let file = world.offer(&[5; 3_500]);
+        world.hosts(4, &file).await;
+        let bytes = pin_of(&*world.store, &file[0].0).unwrap().unwrap().bytes;
+        world.ipfs.lose_pin(&file[0].0);
+        file.iter().for_each(|(cid, _)| world.ipfs.lose(cid));
+        let floor = bounds().min_free_disk.0;
+        world.disk.set_free(ByteSize(floor + bytes - 1));
+        world.compares().await;
+        assert_eq!(world.ipfs.pinned(), []);
+        let upkeep = world.upkeep();
+        assert_eq!((upkeep.lost, upkeep.no_room, upkeep.restored), (1, 1, 0));
+        world.disk.set_free(ByteSize(floor + bytes));
+        world.pass(12).await;
+        assert_eq!(world.ipfs.pinned(), [file[0].0]);
+        let upkeep = world.upkeep();
+        assert_eq!((upkeep.lost, upkeep.no_room, upkeep.restored), (0, 0, 1));
+    });
+}
+
+#[test]
+fn a_lost_root_of_which_a_part_is_still_here_needs_room_for_the_rest_alone() {
+    on_paused_time(|| async {
+        let world = World::new();
+        let file = world.offer(&(0..1_000_u32).flat_map(u32::to_be_bytes).collect::<Vec<_>>());
+        world.hosts(4, &file).await;
+        world.ipfs.unpin(file[0].0).await.unwrap();
+        let (gone, block) = &file[1];
+        world.ipfs.lose(gone);
+        let floor = bounds().min_free_disk.0;
+        world.disk.set_free(ByteSize(floor + block.len() as u64 - 1));
+        world.compares().await;
+        assert_eq!((world.ipfs.pinned(), world.upkeep().no_room), (vec![], 1));
+        world.disk.set_free(ByteSize(floor + block.len() as u64));
+        world.pass(12).await;
+        assert_eq!((world.ipfs.pinned(), world.upkeep().no_room), (vec![file[0].0], 0));
+
+        // On a disk that is full nothing needs room of which every block is here.
+        world.ipfs.unpin(file[0].0).await.unwrap();
+        world.disk.set_free(ByteSize(0));
+        world.compares().await;
+        assert_eq!((world.ipfs.pinned(), world.upkeep().no_room), (vec![file[0].0], 0));
+    });
+}

@@ -305,6 +305,10 @@ impl World {
         self.start();
     }
 
+    pub(super) fn wallet(&self) -> Addr<WalletSigner> {
+        self.actors.borrow().as_ref().unwrap().1.clone()
+    }
+
     /// Lets the runtime's clock run, and with it everything that waits for it.
     pub(super) async fn pass(&self, seconds: u64) {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
@@ -358,8 +362,7 @@ impl World {
     pub(super) async fn finish(&self, bid: BidKey) -> Stage {
         for _ in 0..200 {
             let stage = self.stage(bid).await;
-            let is_paying = matches!(stage, Stage::Voted { payout, .. }
-                if matches!(payout, life::Payout::Waiting { .. } | life::Payout::Asked));
+            let is_paying = matches!(stage, Stage::Voted { payout, .. } if payout.is_open());
             if stage.is_over() && !is_paying {
                 return stage;
             }

@@ -82,6 +82,7 @@ impl Round {
     }
 
     /// Wants the credit on a market to be withdrawn, unless that is under way or would revert.
+    #[tracing::instrument(level = "error", skip_all, fields(%market))]
     async fn withdraw(&mut self, market: Market, credit: Wei) -> Result<(), Error> {
         let number = self.book.borrow().counters.withdrawals;
         if under_way(self.ports.store.as_ref(), market, self.me, number)?.is_some() {

@@ -30,6 +30,7 @@ pub(super) enum Why {
 impl Round {
     /// Replaces the newest attempt by a dearer one, or with a reason by one that only takes the nonce. Where
     /// a cap forbids that, the old bytes go out again when that is due.
+    #[tracing::instrument(name = "transaction", level = "error", skip_all, fields(nonce = slot.nonce))]
     pub(super) async fn replace(&mut self, slot: &Slot, why: Why, due: bool) -> Result<(), Error> {
         let Some(old) = self.book.borrow().newest(slot.nonce).cloned() else { return Ok(()) };
         let going = self.going().await?;
@@ -92,6 +93,9 @@ impl Round {
     }
 
     /// Reads a provider's answer, and tells whether it took the transaction.
+    #[tracing::instrument(name = "transaction", level = "error", skip_all, fields(
+        nonce = attempt.nonce, tx = %attempt.tx, intent = attempt.intent.as_ref().map(tracing::field::display)
+    ))]
     fn heard(&mut self, attempt: &Attempt, answer: Result<TxHash, chain::Error>) -> bool {
         let nonce = attempt.nonce;
         let (fault, words) = match answer {

@@ -3,6 +3,7 @@
 use super::super::slot::{recheck_at, Purpose};
 use super::super::vote::{payout_turn, Tally};
 use super::*;
+use crate::domain::bid::settle_again_in;
 use crate::domain::market::Version;
 
 pub(super) fn skipped(reason: &Skip) -> Step {
@@ -57,7 +58,7 @@ pub(super) fn tick(stage: &Stage, case: Case<'_>, now: Now) -> Step {
             close(*slot, outcome, plan, case, now)
         }
         Stage::Decided { verdict, vote_at } => decided(stage, *verdict, *vote_at, plan, case, now),
-        Stage::Voted { payout: Payout::Waiting { look_at }, .. } if now.deep >= *look_at => {
+        Stage::Voted { payout: Payout::Waiting { look_at, .. }, .. } if now.deep >= *look_at => {
             Step::to(stage.clone(), [Effect::LookAtBid])
         }
         Stage::Placed
@@ -191,7 +192,7 @@ pub(super) fn voted(valid: bool, evidence: Digest, execution: &Execution, case: 
             }
             let payout = match (case.rules.version, case.plan) {
                 (Version::V2, Some(plan)) => {
-                    Payout::Waiting { look_at: plan.end.plus(case.rules.vote_duration) }
+                    Payout::Waiting { look_at: plan.end.plus(case.rules.vote_duration), attempt: 0 }
                 }
                 _ => Payout::NotOurs,
             };
@@ -206,17 +207,20 @@ pub(super) fn voted(valid: bool, evidence: Digest, execution: &Execution, case: 
 pub(super) fn paying(
     settled: Option<Settlement>,
     turn: Option<ChainTime>,
+    attempt: u32,
     now: Now,
 ) -> (Payout, Vec<Effect>) {
     match (settled, turn) {
-        (Some(how), _) => (Payout::Settled { how }, vec![]),
+        (Some(how), _) => (Payout::Settled { how, attempt }, vec![]),
         (None, None) => (Payout::NotOurs, vec![]),
-        (None, Some(turn)) if now.deep < turn => (Payout::Waiting { look_at: turn }, vec![]),
-        (None, Some(_)) => (Payout::Asked, vec![Effect::Settle]),
+        (None, Some(turn)) if now.deep < turn => (Payout::Waiting { look_at: turn, attempt }, vec![]),
+        (None, Some(_)) => (Payout::Asked { attempt }, vec![Effect::Settle { attempt }]),
     }
 }
 
-pub(super) fn settle_ended(stage: &Stage, execution: &Execution, case: Case<'_>) -> Step {
+/// Our settle is mined or given up. One that came to nothing is tried anew as the hoster's is, for as long as nobody
+/// settled; where somebody did, it counts in case a reorg takes that back.
+pub(super) fn settle_ended(stage: &Stage, execution: &Execution, case: Case<'_>, now: Now) -> Step {
     if let Execution::Mined { events, .. } = execution {
         for event in events {
             if let MarketEvent::Settled { bid, outcome, .. } = event {
@@ -226,14 +230,22 @@ pub(super) fn settle_ended(stage: &Stage, execution: &Execution, case: Case<'_>)
             }
         }
     }
-    // Somebody else was faster: the journal tells how it was settled.
-    Step::to(stage.clone(), [])
+    let Stage::Voted { valid, evidence, payout } = stage else { return Step::to(stage.clone(), []) };
+    let payout = match *payout {
+        Payout::Asked { attempt } => Payout::Waiting {
+            look_at: now.deep.plus(settle_again_in(attempt, execution)),
+            attempt: attempt + 1,
+        },
+        Payout::Settled { how, attempt } => Payout::Settled { how, attempt: attempt + 1 },
+        Payout::Waiting { .. } | Payout::NotOurs => *payout,
+    };
+    Step::to(Stage::Voted { valid: *valid, evidence: *evidence, payout }, [])
 }
 
 pub(super) fn settled(stage: &Stage, how: Settlement) -> Step {
     match stage {
-        Stage::Voted { valid, evidence, .. } => {
-            let payout = Payout::Settled { how };
+        Stage::Voted { valid, evidence, payout } => {
+            let payout = Payout::Settled { how, attempt: payout.attempt() };
             Step::to(Stage::Voted { valid: *valid, evidence: *evidence, payout }, [])
         }
         // Our vote's own outcome is still to come.
@@ -258,8 +270,12 @@ pub(super) fn retracted(stage: &Stage, told: &MarketEvent) -> Step {
             | Stage::Contained { .. }
             | Stage::Decided { .. },
         ) => skipped(&Skip::Retracted),
-        (MarketEvent::Settled { .. }, Stage::Voted { valid, evidence, payout: Payout::Settled { .. } }) => {
-            let payout = Payout::Waiting { look_at: ChainTime(0) };
+        // Where it was ours, the wallet knows the intent and sends it again.
+        (
+            MarketEvent::Settled { .. },
+            Stage::Voted { valid, evidence, payout: Payout::Settled { attempt, .. } },
+        ) => {
+            let payout = Payout::Waiting { look_at: ChainTime(0), attempt: *attempt };
             Step::to(Stage::Voted { valid: *valid, evidence: *evidence, payout }, [])
         }
         // Our own vote: the wallet sends it again and tells the outcome anew.

@@ -1,6 +1,7 @@
 use super::*;
 use crate::domain::audit::slot::{Answer, Asked, Purpose, Try};
 use crate::domain::audit::vote::payout_turn;
+use crate::domain::bid::{SETTLE_AGAIN_AFTER, SETTLE_AGAIN_WITHIN};
 use crate::domain::dag;
 use crate::domain::market::{Abandonment, Market, Version};
 use crate::domain::units::{BidId, BlockHeight, TxHash, WallTime, Wei};
@@ -142,10 +143,10 @@ fn an_honest_hoster_gets_a_valid_vote_behind_the_end_and_the_voter_its_share() {
     let waits = world.step(&look.next, seen.clone(), close);
     assert_eq!((waits.next.wakes_at(), waits.effects), (Some(close.plus(600)), vec![]));
     let asks = world.step(&waits.next, seen, close.plus(600));
-    assert_eq!(asks.effects, [Effect::Settle]);
-    assert_eq!(resume(&asks.next, world.case()), [Effect::Settle]);
+    assert_eq!(asks.effects, [Effect::Settle { attempt: 0 }]);
+    assert_eq!(resume(&asks.next, world.case()), [Effect::Settle { attempt: 0 }]);
     let paid = world.step(&asks.next, Event::Settled(Settlement::Paid), close.plus(700)).next;
-    let payout = Payout::Settled { how: Settlement::Paid };
+    let payout = Payout::Settled { how: Settlement::Paid, attempt: 0 };
     assert_eq!(paid, Stage::Voted { valid: true, evidence, payout });
 }
 
@@ -304,6 +305,70 @@ fn a_reorg_takes_the_announcement_back_until_a_vote_is_out() {
     assert_eq!(world.step(&voting, Event::Retracted(pinned), ChainTime(PINNED)).next, voting);
 }
 
+fn paying(payout: Payout) -> Stage {
+    Stage::Voted { valid: true, evidence: Digest::default(), payout }
+}
+
+fn settlement() -> MarketEvent {
+    let zero = Wei::ZERO;
+    let outcome = Settlement::Paid;
+    MarketEvent::Settled { bid: BidId(5), outcome, hoster: zero, validators: zero, bidder: zero }
+}
+
+#[test]
+fn a_settle_that_came_to_nothing_is_tried_anew_under_a_key_of_its_own_once_the_bid_was_looked_at() {
+    let world = World::new(Version::V2);
+    let mut at = world.plan.end.plus(DAY);
+    let mut stage = paying(Payout::Asked { attempt: 0 });
+    for attempt in 1..40 {
+        let execution = match attempt % 3 {
+            0 => mined(vec![]),
+            1 => Execution::Reverted { tx: TxHash::default(), cost: Wei::ZERO },
+            _ => Execution::Abandoned { reason: Abandonment::WouldRevert("too early".into()) },
+        };
+        let waiting = world.step(&stage, Event::SettleEnded(execution), at);
+        assert_eq!(waiting.effects, []);
+        let again = waiting.next.wakes_at().unwrap();
+        assert!(again.since(at) >= SETTLE_AGAIN_AFTER && again.since(at) <= SETTLE_AGAIN_WITHIN);
+        assert_eq!(world.step(&waiting.next, Event::Tick, again.minus(1)).effects, []);
+        assert_eq!(world.step(&waiting.next, Event::Tick, again).effects, [Effect::LookAtBid]);
+        at = again;
+        let asked = world.step(&waiting.next, Event::BidSeen { settled: None, turn: Some(at) }, at);
+        assert_eq!(asked.effects, [Effect::Settle { attempt }]);
+        assert_eq!(resume(&asked.next, world.case()), [Effect::Settle { attempt }]);
+        stage = asked.next;
+    }
+    let paid = world.step(&stage, Event::SettleEnded(mined(vec![settlement()])), at).next;
+    assert_eq!(paid, paying(Payout::Settled { how: Settlement::Paid, attempt: 39 }));
+}
+
+#[test]
+fn a_settle_that_somebody_else_forestalled_is_not_the_one_that_a_reorg_makes_necessary() {
+    let world = World::new(Version::V2);
+    let at = world.plan.end.plus(DAY);
+    let told = Event::Settled(Settlement::Paid);
+    let ended = Event::SettleEnded(Execution::Reverted { tx: TxHash::default(), cost: Wei::ZERO });
+    for events in [[&told, &ended], [&ended, &told]] {
+        let asked = paying(Payout::Asked { attempt: 0 });
+        let paid = events.iter().fold(asked, |stage, event| world.step(&stage, (*event).clone(), at).next);
+        let open = world.step(&paid, Event::Retracted(settlement()), at).next;
+        assert_eq!(world.step(&open, Event::Tick, at).effects, [Effect::LookAtBid]);
+        let again = world.step(&open, Event::BidSeen { settled: None, turn: Some(at) }, at);
+        assert_eq!(again.effects, [Effect::Settle { attempt: 1 }]);
+    }
+}
+
+#[test]
+fn a_payout_that_was_written_down_before_tries_were_counted_is_read() {
+    for (old, now) in [
+        (r#"{"payout":"asked"}"#, Payout::Asked { attempt: 0 }),
+        (r#"{"payout":"waiting","look_at":7}"#, Payout::Waiting { look_at: ChainTime(7), attempt: 0 }),
+        (r#"{"payout":"settled","how":"paid"}"#, Payout::Settled { how: Settlement::Paid, attempt: 0 }),
+    ] {
+        assert_eq!(serde_json::from_str::<Payout>(old).unwrap(), now);
+    }
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let standing = prop::sample::select(vec![
         Standing::Passed,
@@ -326,9 +391,12 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Qualified(Ok(()))),
         2 => any::<[u8; 32]>().prop_map(|digest| Event::Testified(Digest(digest))),
         1 => any::<bool>().prop_map(|paid| Event::PayoutSeen { paid }),
-        1 => executions.prop_map(Event::VoteEnded),
+        1 => executions.clone().prop_map(Event::VoteEnded),
+        2 => executions.prop_map(Event::SettleEnded),
+        2 => (0..40 * DAY).prop_map(|turn| Event::BidSeen { settled: None, turn: Some(ChainTime(turn)) }),
         1 => Just(Event::Settled(Settlement::Paid)),
         1 => Just(Event::Retracted(pinned)),
+        1 => Just(Event::Retracted(settlement())),
     ]
 }
 
@@ -343,14 +411,21 @@ proptest! {
         let mut stage = Stage::Placed;
         let mut at = world.plan.pinned_at;
         let mut votes = 0;
+        let mut was_taken_back = false;
+        let mut settles = std::collections::BTreeSet::new();
         for (event, pause) in events {
             at = at.plus(pause / 4);
             let after = world.step(&stage, event.clone(), at);
             world.keep(&after.effects);
+            was_taken_back |= matches!(&event, Event::Retracted(MarketEvent::Settled { .. }));
             for effect in &after.effects {
                 if let Effect::Vote { evidence, .. } = effect {
                     votes += 1;
                     prop_assert_eq!(&event, &Event::Testified(*evidence));
+                }
+                if let Effect::Settle { attempt } = effect {
+                    prop_assert!(settles.insert(*attempt) || was_taken_back, "try {} is wanted twice", attempt);
+                    was_taken_back = false;
                 }
             }
             stage = after.next;
