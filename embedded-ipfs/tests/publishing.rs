@@ -107,6 +107,32 @@ async fn a_node_that_lost_its_data_goes_on_from_what_others_know() {
 }
 
 #[tokio::test]
+async fn a_name_whose_publisher_did_not_wait_is_kept_alive_all_the_same() {
+    within(async {
+        let (home, other) = (dir(), dir());
+        let (a, b) = (node(&home).await, node(&other).await);
+        a.connect(address(&b)).await.unwrap();
+        // Told again in half of its life: that is soon.
+        let options = PublishOptions { lifetime: Duration::from_secs(2), ..PublishOptions::default() };
+        let (owner, name) = (key(8), key(8).name());
+        tokio::select! {
+            biased;
+            said = a.publish(&owner, HELLO, options) => panic!("it waits for peers: {said:?}"),
+            () = async { while a.published().is_empty() { tokio::task::yield_now().await } } => {}
+        }
+        let record = async || loop {
+            match b.name_get(name).await {
+                Ok(record) => return record,
+                Err(error) => assert!(matches!(error, Error::NoRecord(_)), "{error}"),
+            }
+        };
+        let first = record().await.eol();
+        while record().await.eol() <= first {}
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_no_content_or_would_not_be_believed_is_not_published() {
     within(async {
         let home = dir();
