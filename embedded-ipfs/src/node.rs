@@ -22,7 +22,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch, Semaphore};
 
 pub use self::adding::Adding;
-use self::collect::collect;
+use self::collect::Garbage;
 use crate::bitswap::service::Traffic;
 use crate::block::{check_size, cid_of, inline, Key};
 use crate::core::{walk_local, Core, Task};
@@ -57,6 +57,7 @@ struct Inner {
     book: Arc<Mutex<Book>>,
     /// Where changes of the book are told, and whether their records were taken; `None` without hash tables.
     publishing: Option<mpsc::Sender<(Name, bool)>>,
+    garbage: Garbage,
     /// After how long to collect garbage again.
     collect_later: mpsc::Sender<Duration>,
     /// Dropping it stops the node.
@@ -297,18 +298,23 @@ impl Node {
 
     /// Removes every block that no pin reaches and that was stored longer than `grace` ago (to the minute; zero is no grace),
     /// so that what a pin fetched before it broke off is here when it is tried again. Blocks of pins and adds in flight are
-    /// safe. A store more than nine tenths full gives no grace. What was spared goes by itself when its time has come.
+    /// safe. A store more than nine tenths full gives no grace. What was spared goes by itself when the grace of the last
+    /// call is over, after a restart, too.
     /// Disk is given back: at most a quarter of what the segments take is dead afterwards.
     ///
     /// # Errors
     /// [`Error::Store`]; [`Error::NotHere`] if a block of a pin is missing, since it was damaged on disk: nothing was
     /// removed, and the block is being asked for.
     pub async fn gc(&self, grace: Duration) -> Result<Swept, Error> {
-        let swept = self.blocking(move |store| collect(store, grace)).await?;
-        if swept.spared > 0 {
-            let _ = self.inner.collect_later.try_send(grace); // full: it will be done
-        }
-        Ok(swept)
+        let (garbage, later) = (self.inner.garbage.clone(), self.inner.collect_later.clone());
+        let collecting = move || {
+            let swept = garbage.collect(grace)?;
+            if swept.spared > 0 {
+                let _ = later.blocking_send(grace); // fails only when the node stops
+            }
+            Ok(swept)
+        };
+        self.inner.runtime.spawn_blocking(collecting).await.map_err(|_| Error::Stopped)?
     }
 
     /// Counters.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ipns_record::{Name, Record, SigningKey, Timestamp};
 
+use crate::error::at;
 use crate::proto::{fields, put_bytes, put_int, Malformed};
 use crate::{durable, Error, Published};
 
@@ -76,9 +77,9 @@ pub(crate) struct Book {
 impl Book {
     /// Reads what is in the directory, which is made if it is not there. Blocks.
     pub(crate) fn open(directory: PathBuf) -> Result<Book, Error> {
-        std::fs::create_dir_all(&directory)?;
+        std::fs::create_dir_all(&directory).map_err(at(&directory))?;
         let mut own = HashMap::new();
-        for entry in std::fs::read_dir(&directory)? {
+        for entry in std::fs::read_dir(&directory).map_err(at(&directory))? {
             let path = entry?.path();
             if !durable::is_draft(&path) {
                 let name = read(&path)?;
@@ -132,7 +133,8 @@ fn next_sequence<'v>(said: impl Iterator<Item = (u64, &'v [u8])> + Clone, value:
 
 fn read(path: &Path) -> Result<Own, Error> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(LONGEST).read_to_end(&mut bytes)?;
+    let file = File::open(path).map_err(at(path))?;
+    file.take(LONGEST).read_to_end(&mut bytes).map_err(at(path))?;
     Own::decode(&bytes).map_err(|_| Error::Published(path.to_owned()))
 }
 
