@@ -36,6 +36,7 @@ use std::time::Duration;
 use embedded_ipfs::{
     fetch_from, AddOptions, Answer, Bytes, Cid, Config, Multiaddr, Node, PinLimits, PublishOptions,
 };
+use futures::future::join_all;
 use futures::stream::BoxStream;
 use futures::TryStreamExt;
 use tokio::fs::File;
@@ -94,7 +95,12 @@ async fn run(arguments: Vec<OsString>) -> Outcome<i32> {
     if config.listen.is_empty() && matches!(rest, [] | ["serve"]) {
         config.listen.push(an_address("/ip4/127.0.0.1/tcp/0")?);
     }
+    let peers = config.peers.clone();
     let node = Node::start(config).await.map_err(|error| format!("{dir}: {}", chain(&error)))?;
+    // The node dials them by itself, again and again; who asks something at once means to ask them, too.
+    for met in join_all(peers.into_iter().map(|peer| node.connect(peer))).await {
+        met.map_or_else(|error| complain(&error), drop);
+    }
     let outcome = match rest {
         [] => prompt(&node).await.map(|()| 0),
         command => tokio::select! {

@@ -107,6 +107,29 @@ async fn a_node_that_lost_its_data_goes_on_from_what_others_know() {
 }
 
 #[tokio::test]
+async fn what_was_published_alone_is_not_behind_what_others_know_once_there_are_others() {
+    within(async {
+        let (lost, witness, fresh) = (dir(), dir(), dir());
+        let (a, b) = (node(&lost).await, node(&witness).await);
+        a.connect(address(&b)).await.unwrap();
+        for value in [EMPTY, HELLO, EMPTY] {
+            publish(&a, &key(9), value).await;
+        }
+        a.stop().await;
+        let c = node(&fresh).await;
+        assert_eq!(publish(&c, &key(9), HELLO).await, 0, "it knows of nothing else");
+        c.stop().await;
+        let c = node(&fresh).await;
+        c.connect(address(&b)).await.unwrap();
+        while b.name_get(key(9).name()).await.unwrap().sequence() < 3 {}
+        assert_eq!(b.resolve(&key(9).name().to_string()).await.unwrap(), HELLO[6..].parse().unwrap());
+        assert_eq!(c.published()[0].sequence, 3);
+        assert_eq!(publish(&c, &key(9), HELLO).await, 3);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_name_whose_publisher_did_not_wait_is_kept_alive_all_the_same() {
     within(async {
         let (home, other) = (dir(), dir());

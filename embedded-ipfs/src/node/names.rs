@@ -24,7 +24,8 @@ impl Node {
     /// a path below it or not, or a CID alone.
     ///
     /// The sequence goes up when the value changes, and never down: what this node says is on disk before anybody hears of it,
-    /// and the hash tables are asked first what else is known, which takes as long as [`Node::name_get`].
+    /// and the hash tables are asked first what else is known, which takes as long as [`Node::name_get`]. If they have no
+    /// peers yet, that is made good when they do, and what is published may then have a higher sequence than the answer.
     ///
     /// # Errors
     /// [`Error::Path`] for a value that is no content; [`Error::Record`] for a life of less than a second;
@@ -43,7 +44,9 @@ impl Node {
         let value = below.iter().fold(format!("/ipfs/{cid}"), |path, name| format!("{path}/{name}"));
         let whole = |time: Duration| Duration::from_secs(time.as_secs());
         let (lifetime, ttl) = (whole(options.lifetime), whole(options.ttl));
-        let (name, own) = (key.name(), Own { key: key.clone(), value, sequence: 0, lifetime, ttl });
+        let alone = !self.inner.counts.has_peers();
+        let own = Own { key: key.clone(), value, sequence: 0, lifetime, ttl, alone };
+        let name = key.name();
         // What nobody would take is not kept.
         let now = now_ms();
         verify(name, &own.sign(now)?, now).map_err(Error::Record)?;

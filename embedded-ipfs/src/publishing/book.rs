@@ -25,6 +25,8 @@ pub(crate) struct Own {
     /// From the signing of a record to its end.
     pub(crate) lifetime: Duration,
     pub(crate) ttl: Duration,
+    /// Nobody was there to be asked what else is known of the name when it was published.
+    pub(crate) alone: bool,
 }
 
 impl Own {
@@ -47,11 +49,13 @@ impl Own {
         put_int(&mut out, 3, self.sequence);
         put_int(&mut out, 4, self.lifetime.as_secs());
         put_int(&mut out, 5, self.ttl.as_secs());
+        put_int(&mut out, 6, self.alone.into());
         out
     }
 
     fn decode(bytes: &[u8]) -> Result<Own, Malformed> {
         let (mut key, mut value, mut sequence, mut lifetime, mut ttl) = (None, None, None, None, None);
+        let mut alone = false;
         for field in fields(bytes) {
             match field? {
                 (1, field) => key = SigningKey::from_protobuf(field.bytes()?).ok(),
@@ -59,11 +63,13 @@ impl Own {
                 (3, field) => sequence = Some(field.varint()?),
                 (4, field) => lifetime = Some(Duration::from_secs(field.varint()?)),
                 (5, field) => ttl = Some(Duration::from_secs(field.varint()?)),
+                (6, field) => alone = field.varint()? != 0,
                 _ => {}
             }
         }
-        let whole =
-            || Some(Own { key: key?, value: value?, sequence: sequence?, lifetime: lifetime?, ttl: ttl? });
+        let whole = || {
+            Some(Own { key: key?, value: value?, sequence: sequence?, lifetime: lifetime?, ttl: ttl?, alone })
+        };
         whole().ok_or(Malformed)
     }
 }
@@ -151,6 +157,7 @@ mod tests {
             sequence: 0,
             lifetime: Duration::from_secs(48 * 3600),
             ttl: Duration::from_secs(300),
+            alone: false,
         }
     }
 

@@ -1,6 +1,8 @@
 //! Where a node listens and whom it knows, and in plain words why an address did not do.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv6Addr, TcpListener};
 
 use futures::StreamExt;
 use libp2p::multiaddr::Protocol;
@@ -30,6 +32,9 @@ pub(crate) fn peer_of(address: &Multiaddr) -> Result<PeerId, Error> {
 /// Listens on all of these, or says on which it cannot, and why.
 pub(super) async fn listen_on(swarm: &mut Swarm<Behaviour>, listen: Vec<Multiaddr>) -> Result<(), Error> {
     let failed = |address: &Multiaddr, why: String| Error::Listen(format!("{address}: {why}"));
+    if let Some(taken) = listen.iter().find(|address| is_taken(address)) {
+        return Err(failed(taken, "another process listens there".to_owned()));
+    }
     let mut waiting = HashMap::new();
     for address in listen {
         let id = swarm.listen_on(address.clone()).map_err(|error| failed(&address, why(&error)))?;
@@ -52,6 +57,21 @@ pub(super) async fn listen_on(swarm: &mut Swarm<Behaviour>, listen: Vec<Multiadd
         }
     }
     Ok(())
+}
+
+/// Whether somebody listens on a port. Listeners of libp2p, those of Kubo too, share theirs with whoever asks for it
+/// (`SO_REUSEPORT`), and each would get some of the other's connections; a plain socket is refused.
+fn is_taken(address: &Multiaddr) -> bool {
+    let mut parts = address.iter();
+    let ip = match parts.next() {
+        Some(Protocol::Ip4(ip)) => ip.into(),
+        // A plain socket for all addresses of version 6 would be one for version 4, too.
+        Some(Protocol::Ip6(Ipv6Addr::UNSPECIFIED)) => Ipv6Addr::LOCALHOST.into(),
+        Some(Protocol::Ip6(ip)) => IpAddr::from(ip),
+        _ => return false,
+    };
+    let Some(Protocol::Tcp(port @ 1..)) = parts.next() else { return false };
+    TcpListener::bind((ip, port)).is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
 }
 
 /// Why a peer was not reached, in one line.
