@@ -282,18 +282,19 @@ impl Node {
     }
 
     /// Each distinct block of a DAG in the store, once, depth first in the order of the links, identity CIDs excluded.
-    /// Asks nobody: a missing block ends the walk with [`Error::NotHere`].
+    /// Asks nobody: a missing block ends the walk with [`Error::NotHere`], and a stop of the node with [`Error::Stopped`].
     pub fn walk(&self, cid: &Cid) -> BoxStream<'static, Result<Walked, Error>> {
         let (blocks, queue) = mpsc::channel(256);
         let (store, root) = (self.inner.core.store.clone(), *cid);
-        let walk = self.inner.runtime.spawn_blocking(move || {
+        let walk = move || {
             for walked in walk_local(&store, root) {
                 if blocks.blocking_send(walked).is_err() {
                     break;
                 }
             }
-        });
-        stream(queue, walk)
+        };
+        let walking = async { tokio::task::spawn_blocking(walk).await.map_err(|_| Error::Stopped) };
+        stream(queue, Task::spawn(&self.inner.runtime, walking))
     }
 
     /// Removes every block that no pin reaches and that was stored longer than `grace` ago (to the minute; zero is no grace),
@@ -347,13 +348,18 @@ impl Node {
     }
 }
 
-/// What a task sends, for as long as the stream is wanted. `owner` is dropped with the stream.
+/// What a task sends, for as long as the stream is wanted. One whose task did not come to its end, because the node was
+/// stopped, ends with an error: what came would pass for all there is.
 fn stream<T: Send + 'static>(
     queue: mpsc::Receiver<Result<T, Error>>,
-    owner: impl Send + 'static,
+    task: Task<Result<(), Error>>,
 ) -> BoxStream<'static, Result<T, Error>> {
-    let next = |(mut queue, owner): (mpsc::Receiver<_>, _)| async move {
-        queue.recv().await.map(|item| (item, (queue, owner)))
+    let next = |state: Option<(mpsc::Receiver<_>, Task<Result<(), Error>>)>| async move {
+        let (mut queue, task) = state?;
+        match queue.recv().await {
+            Some(item) => Some((item, Some((queue, task)))),
+            None => task.join().await.and_then(|ended| ended).err().map(|error| (Err(error), None)),
+        }
     };
-    futures::stream::unfold((queue, owner), next).boxed()
+    futures::stream::unfold(Some((queue, task)), next).boxed()
 }
