@@ -94,6 +94,11 @@ impl Counts {
         stats.dht_refused = self.refused.load(Ordering::Relaxed);
     }
 
+    /// Whether there is anybody to ask.
+    pub(crate) fn has_peers(&self) -> bool {
+        self.peers.borrow().any()
+    }
+
     /// Tells when peers come or go.
     pub(crate) fn peers(&self) -> watch::Receiver<Peers> {
         self.peers.subscribe()

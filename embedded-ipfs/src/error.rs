@@ -1,7 +1,7 @@
 //! What can go wrong, and whether asking again later may help.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cid::Cid;
@@ -40,7 +40,7 @@ pub enum Error {
     /// A multiaddr without a `/p2p/` part where the peer must be known, or one that cannot be dialled.
     #[error("not the address of a peer: {0}")]
     Address(String),
-    /// The node could not listen on an address.
+    /// The node could not listen on an address: which, and why.
     #[error("cannot listen on {0}")]
     Listen(String),
     /// The peer could not be reached, refused, or broke off.
@@ -156,8 +156,8 @@ impl Error {
     /// True if the same request may succeed later without anybody changing it.
     pub fn is_transient(&self) -> bool {
         match self {
-            Error::Io(_)
-            | Error::Store(_)
+            Error::Io(error) => !is_lasting(error.kind()),
+            Error::Store(_)
             | Error::Full { .. }
             | Error::Locked
             | Error::Unreachable(_)
@@ -192,5 +192,61 @@ impl Error {
             | Error::Outdated(_)
             | Error::TooManyEntries { .. } => false,
         }
+    }
+}
+
+/// What the file system says of a path that is not as it should be, rather than of itself.
+fn is_lasting(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        kind,
+        Kind::NotFound
+            | Kind::PermissionDenied
+            | Kind::AlreadyExists
+            | Kind::NotADirectory
+            | Kind::IsADirectory
+            | Kind::InvalidInput
+            | Kind::InvalidFilename
+            | Kind::Unsupported
+    )
+}
+
+/// Names the file in what the operating system says of it.
+pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> io::Error + '_ {
+    |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// The last cause of an error of the network, in one line: what wraps it repeats it.
+pub(crate) fn cause(error: &dyn std::error::Error) -> String {
+    let last = std::iter::successors(Some(error), |error| error.source()).last();
+    let text = last.unwrap_or(error).to_string();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_pass_by_itself_is_transient() {
+        let io = |kind: io::ErrorKind| Error::Io(kind.into());
+        for error in [io::ErrorKind::StorageFull, io::ErrorKind::Interrupted, io::ErrorKind::Other].map(io) {
+            assert!(error.is_transient(), "{error:?}");
+        }
+        let lasting =
+            [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied, io::ErrorKind::NotADirectory];
+        for error in lasting.map(io) {
+            assert!(!error.is_transient(), "{error:?}");
+        }
+        assert!(Error::Deadline.is_transient() && !Error::Stopped.is_transient());
+    }
+
+    #[test]
+    fn a_file_is_named_with_what_is_wrong_with_it() {
+        let error = at(Path::new("a/b"))(io::ErrorKind::NotFound.into());
+        assert_eq!(
+            (error.kind(), error.to_string()),
+            (io::ErrorKind::NotFound, "a/b: entity not found".into())
+        );
     }
 }

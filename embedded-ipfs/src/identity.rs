@@ -6,6 +6,7 @@ use std::path::Path;
 
 use libp2p::identity::Keypair;
 
+use crate::error::at;
 use crate::{durable, Error};
 
 /// A key of 68 bytes in libp2p's protobuf; anything much longer is something else.
@@ -16,7 +17,7 @@ pub(crate) fn load_or_make(path: &Path) -> Result<Keypair, Error> {
     match OpenOptions::new().read(true).open(path) {
         Ok(file) => {
             let mut bytes = Vec::new();
-            file.take(LONGEST).read_to_end(&mut bytes)?;
+            file.take(LONGEST).read_to_end(&mut bytes).map_err(at(path))?;
             Keypair::from_protobuf_encoding(&bytes).map_err(|_| Error::Key)
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -25,7 +26,7 @@ pub(crate) fn load_or_make(path: &Path) -> Result<Keypair, Error> {
             durable::replace(path, &bytes)?;
             Ok(key)
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(at(path)(error).into()),
     }
 }
 

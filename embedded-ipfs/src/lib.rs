@@ -40,7 +40,8 @@ pub use config::{AddOptions, Config, Dht, DirectorySize, Limits, PinLimits, Publ
 pub use dag::links;
 pub use error::Error;
 pub use fetch::fetch_from;
-pub use ipns_record::{Name, SigningKey};
+pub use ipns_record;
+pub use ipns_record::{Name, Record, SigningKey};
 pub use libp2p::{Multiaddr, PeerId};
 pub use node::{Adding, Node};
 pub use observe::{Event, Observer};

@@ -22,7 +22,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch, Semaphore};
 
 pub use self::adding::Adding;
-use self::collect::collect;
+use self::collect::Garbage;
 use crate::bitswap::service::Traffic;
 use crate::block::{check_size, cid_of, inline, Key};
 use crate::core::{walk_local, Core, Task};
@@ -57,6 +57,7 @@ struct Inner {
     book: Arc<Mutex<Book>>,
     /// Where changes of the book are told, and whether their records were taken; `None` without hash tables.
     publishing: Option<mpsc::Sender<(Name, bool)>>,
+    garbage: Garbage,
     /// After how long to collect garbage again.
     collect_later: mpsc::Sender<Duration>,
     /// Dropping it stops the node.
@@ -281,34 +282,40 @@ impl Node {
     }
 
     /// Each distinct block of a DAG in the store, once, depth first in the order of the links, identity CIDs excluded.
-    /// Asks nobody: a missing block ends the walk with [`Error::NotHere`].
+    /// Asks nobody: a missing block ends the walk with [`Error::NotHere`], and a stop of the node with [`Error::Stopped`].
     pub fn walk(&self, cid: &Cid) -> BoxStream<'static, Result<Walked, Error>> {
         let (blocks, queue) = mpsc::channel(256);
         let (store, root) = (self.inner.core.store.clone(), *cid);
-        let walk = self.inner.runtime.spawn_blocking(move || {
+        let walk = move || {
             for walked in walk_local(&store, root) {
                 if blocks.blocking_send(walked).is_err() {
                     break;
                 }
             }
-        });
-        stream(queue, walk)
+        };
+        let walking = async { tokio::task::spawn_blocking(walk).await.map_err(|_| Error::Stopped) };
+        stream(queue, Task::spawn(&self.inner.runtime, walking))
     }
 
     /// Removes every block that no pin reaches and that was stored longer than `grace` ago (to the minute; zero is no grace),
     /// so that what a pin fetched before it broke off is here when it is tried again. Blocks of pins and adds in flight are
-    /// safe. A store more than nine tenths full gives no grace. What was spared goes by itself when its time has come.
+    /// safe. A store more than nine tenths full gives no grace. What was spared goes by itself when the grace of the last
+    /// call is over, after a restart, too.
     /// Disk is given back: at most a quarter of what the segments take is dead afterwards.
     ///
     /// # Errors
     /// [`Error::Store`]; [`Error::NotHere`] if a block of a pin is missing, since it was damaged on disk: nothing was
     /// removed, and the block is being asked for.
     pub async fn gc(&self, grace: Duration) -> Result<Swept, Error> {
-        let swept = self.blocking(move |store| collect(store, grace)).await?;
-        if swept.spared > 0 {
-            let _ = self.inner.collect_later.try_send(grace); // full: it will be done
-        }
-        Ok(swept)
+        let (garbage, later) = (self.inner.garbage.clone(), self.inner.collect_later.clone());
+        let collecting = move || {
+            let swept = garbage.collect(grace)?;
+            if swept.spared > 0 {
+                let _ = later.blocking_send(grace); // fails only when the node stops
+            }
+            Ok(swept)
+        };
+        self.inner.runtime.spawn_blocking(collecting).await.map_err(|_| Error::Stopped)?
     }
 
     /// Counters.
@@ -341,13 +348,18 @@ impl Node {
     }
 }
 
-/// What a task sends, for as long as the stream is wanted. `owner` is dropped with the stream.
+/// What a task sends, for as long as the stream is wanted. One whose task did not come to its end, because the node was
+/// stopped, ends with an error: what came would pass for all there is.
 fn stream<T: Send + 'static>(
     queue: mpsc::Receiver<Result<T, Error>>,
-    owner: impl Send + 'static,
+    task: Task<Result<(), Error>>,
 ) -> BoxStream<'static, Result<T, Error>> {
-    let next = |(mut queue, owner): (mpsc::Receiver<_>, _)| async move {
-        queue.recv().await.map(|item| (item, (queue, owner)))
+    let next = |state: Option<(mpsc::Receiver<_>, Task<Result<(), Error>>)>| async move {
+        let (mut queue, task) = state?;
+        match queue.recv().await {
+            Some(item) => Some((item, Some((queue, task)))),
+            None => task.join().await.and_then(|ended| ended).err().map(|error| (Err(error), None)),
+        }
     };
-    futures::stream::unfold((queue, owner), next).boxed()
+    futures::stream::unfold(Some((queue, task)), next).boxed()
 }

@@ -1,6 +1,7 @@
 //! Keeps this node's own names alive: each is signed and given to the hash tables again long before its record ends.
 //!
-//! Owns: when each name is due.  Hears: what was published or given up, and the tables' peers.  Says: [`Ask::PutName`].
+//! Owns: when each name is due.  Hears: what was published or given up, and the tables' peers.  Says: [`Ask::PutName`],
+//! and [`Ask::GetName`] of what was published when there was nobody to ask.
 //! On restart: every name is due at once; what to say and with which sequence is in the [`Book`].
 
 mod book;
@@ -14,6 +15,7 @@ use futures::stream::FuturesUnordered;
 use futures::StreamExt;
 use ipns_record::Name;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep_until, Instant};
 
 pub(crate) use book::{Book, Own};
@@ -112,11 +114,15 @@ impl Publishing {
 
     /// Gives a name's record again; says whether it was taken, or there was nobody to take it.
     fn give(&self, name: Name) -> impl Future<Output = (Name, bool)> {
-        let own = lock(&self.book).get(name);
-        let (record, swarm) = (own.map(|own| own.sign((self.now_ms)())), self.swarm.clone());
+        let (book, swarm, now_ms) = (self.book.clone(), self.swarm.clone(), self.now_ms);
+        let met = self.peers.any();
         async move {
-            let Some(record) = record else { return (name, true) };
-            let given = match put(swarm, name, record).await {
+            let given = match own(book, &swarm, name, met).await {
+                Ok(Some(own)) => put(swarm, name, own.sign(now_ms())).await,
+                Ok(None) => return (name, true),
+                Err(error) => Err(error),
+            };
+            let given = match given {
                 Ok(peers) => {
                     tracing::debug!(%name, peers, "a name was published again");
                     true
@@ -133,6 +139,35 @@ impl Publishing {
             (name, given)
         }
     }
+}
+
+/// What a name says. If nobody could be asked when it was published, others are asked now: what they know may have a higher
+/// sequence, and they would take no lower one.
+async fn own(
+    book: Arc<Mutex<Book>>,
+    swarm: &mpsc::Sender<Command>,
+    name: Name,
+    met: bool,
+) -> Result<Option<Own>, Error> {
+    let own = lock(&book).get(name);
+    if !met || !own.as_ref().is_some_and(|own| own.alone) {
+        return Ok(own);
+    }
+    let (reply, answer) = oneshot::channel();
+    swarm.send(Command::Ask(Ask::GetName(name, reply))).await.map_err(|_| Error::Stopped)?;
+    let known = match answer.await.map_err(|_| Error::Stopped)? {
+        Ok(record) => Some(record),
+        Err(Error::NoRecord(_)) => None,
+        Err(error) => return Err(error),
+    };
+    let record = move || {
+        let mut book = lock(&book);
+        match book.get(name) {
+            Some(own) if own.alone => book.record(Own { alone: false, ..own }, known.as_ref()).map(Some),
+            changed => Ok(changed),
+        }
+    };
+    spawn_blocking(record).await.map_err(|_| Error::Stopped)?
 }
 
 async fn put(

@@ -3,6 +3,7 @@
 //! Owns: the libp2p swarm, the peers to stay connected with, the hash tables ([`Dht`]).  Hears: [`Command`]s and the swarm's
 //! events.  Says: connected and disconnected to bitswap, and starts a reading task for every inbound stream.
 
+mod addresses;
 mod behaviour;
 mod left;
 mod view;
@@ -13,9 +14,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use libp2p::kad::RecordKey;
-use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{ConnectionId, DialError, Stream, SwarmEvent};
+use libp2p::swarm::{ConnectionId, Stream, SwarmEvent};
 use libp2p::{identify, ping, Multiaddr, PeerId, Swarm};
 use tokio::sync::{mpsc, oneshot, Semaphore};
 use tokio::time::Instant;
@@ -25,9 +25,12 @@ use crate::bitswap::engine::Event;
 use crate::bitswap::streams::{Inbound, NoStream};
 use crate::bitswap::{read_all, Bitswap, READERS};
 use crate::dht::{Ask, Counts, Dht, Scope};
+use crate::error::cause;
 use crate::redial::Redial;
 use crate::store::lock;
 use crate::{Error, Limits, Observer, Peer};
+use addresses::listen_on;
+pub(crate) use addresses::{peer_of, unreachable, Addresses};
 pub(crate) use behaviour::{build, Behaviour, BehaviourEvent};
 use left::Left;
 pub(crate) use view::View;
@@ -51,22 +54,6 @@ pub(crate) enum Command {
     Open { peer: PeerId, reply: oneshot::Sender<Result<Stream, NoStream>> },
     /// Disconnect a peer and have nothing to do with it for a while.
     Leave { peer: PeerId },
-}
-
-/// The peer at the end of an address.
-pub(crate) fn peer_of(address: &Multiaddr) -> Result<PeerId, Error> {
-    match address.iter().last() {
-        Some(Protocol::P2p(peer)) => Ok(peer),
-        _ => Err(Error::Address(address.to_string())),
-    }
-}
-
-/// Where a node listens and whom it knows, by configuration.
-#[derive(Default)]
-pub(crate) struct Addresses {
-    pub(crate) listen: Vec<Multiaddr>,
-    pub(crate) announce: Vec<Multiaddr>,
-    pub(crate) bootstrap: Vec<(PeerId, Multiaddr)>,
 }
 
 type Dialled = oneshot::Sender<Result<(), Error>>;
@@ -111,26 +98,9 @@ impl SwarmTask {
         observer: Observer,
     ) -> Result<SwarmTask, Error> {
         let Addresses { listen, announce, bootstrap } = addresses;
-        let mut waiting = HashMap::new();
-        for address in listen {
-            let failed = |_| Error::Listen(address.to_string());
-            let id = swarm.listen_on(address.clone()).map_err(failed)?;
-            waiting.insert(id, address);
-        }
+        listen_on(&mut swarm, listen).await?;
         for address in &announce {
             swarm.add_external_address(address.clone());
-        }
-        while !waiting.is_empty() {
-            match swarm.select_next_some().await {
-                SwarmEvent::NewListenAddr { listener_id, .. } => drop(waiting.remove(&listener_id)),
-                SwarmEvent::ListenerClosed { listener_id, .. }
-                | SwarmEvent::ListenerError { listener_id, .. } => {
-                    if let Some(address) = waiting.remove(&listener_id) {
-                        return Err(Error::Listen(address.to_string()));
-                    }
-                }
-                _ => {}
-            }
         }
         let task = SwarmTask {
             swarm,
@@ -283,6 +253,13 @@ impl SwarmTask {
                 }
             }
             SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => self.publish(),
+            SwarmEvent::ListenerError { error, .. } => {
+                tracing::warn!(error = cause(&error), "a connection was not taken");
+            }
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+                let reason = reason.err().map(|error| cause(&error));
+                tracing::error!(?addresses, reason, "the node listens there no more");
+            }
             _ => {}
         }
     }
@@ -389,10 +366,6 @@ async fn sleep_until(at: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
-}
-
-pub(crate) fn unreachable(error: &DialError) -> Error {
-    Error::Unreachable(error.to_string())
 }
 
 #[cfg(test)]

@@ -71,22 +71,77 @@ async fn whatever_is_wrong_is_said_in_one_line() {
         let (dir, none) = (home.path().join("node"), home.path().join("none"));
         let none = none.to_str().unwrap();
         let empty = "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn";
+        let used = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = used.local_addr().unwrap().port();
+        let listen = format!("/ip4/127.0.0.1/tcp/{port}");
+        let peer = format!("/ip4/127.0.0.1/tcp/1/p2p/{}", embedded_ipfs::PeerId::random());
         for (arguments, why) in [
             (&["frobnicate"][..], "`frobnicate` is no command"),
-            (&["get"], "`get` is no command, or lacks something"),
+            (&["get"], "`get` is used so: get CID"),
             (&["get", "x"], "\"x\" is no CID"),
             (&["ls", "x"], "\"x\" is no path"),
             (&["cat", empty, "x"], "\"x\" is no number"),
             (&["add", none], none),
             (&["import", none], none),
+            (&["import", home.path().to_str().unwrap()], home.path().to_str().unwrap()),
             (&["connect", "x"], "\"x\" is no multiaddr"),
             (&["connect", "/ip4/127.0.0.1/tcp/1"], "not the address of a peer"),
+            (&["connect", &peer], "/ip4/127.0.0.1/tcp/1"),
+            (&["fetch", &peer, empty], "Connection refused"),
             (&["--peer", "x", "id"], "\"x\" is no multiaddr"),
+            (&["--listen", &listen, "id"], &listen),
+            (&["--listen", "/ip4/127.0.0.1/udp/1", "id"], "/ip4/127.0.0.1/udp/1"),
             (&["publish", "/ipns/example.org"], "\"/ipns/example.org\" is no path"),
         ] {
             let Some(outcome) = said(&dir, arguments).await else { return };
             let complaint = outcome.unwrap_err();
             assert!(complaint.contains(why) && complaint.lines().count() == 1, "{arguments:?}: {complaint}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_directory_is_said_with_its_name() {
+    within(async {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("file");
+        tokio::fs::write(&file, "no directory").await.unwrap();
+        let broken = home.path().join("broken");
+        tokio::fs::create_dir(&broken).await.unwrap();
+        tokio::fs::write(broken.join("identity.key"), "no key").await.unwrap();
+        let taken = home.path().join("taken");
+        let node = embedded_ipfs::Node::start(embedded_ipfs::Config::new(&taken)).await.unwrap();
+        for (dir, why) in [(&file, "File exists"), (&broken, "key"), (&taken, "open elsewhere")] {
+            let Some(outcome) = said(dir, &["id"]).await else { return };
+            let complaint = outcome.unwrap_err();
+            let named = complaint.contains(dir.to_str().unwrap()) && complaint.contains(why);
+            assert!(named && complaint.lines().count() == 1, "{complaint}");
+        }
+        node.stop().await;
+        // A directory that was forgotten is not made out of the command behind it.
+        let forgotten = home.path().join("add");
+        let complaint = said(&forgotten, &[file.to_str().unwrap()]).await.unwrap().unwrap_err();
+        assert!(complaint.contains("is no command") && !forgotten.exists(), "{complaint}");
+        let mut command = example().unwrap();
+        let not_text = std::os::unix::ffi::OsStrExt::from_bytes(b"\xff");
+        let output = command.arg::<&std::ffi::OsStr>(not_text).output().await.unwrap();
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "\"\\xFF\" is not UTF-8\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reader_that_has_heard_enough_is_no_panic() {
+    within(async {
+        let home = tempfile::tempdir().unwrap();
+        for arguments in [&["help"][..], &["id"], &["cat", "bafkqabtimvwgy3yk"]] {
+            let Some(mut command) = example() else { return };
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            command.arg(home.path()).args(arguments).stdout(writer);
+            let output = command.output().await.unwrap();
+            assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{arguments:?}");
         }
     })
     .await;

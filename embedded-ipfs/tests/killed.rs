@@ -9,17 +9,20 @@ use std::process::{Child, Command, Stdio};
 
 use std::time::Duration;
 
-use embedded_ipfs::{AddOptions, Cid, Config, Node, PinLimits, Progress};
+use embedded_ipfs::{
+    AddOptions, Cid, Config, Node, PinLimits, Progress, PublishOptions, Published, SigningKey,
+};
 use futures::TryStreamExt;
 use multihash_codetable::{Code, MultihashDigest};
 use support::ipfs::Daemon;
 use support::told::{block, obey, Told, FLAG};
-use support::{noise, within, within_rounds, ROUNDS};
+use support::{address, noise, within, within_rounds, ROUNDS};
 
 const VICTIM: &str = "--victim";
 const FETCHER: &str = "--fetcher";
 const SERVER: &str = "--server";
 const COLLECTOR: &str = "--collector";
+const PUBLISHER: &str = "--publisher";
 const SIZE: usize = 700 << 10;
 const FILE: usize = 20 << 20;
 
@@ -32,10 +35,12 @@ fn main() {
         [flag, dir, peer, cid] if flag == FETCHER => runtime.block_on(fetch(dir, peer, cid)),
         [flag, dir, peer] if flag == FLAG => runtime.block_on(obey(dir, peer)),
         [flag, dir] if flag == COLLECTOR => runtime.block_on(add_and_collect_for_ever(dir)),
+        [flag, dir, peer] if flag == PUBLISHER => runtime.block_on(publish_for_ever(dir, peer)),
         [flag, dir] if flag == SERVER => runtime.block_on(serve_for_ever(dir)),
         [flag, ..] if flag == "--list" => {
             println!("what_was_acknowledged_survives_a_kill: test");
             println!("a_kill_in_the_middle_of_a_collection_takes_nothing_that_is_pinned: test");
+            println!("a_kill_in_the_middle_of_publishing_takes_no_name_back: test");
             println!("a_kill_in_the_middle_of_a_fetch_beside_kubo_costs_little: test");
             println!("after_each_kill_both_fetch_at_once_and_what_was_wanted_comes: test");
         }
@@ -44,6 +49,8 @@ fn main() {
             println!("test what_was_acknowledged_survives_a_kill ... ok");
             runtime.block_on(within(a_kill_in_the_middle_of_a_collection_takes_nothing_that_is_pinned()));
             println!("test a_kill_in_the_middle_of_a_collection_takes_nothing_that_is_pinned ... ok");
+            runtime.block_on(within(a_kill_in_the_middle_of_publishing_takes_no_name_back()));
+            println!("test a_kill_in_the_middle_of_publishing_takes_no_name_back ... ok");
             runtime.block_on(within(a_kill_in_the_middle_of_a_fetch_beside_kubo_costs_little()));
             println!("test a_kill_in_the_middle_of_a_fetch_beside_kubo_costs_little ... ok");
             let kills = after_each_kill_both_fetch_at_once_and_what_was_wanted_comes();
@@ -72,6 +79,30 @@ async fn add_and_collect_for_ever(dir: &str) {
         node.unpin(&gone.cid).await.unwrap();
         println!("collecting");
         node.gc(Duration::ZERO).await.unwrap();
+    }
+}
+
+/// The names that are published, and what they say with a sequence.
+fn owners() -> [SigningKey; 2] {
+    [1, 2].map(|seed| SigningKey::from_seed(&[seed; 32]).unwrap())
+}
+
+fn value(owner: &SigningKey, sequence: u64) -> String {
+    format!("/ipfs/{}", raw(format!("{} {sequence}", owner.name()).as_bytes()))
+}
+
+/// Has two names say something new in turns; prints each name and its sequence once that is acknowledged.
+async fn publish_for_ever(dir: &str, peer: &str) {
+    let node = Node::start(Config::new(dir)).await.unwrap();
+    node.connect(peer.parse().unwrap()).await.unwrap();
+    loop {
+        for owner in owners() {
+            let said = node.published().into_iter().find(|said| said.name == owner.name());
+            let sequence = said.map_or(0, |said| said.sequence + 1);
+            let value = value(&owner, sequence);
+            let said = node.publish(&owner, &value, PublishOptions::default()).await.unwrap();
+            println!("{} {}", said.name, said.sequence);
+        }
     }
 }
 
@@ -224,6 +255,44 @@ async fn a_kill_in_the_middle_of_a_collection_takes_nothing_that_is_pinned() {
     let disk: u64 = segments.map(|segment| segment.unwrap().metadata().unwrap().len()).sum();
     assert!(disk < stats.bytes * 4 / 3 + (1 << 20), "{disk} bytes for {}", stats.bytes);
     node.stop().await;
+}
+
+async fn a_kill_in_the_middle_of_publishing_takes_no_name_back() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let witness = support::node(&other).await;
+    let mut acknowledged = [None; 2];
+    // Later and later in a publishing: it takes some milliseconds.
+    for round in 0..12 {
+        let arguments = [PUBLISHER, dir.path().to_str().unwrap(), &address(&witness).to_string()];
+        let (victim, mut said) = start(&arguments);
+        for line in said.by_ref().take(round % 5) {
+            let (name, sequence) = line.split_once(' ').unwrap();
+            let at = owners().iter().position(|owner| owner.name().to_string() == name).unwrap();
+            acknowledged[at] = Some(sequence.parse::<u64>().unwrap());
+        }
+        tokio::time::sleep(Duration::from_millis(round as u64)).await;
+        kill(victim);
+
+        // It says the same again to whoever comes, and what it was about to say if that was written already.
+        let node = Node::start(Config::new(dir.path())).await.unwrap();
+        let published = node.published();
+        node.connect(address(&witness)).await.unwrap();
+        for (owner, acknowledged) in owners().iter().zip(&mut acknowledged) {
+            let said = published.iter().find(|said| said.name == owner.name());
+            let Some(Published { name, value: says, sequence }) = said else {
+                assert_eq!(*acknowledged, None, "{} is lost", owner.name());
+                continue;
+            };
+            assert_eq!(*says, value(owner, *sequence));
+            assert!(acknowledged.is_none_or(|last| last <= *sequence), "{acknowledged:?}, now {sequence}");
+            while witness.name_get(*name).await.ok().is_none_or(|record| record.sequence() < *sequence) {}
+            *acknowledged = Some(*sequence);
+        }
+        node.stop().await;
+    }
+    assert!(acknowledged.iter().all(|last| last.is_some_and(|last| last >= 4)), "{acknowledged:?}");
+    assert_eq!(witness.stats().await.unwrap().dht_refused, 0, "nothing older was ever given away");
+    witness.stop().await;
 }
 
 async fn what_was_acknowledged_survives_a_kill() {

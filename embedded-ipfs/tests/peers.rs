@@ -1,6 +1,6 @@
 //! Who is connected with whom: limits, announced addresses, and what is told of it.
 
-#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod support;
 
@@ -120,6 +120,25 @@ async fn an_observer_hears_of_connections_and_blocks_and_the_counts_are_the_same
         assert!(heard
             .iter()
             .any(|heard| matches!(heard, Event::DialFailed { peer: Some(peer), .. } if *peer == id)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_port_on_which_somebody_listens_is_not_shared() {
+    within(async {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let first = quiet(&one, Limits::default()).await;
+        let listen = address(&first).into_iter().take(2).collect::<Multiaddr>();
+        let second = || Node::start(Config { listen: vec![listen.clone()], ..config(&two) });
+        match second().await {
+            Err(Error::Listen(why)) => assert!(why.starts_with(&listen.to_string()), "{why}"),
+            other => panic!("{other:?}"),
+        }
+        first.stop().await;
+        let second = second().await.unwrap();
+        assert_eq!(address(&second).into_iter().take(2).collect::<Multiaddr>(), listen);
+        second.stop().await;
     })
     .await;
 }

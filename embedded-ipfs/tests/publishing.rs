@@ -107,6 +107,55 @@ async fn a_node_that_lost_its_data_goes_on_from_what_others_know() {
 }
 
 #[tokio::test]
+async fn what_was_published_alone_is_not_behind_what_others_know_once_there_are_others() {
+    within(async {
+        let (lost, witness, fresh) = (dir(), dir(), dir());
+        let (a, b) = (node(&lost).await, node(&witness).await);
+        a.connect(address(&b)).await.unwrap();
+        for value in [EMPTY, HELLO, EMPTY] {
+            publish(&a, &key(9), value).await;
+        }
+        a.stop().await;
+        let c = node(&fresh).await;
+        assert_eq!(publish(&c, &key(9), HELLO).await, 0, "it knows of nothing else");
+        c.stop().await;
+        let c = node(&fresh).await;
+        c.connect(address(&b)).await.unwrap();
+        while b.name_get(key(9).name()).await.unwrap().sequence() < 3 {}
+        assert_eq!(b.resolve(&key(9).name().to_string()).await.unwrap(), HELLO[6..].parse().unwrap());
+        assert_eq!(c.published()[0].sequence, 3);
+        assert_eq!(publish(&c, &key(9), HELLO).await, 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_name_whose_publisher_did_not_wait_is_kept_alive_all_the_same() {
+    within(async {
+        let (home, other) = (dir(), dir());
+        let (a, b) = (node(&home).await, node(&other).await);
+        a.connect(address(&b)).await.unwrap();
+        // Told again in half of its life: that is soon.
+        let options = PublishOptions { lifetime: Duration::from_secs(2), ..PublishOptions::default() };
+        let (owner, name) = (key(8), key(8).name());
+        tokio::select! {
+            biased;
+            said = a.publish(&owner, HELLO, options) => panic!("it waits for peers: {said:?}"),
+            () = async { while a.published().is_empty() { tokio::task::yield_now().await } } => {}
+        }
+        let record = async || loop {
+            match b.name_get(name).await {
+                Ok(record) => return record,
+                Err(error) => assert!(matches!(error, Error::NoRecord(_)), "{error}"),
+            }
+        };
+        let first = record().await.eol();
+        while record().await.eol() <= first {}
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_no_content_or_would_not_be_believed_is_not_published() {
     within(async {
         let home = dir();

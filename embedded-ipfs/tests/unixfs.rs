@@ -211,3 +211,25 @@ async fn sizes_that_contradict_one_another_are_malformed_and_not_believed() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_is_read_of_a_node_that_is_stopped_does_not_end_as_if_it_were_whole() {
+    within(async {
+        let dir = tempfile::tempdir().unwrap();
+        let node = node(&dir).await;
+        let cid = node.add(&noise(20 << 20, 1)[..], AddOptions::default()).await.unwrap().cid;
+        let mut halves = [node.cat(&cid, ..), node.cat(&cid, 1..), node.export(&[cid])];
+        for half in &mut halves {
+            half.try_next().await.unwrap().unwrap();
+        }
+        node.stop().await;
+        for stopped in halves.into_iter().chain([node.cat(&cid, ..), node.export(&[cid])]) {
+            let outcome = stopped.try_collect::<Vec<_>>().await;
+            assert!(matches!(outcome, Err(Error::Stopped)), "{} pieces", outcome.unwrap().len());
+        }
+        let walked = node.walk(&cid).try_collect::<Vec<_>>().await;
+        assert!(matches!(walked, Err(Error::Stopped)), "{walked:?}");
+        assert!(matches!(node.read(&cid, u64::MAX).await, Err(Error::Stopped)));
+    })
+    .await;
+}

@@ -24,6 +24,9 @@ const SETTLE_PROVIDERS: Duration = Duration::from_secs(3);
 /// How long a record that this node put is kept for others.
 const KEEP: Duration = Duration::from_secs(48 * 3600);
 
+/// Addresses taken of a peer: some of each table's.
+const MAX_ADDRESSES: usize = 16;
+
 type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 /// A question to the tables, and who wants the answer.
@@ -83,16 +86,7 @@ impl Lookups {
                 return;
             }
         }
-        let mut lookup = Lookup {
-            ask,
-            open: Vec::new(),
-            asked: false,
-            found: Vec::new(),
-            best: None,
-            answers: 0,
-            taken: 0,
-            until: None,
-        };
+        let mut lookup = Lookup::new(ask);
         for scope in Scope::ALL {
             let Some(table) = tables.table(scope) else { continue };
             lookup.asked |= table.peers() > 0;
@@ -190,6 +184,19 @@ impl Ask {
 }
 
 impl Lookup {
+    fn new(ask: Ask) -> Lookup {
+        Lookup {
+            ask,
+            open: Vec::new(),
+            asked: false,
+            found: Vec::new(),
+            best: None,
+            answers: 0,
+            taken: 0,
+            until: None,
+        }
+    }
+
     fn take(&mut self, scope: Scope, result: QueryResult, tables: &mut Tables) {
         match result {
             QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })) => {
@@ -218,14 +225,20 @@ impl Lookup {
         }
     }
 
+    /// Takes so many of a peer's addresses: whoever answers could have us dial half of the network otherwise.
     fn meet(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
-        match self.found.iter_mut().find(|found| found.peer == peer) {
-            Some(known) => {
-                let new = |address: &Multiaddr| !known.addresses.contains(address);
-                let new: Vec<_> = addresses.into_iter().filter(new).collect();
-                known.addresses.extend(new);
+        let at = self.found.iter().position(|found| found.peer == peer).unwrap_or_else(|| {
+            self.found.push(Found { peer, addresses: Vec::new() });
+            self.found.len() - 1
+        });
+        let known = &mut self.found[at].addresses;
+        for address in addresses {
+            if known.len() == MAX_ADDRESSES {
+                break;
             }
-            None => self.found.push(Found { peer, addresses }),
+            if !known.contains(&address) {
+                known.push(address);
+            }
         }
         if let Ask::Providers(..) = self.ask {
             self.until.get_or_insert_with(|| Instant::now() + SETTLE_PROVIDERS);
@@ -272,5 +285,26 @@ impl Lookup {
                 drop(reply.send(Ok(self.found.pop().map(|found| found.addresses).unwrap_or_default())));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_has_no_more_addresses_than_a_few_whatever_is_told_of_it() {
+        let (peer, (reply, answer)) = (PeerId::random(), oneshot::channel());
+        let mut lookup = Lookup::new(Ask::FindPeer(peer, reply));
+        for host in 0..100u8 {
+            let told = (1..100).map(|port| format!("/ip4/10.0.0.{host}/tcp/{port}").parse().unwrap());
+            let told: Vec<Multiaddr> = told.collect();
+            lookup.meet(peer, told.clone());
+            lookup.meet(peer, told);
+        }
+        lookup.answer();
+        let found = answer.blocking_recv().unwrap().unwrap();
+        assert_eq!(found.len(), MAX_ADDRESSES);
+        assert!(found.iter().all(|address| address.to_string().starts_with("/ip4/10.0.0.0/tcp/")));
     }
 }

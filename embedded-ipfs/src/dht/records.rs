@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 
 use libp2p::kad::store::{Error, RecordStore};
 use libp2p::kad::{KBucketDistance, KBucketKey, ProviderRecord, Record, RecordKey, K_VALUE};
@@ -21,13 +22,34 @@ pub(crate) struct Records {
     me: PeerId,
     names: HashMap<RecordKey, (KBucketDistance, Record)>,
     providers: HashMap<RecordKey, (KBucketDistance, Vec<ProviderRecord>)>,
-    /// What this node provides.
-    own: HashSet<RecordKey>,
+    own: Own,
+}
+
+/// What this node provides, which may be millions: of each a hash under a secret key. Two of the same are so rare that they
+/// do not count; a peer that is told of one content too many hears from this node that it is not here.
+#[derive(Default)]
+struct Own {
+    hashes: HashSet<u64>,
+    secret: RandomState,
+}
+
+impl Own {
+    fn insert(&mut self, key: &RecordKey) {
+        self.hashes.insert(self.secret.hash_one(key));
+    }
+
+    fn remove(&mut self, key: &RecordKey) {
+        self.hashes.remove(&self.secret.hash_one(key));
+    }
+
+    fn contains(&self, key: &RecordKey) -> bool {
+        self.hashes.contains(&self.secret.hash_one(key))
+    }
 }
 
 impl Records {
     pub(super) fn new(me: PeerId) -> Records {
-        Records { me, names: HashMap::new(), providers: HashMap::new(), own: HashSet::new() }
+        Records { me, names: HashMap::new(), providers: HashMap::new(), own: Own::default() }
     }
 
     /// Names and provided contents that others gave.
@@ -105,7 +127,7 @@ impl RecordStore for Records {
 
     fn add_provider(&mut self, mut record: ProviderRecord) -> Result<(), Error> {
         if record.provider == self.me {
-            self.own.insert(record.key);
+            self.own.insert(&record.key);
             return Ok(());
         }
         if record.key.as_ref().len() > MAX_KEY_BYTES {
@@ -133,7 +155,7 @@ impl RecordStore for Records {
 
     fn providers(&self, key: &RecordKey) -> Vec<ProviderRecord> {
         // The table fills in this node's addresses.
-        let own = self.own.get(key).map(|key| ProviderRecord::new(key.clone(), self.me, Vec::new()));
+        let own = self.own.contains(key).then(|| ProviderRecord::new(key.clone(), self.me, Vec::new()));
         let known = self.providers.get(key).into_iter().flat_map(|(_, known)| known.iter().cloned());
         own.into_iter().chain(known).collect()
     }

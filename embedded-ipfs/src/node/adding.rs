@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::Node;
 use crate::core::Task;
+use crate::error::at;
 use crate::unixfs::add::{add, Piece};
 use crate::{AddOptions, Added, Error};
 
@@ -30,7 +31,7 @@ impl Node {
     /// added as such, and what begins with a dot below the path only if the options say so. No file is held whole.
     ///
     /// # Errors
-    /// [`Error::Io`], also for what is neither a file, a directory nor a symbolic link; [`Error::Name`] for a name that is
+    /// [`Error::Io`] with the path, also for what is neither a file, a directory nor a symbolic link; [`Error::Name`] for a name that is
     /// not UTF-8; [`Error::Layout`], [`Error::Store`], [`Error::Full`].
     pub async fn add_path(&self, path: impl AsRef<Path>, options: AddOptions) -> Result<Added, Error> {
         let adding = self.adding(options)?;
@@ -165,13 +166,13 @@ fn walk(root: PathBuf, options: &AddOptions, pieces: &mpsc::Sender<Piece>) -> Re
     let send = |piece| pieces.blocking_send(piece).map_err(|_| Error::Stopped);
     let mut left = vec![(root, String::new())];
     while let Some((path, name)) = left.pop() {
-        let about = std::fs::symlink_metadata(&path)?;
+        let about = std::fs::symlink_metadata(&path).map_err(at(&path))?;
         if about.is_symlink() {
-            let target = std::fs::read_link(&path)?;
+            let target = std::fs::read_link(&path).map_err(at(&path))?;
             send(Piece::Symlink(name, target.to_string_lossy().into_owned()))?;
         } else if about.is_dir() {
-            for entry in std::fs::read_dir(&path)? {
-                let below = entry?.file_name();
+            for entry in std::fs::read_dir(&path).map_err(at(&path))? {
+                let below = entry.map_err(at(&path))?.file_name();
                 let below =
                     below.to_str().ok_or_else(|| Error::Name(below.to_string_lossy().into_owned()))?;
                 if options.hidden || !below.starts_with('.') {
@@ -181,8 +182,8 @@ fn walk(root: PathBuf, options: &AddOptions, pieces: &mpsc::Sender<Piece>) -> Re
             }
             send(Piece::Directory(name))?;
         } else if about.is_file() {
-            let mut file = std::fs::File::open(&path)?;
-            while let Some(chunk) = next_chunk(&mut file, options.chunk_bytes)? {
+            let mut file = std::fs::File::open(&path).map_err(at(&path))?;
+            while let Some(chunk) = next_chunk(&mut file, options.chunk_bytes).map_err(at(&path))? {
                 send(Piece::Chunk(chunk))?;
             }
             send(Piece::File(name))?;

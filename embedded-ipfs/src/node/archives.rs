@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use cid::Cid;
 use futures::stream::BoxStream;
+use futures::FutureExt;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
 
@@ -21,9 +22,8 @@ impl Node {
     /// In the stream: [`Error::Codec`], [`Error::Malformed`], [`Error::TooManyBlocks`], and those of [`Node::get`].
     pub fn export(&self, roots: &[Cid]) -> BoxStream<'static, Result<Bytes, Error>> {
         let (pieces, queue) = mpsc::channel(8);
-        let task =
-            Task::spawn(&self.inner.runtime, car::export(self.inner.core.clone(), roots.to_vec(), pieces));
-        stream(queue, task)
+        let exporting = car::export(self.inner.core.clone(), roots.to_vec(), pieces);
+        stream(queue, Task::spawn(&self.inner.runtime, exporting.map(Ok)))
     }
 
     /// Stores the blocks of an archive (CAR, version 1, or version 2 around it), each after its hash was checked, and pins

@@ -5,7 +5,7 @@ use std::ops::{Bound, Range, RangeBounds};
 use bytes::{Bytes, BytesMut};
 use cid::Cid;
 use futures::stream::BoxStream;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 
 use super::{stream, Node};
@@ -45,8 +45,7 @@ impl Node {
     pub fn cat(&self, cid: &Cid, range: impl RangeBounds<u64>) -> BoxStream<'static, Result<Bytes, Error>> {
         let (pieces, queue) = mpsc::channel(4);
         let reading = unixfs::cat::cat(self.inner.core.clone(), *cid, plain(range), pieces);
-        let task = Task::spawn(&self.inner.runtime, reading);
-        stream(queue, task)
+        stream(queue, Task::spawn(&self.inner.runtime, reading.map(Ok)))
     }
 
     /// A whole file of at most `max_bytes`. A tree of empty nodes ends, too.

@@ -24,12 +24,14 @@ impl Node {
     /// a path below it or not, or a CID alone.
     ///
     /// The sequence goes up when the value changes, and never down: what this node says is on disk before anybody hears of it,
-    /// and the hash tables are asked first what else is known, which takes as long as [`Node::name_get`].
+    /// and the hash tables are asked first what else is known, which takes as long as [`Node::name_get`]. If they have no
+    /// peers yet, that is made good when they do, and what is published may then have a higher sequence than the answer.
     ///
     /// # Errors
     /// [`Error::Path`] for a value that is no content; [`Error::Record`] for a life of less than a second;
     /// [`Error::Unsigned`], [`Error::Io`];
-    /// [`Error::Unreachable`] if there were peers and none took the record: the node tries again by itself.
+    /// [`Error::Unreachable`] if there were peers and none took the record: the node tries again by itself. So it does if
+    /// the future is dropped after the value was written ([`Node::published`] has it).
     pub async fn publish(
         &self,
         key: &SigningKey,
@@ -42,12 +44,14 @@ impl Node {
         let value = below.iter().fold(format!("/ipfs/{cid}"), |path, name| format!("{path}/{name}"));
         let whole = |time: Duration| Duration::from_secs(time.as_secs());
         let (lifetime, ttl) = (whole(options.lifetime), whole(options.ttl));
-        let (name, own) = (key.name(), Own { key: key.clone(), value, sequence: 0, lifetime, ttl });
+        let alone = !self.inner.counts.has_peers();
+        let own = Own { key: key.clone(), value, sequence: 0, lifetime, ttl, alone };
+        let name = key.name();
         // What nobody would take is not kept.
         let now = now_ms();
         verify(name, &own.sign(now)?, now).map_err(Error::Record)?;
         let known = self.known(name).await?;
-        let said = self.in_book(move |book| book.record(own, known.as_ref())).await?;
+        let said = self.record(own, known).await?;
         let given = self.name_put(name, said.sign(now_ms())?).await;
         self.tell(name, given.is_ok()).await;
         given.map(|_| said.report())
@@ -96,6 +100,19 @@ impl Node {
             Err(Error::NoRecord(_)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Writes what a name says, and has it given from then on: the caller may go away at any time.
+    async fn record(&self, own: Own, known: Option<Record>) -> Result<Own, Error> {
+        let (book, publishing) = (self.inner.book.clone(), self.inner.publishing.clone());
+        let work = move || {
+            let said = lock(&book).record(own, known.as_ref())?;
+            if let Some(publishing) = publishing {
+                let _ = publishing.blocking_send((said.key.name(), false)); // fails only when the node stops
+            }
+            Ok(said)
+        };
+        self.inner.runtime.spawn_blocking(work).await.map_err(|_| Error::Stopped)?
     }
 
     async fn tell(&self, name: Name, given: bool) {

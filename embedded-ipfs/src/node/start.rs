@@ -7,7 +7,7 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot, watch, Semaphore};
 
-use super::collect::{collect, collect_again};
+use super::collect::{collect_again, Garbage};
 use super::mend::mend;
 use super::Inner;
 use crate::bitswap::service::{Service, Traffic};
@@ -15,6 +15,7 @@ use crate::bitswap::Bitswap;
 use crate::clock::now_ms;
 use crate::core::Core;
 use crate::dht::Counts;
+use crate::error::at;
 use crate::providing::Providing;
 use crate::publishing::{Book, Publishing};
 use crate::seek::{Seek, Seeker};
@@ -70,13 +71,13 @@ async fn assemble(
 ) -> Result<Inner, Error> {
     let Config { data_dir, listen, announce, peers, dht, bootstrap, limits, observer } = config;
     let (kept, bootstrap) = (with_ids(peers)?, with_ids(bootstrap)?);
-    std::fs::create_dir_all(&data_dir)?;
+    std::fs::create_dir_all(&data_dir).map_err(at(&data_dir))?;
     let key = identity::load_or_make(&data_dir.join("identity.key"))?;
     let own = SigningKey::from_protobuf(&key.to_protobuf_encoding().map_err(|_| Error::Key)?)
         .map_err(|_| Error::Key)?;
     let book = Arc::new(Mutex::new(Book::open(data_dir.join("names"))?));
     let store = Store::open(&data_dir, Options::new(limits.cache_bytes, limits.store_bytes))?;
-    let opened = store.clone();
+    let (opened, garbage) = (store.clone(), Garbage::new(store.clone(), &data_dir));
     let started = async {
         let (bitswap, inbox) = Bitswap::new();
         let (swarm, commands) = mpsc::channel(64);
@@ -123,11 +124,11 @@ async fn assemble(
         }
         let core = Core { store, bitswap, seek, pins };
         let stop = Mutex::new(Some(stop));
-        let (collect_later, due) = mpsc::channel(1);
-        let garbage = core.store.clone();
-        tokio::spawn(collect_again(due, move |grace| {
-            let store = garbage.clone();
-            let collecting = tokio::task::spawn_blocking(move || collect(&store, grace));
+        let (collect_later, spared) = mpsc::channel(1);
+        let collecting = garbage.clone();
+        tokio::spawn(collect_again(garbage.spared(), spared, move |grace| {
+            let garbage = collecting.clone();
+            let collecting = tokio::task::spawn_blocking(move || garbage.collect(grace));
             async move { collecting.await.unwrap_or(Err(Error::Stopped)) }
         }));
         if let Some(losses) = core.store.losses() {
@@ -151,6 +152,7 @@ async fn assemble(
             asking,
             book,
             publishing,
+            garbage,
             collect_later,
             stop,
             ended,

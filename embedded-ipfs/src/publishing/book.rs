@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ipns_record::{Name, Record, SigningKey, Timestamp};
 
+use crate::error::at;
 use crate::proto::{fields, put_bytes, put_int, Malformed};
 use crate::{durable, Error, Published};
 
@@ -24,6 +25,8 @@ pub(crate) struct Own {
     /// From the signing of a record to its end.
     pub(crate) lifetime: Duration,
     pub(crate) ttl: Duration,
+    /// Nobody was there to be asked what else is known of the name when it was published.
+    pub(crate) alone: bool,
 }
 
 impl Own {
@@ -46,11 +49,13 @@ impl Own {
         put_int(&mut out, 3, self.sequence);
         put_int(&mut out, 4, self.lifetime.as_secs());
         put_int(&mut out, 5, self.ttl.as_secs());
+        put_int(&mut out, 6, self.alone.into());
         out
     }
 
     fn decode(bytes: &[u8]) -> Result<Own, Malformed> {
         let (mut key, mut value, mut sequence, mut lifetime, mut ttl) = (None, None, None, None, None);
+        let mut alone = false;
         for field in fields(bytes) {
             match field? {
                 (1, field) => key = SigningKey::from_protobuf(field.bytes()?).ok(),
@@ -58,11 +63,13 @@ impl Own {
                 (3, field) => sequence = Some(field.varint()?),
                 (4, field) => lifetime = Some(Duration::from_secs(field.varint()?)),
                 (5, field) => ttl = Some(Duration::from_secs(field.varint()?)),
+                (6, field) => alone = field.varint()? != 0,
                 _ => {}
             }
         }
-        let whole =
-            || Some(Own { key: key?, value: value?, sequence: sequence?, lifetime: lifetime?, ttl: ttl? });
+        let whole = || {
+            Some(Own { key: key?, value: value?, sequence: sequence?, lifetime: lifetime?, ttl: ttl?, alone })
+        };
         whole().ok_or(Malformed)
     }
 }
@@ -76,9 +83,9 @@ pub(crate) struct Book {
 impl Book {
     /// Reads what is in the directory, which is made if it is not there. Blocks.
     pub(crate) fn open(directory: PathBuf) -> Result<Book, Error> {
-        std::fs::create_dir_all(&directory)?;
+        std::fs::create_dir_all(&directory).map_err(at(&directory))?;
         let mut own = HashMap::new();
-        for entry in std::fs::read_dir(&directory)? {
+        for entry in std::fs::read_dir(&directory).map_err(at(&directory))? {
             let path = entry?.path();
             if !durable::is_draft(&path) {
                 let name = read(&path)?;
@@ -132,7 +139,8 @@ fn next_sequence<'v>(said: impl Iterator<Item = (u64, &'v [u8])> + Clone, value:
 
 fn read(path: &Path) -> Result<Own, Error> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(LONGEST).read_to_end(&mut bytes)?;
+    let file = File::open(path).map_err(at(path))?;
+    file.take(LONGEST).read_to_end(&mut bytes).map_err(at(path))?;
     Own::decode(&bytes).map_err(|_| Error::Published(path.to_owned()))
 }
 
@@ -149,6 +157,7 @@ mod tests {
             sequence: 0,
             lifetime: Duration::from_secs(48 * 3600),
             ttl: Duration::from_secs(300),
+            alone: false,
         }
     }
 

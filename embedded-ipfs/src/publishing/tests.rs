@@ -32,7 +32,8 @@ impl Rig {
 
     fn record(&self, seed: u8, value: &str, lifetime: Duration) -> Name {
         let key = SigningKey::from_seed(&[seed; 32]).unwrap();
-        let own = Own { key, value: value.to_owned(), sequence: 0, lifetime, ttl: Duration::ZERO };
+        let (value, ttl) = (value.to_owned(), Duration::ZERO);
+        let own = Own { key, value, sequence: 0, lifetime, ttl, alone: false };
         lock(&self.book).record(own, None).unwrap().key.name()
     }
 
