@@ -13,6 +13,7 @@ mod old;
 mod open;
 mod protection;
 mod segment;
+mod verify;
 mod writer;
 
 use std::os::unix::fs::MetadataExt;
@@ -28,13 +29,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::block::Key;
 use crate::dag::Seen;
-use crate::{Error, PinReport, Swept};
+use crate::{Error, Event, Observer, PinReport, Swept};
 
 use books::Books;
 use index::{failed, Index, Row, INDEX};
 pub(crate) use protection::Guard;
 use protection::Protection;
-use segment::{Files, Place, Unread};
+pub(crate) use segment::Place;
+use segment::{Files, Unread};
+pub(crate) use verify::{Checked, Verification};
 use writer::{Change, Done, Write};
 
 /// What the index knows of a block.
@@ -50,6 +53,14 @@ impl From<Row> for Meta {
     fn from(row: Row) -> Meta {
         Meta { size: row.size, pb_leaf: row.pb_leaf }
     }
+}
+
+/// What came of looking for a block.
+enum Found {
+    Whole(Bytes),
+    /// It was here, and was dropped.
+    Damaged,
+    Absent,
 }
 
 /// Blocks, their bytes, and pins.
@@ -69,6 +80,7 @@ pub(crate) struct Options {
     pub(crate) limit: u64,
     /// A segment takes no more once it has so many bytes.
     segment_bytes: u64,
+    observer: Observer,
     /// Is told of each step of a write, and may look at the disk as a kill would leave it there.
     #[cfg(test)]
     witness: Option<Arc<dyn Fn(&'static str) + Send + Sync>>,
@@ -80,9 +92,15 @@ impl Options {
             cache_bytes,
             limit,
             segment_bytes: 64 << 20,
+            observer: Observer::default(),
             #[cfg(test)]
             witness: None,
         }
+    }
+
+    /// Has damage told to somebody.
+    pub(crate) fn heard_by(self, observer: Observer) -> Options {
+        Options { observer, ..self }
     }
 
     fn step(&self, _step: &'static str) {
@@ -111,6 +129,7 @@ struct Shared {
     books: Arc<Mutex<Books>>,
     /// Damaged blocks found since the store was opened.
     damaged: AtomicU64,
+    observer: Observer,
     /// Where blocks are told that pins need and that are not here.
     lost: mpsc::Sender<Key>,
     losses: Mutex<Option<mpsc::Receiver<Key>>>,
@@ -126,7 +145,7 @@ const SWEEP_BATCH: usize = 128;
 impl Store {
     /// Opens or makes the store in a directory, which may hold other files.
     pub(crate) fn open(dir: &Path, options: Options) -> Result<Store, Error> {
-        let limit = options.limit;
+        let (limit, observer) = (options.limit, options.observer.clone());
         let writer = open::open(dir, options)?;
         let (writes, queue) = mpsc::channel(64);
         let (lost, losses) = mpsc::channel(1024);
@@ -140,6 +159,7 @@ impl Store {
             sweeps: Mutex::new(()),
             books: writer.books.clone(),
             damaged: AtomicU64::new(0),
+            observer,
             lost,
             losses: Mutex::new(Some(losses)),
             limit,
@@ -196,27 +216,38 @@ impl Store {
 
     /// A block's bytes, which were checked. A damaged one is not here (any more).
     pub(crate) fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
+        let Found::Whole(bytes) = self.find(key)? else { return Ok(None) };
+        Ok(Some(bytes))
+    }
+
+    /// Reads and checks a block; drops it if it is damaged.
+    fn find(&self, key: &Key) -> Result<Found, Error> {
         let index = self.index()?;
         let mut tried = None;
         while let Some(row) = index.row(key)? {
             let files = &self.shared.files;
             let file = files.readable(row.place.segment);
             match file.and_then(|file| segment::read(&file, row.place.offset, key, row.size)) {
-                Ok(bytes) => return Ok(Some(bytes)),
+                Ok(bytes) => return Ok(Found::Whole(bytes)),
                 // It may have been moved since the index was looked at.
                 Err(_) if tried != Some(row.place) => tried = Some(row.place),
-                Err(Unread::Damaged) => self.lose(key, row.place)?,
+                Err(Unread::Damaged) => return self.lose(key, row.place).map(|()| Found::Damaged),
                 Err(Unread::Io(error)) => return Err(error.into()),
             }
         }
-        Ok(None)
+        Ok(Found::Absent)
     }
 
     /// Drops a damaged block, so that it can be stored again.
     fn lose(&self, key: &Key, place: Place) -> Result<(), Error> {
+        if lock(&self.index()?.broken).insert(key.clone(), place) == Some(place) {
+            return Ok(()); // somebody else found it at the same time
+        }
         tracing::error!(block = ?key.raw(), segment = place.segment, offset = place.offset, "a block on disk is damaged: dropped");
         self.shared.damaged.fetch_add(1, Ordering::Relaxed);
-        lock(&self.index()?.broken).insert(key.clone(), place);
+        if let Some(cid) = key.raw() {
+            self.shared.observer.tell(Event::Damaged { cid });
+        }
         self.miss(key);
         // The writer drops it before whatever it does next; this is only for it not to wait for that.
         if let Some(writes) = lock(&self.shared.writes).as_ref() {

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch, Semaphore};
 
 use super::collect::{collect, collect_again};
 use super::mend::mend;
+use super::verify::{verify_by_itself, Readings};
 use super::Inner;
 use crate::bitswap::service::{Service, Traffic};
 use crate::bitswap::Bitswap;
@@ -68,14 +69,16 @@ async fn assemble(
     stop: oneshot::Sender<()>,
     ended: watch::Receiver<bool>,
 ) -> Result<Inner, Error> {
-    let Config { data_dir, listen, announce, peers, dht, bootstrap, limits, observer } = config;
+    let Config { data_dir, listen, announce, peers, dht, bootstrap, limits, verify_every, observer } = config;
     let (kept, bootstrap) = (with_ids(peers)?, with_ids(bootstrap)?);
     std::fs::create_dir_all(&data_dir)?;
     let key = identity::load_or_make(&data_dir.join("identity.key"))?;
     let own = SigningKey::from_protobuf(&key.to_protobuf_encoding().map_err(|_| Error::Key)?)
         .map_err(|_| Error::Key)?;
     let book = Arc::new(Mutex::new(Book::open(data_dir.join("names"))?));
-    let store = Store::open(&data_dir, Options::new(limits.cache_bytes, limits.store_bytes))?;
+    let options = Options::new(limits.cache_bytes, limits.store_bytes).heard_by(observer.clone());
+    let store = Store::open(&data_dir, options)?;
+    let readings = Arc::new(Readings::open(&data_dir));
     let opened = store.clone();
     let started = async {
         let (bitswap, inbox) = Bitswap::new();
@@ -137,6 +140,9 @@ async fn assemble(
                 async move { core.get(cid).await }
             }));
         }
+        if let Some(every) = verify_every {
+            tokio::spawn(verify_by_itself(core.store.clone(), readings.clone(), every));
+        }
         let runtime = Handle::current();
         let asking = Semaphore::new(QUESTIONS);
         Ok(Inner {
@@ -150,6 +156,7 @@ async fn assemble(
             counts,
             asking,
             book,
+            readings,
             publishing,
             collect_later,
             stop,

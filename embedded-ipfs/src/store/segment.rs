@@ -25,11 +25,11 @@ const KEY_MAX: usize = 256;
 const BUFFER: usize = 256 << 10;
 
 /// Where a record begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Place {
-    pub(super) segment: u32,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) segment: u32,
     /// In bytes.
-    pub(super) offset: u32,
+    pub(crate) offset: u32,
 }
 
 /// A block as it is written.
@@ -144,23 +144,42 @@ impl Files {
     }
 }
 
-/// The block that was written at an offset; its record is read whole and checked.
-pub(super) fn read(file: &File, offset: u32, key: &Key, size: u64) -> Result<Bytes, Unread> {
+/// The record of so many bytes at an offset, read whole and checked: its bytes, and where the block begins in them.
+fn whole(file: &File, offset: u32, len: u64) -> Result<(Vec<u8>, usize), Unread> {
     /// "Input/output error": the disk says itself that it lost what was there.
     const EIO: i32 = 5;
-    let start = HEADER + key.as_bytes().len();
-    let mut record = vec![0; start + size as usize];
+    let mut record = vec![0; len as usize];
     file.read_exact_at(&mut record, u64::from(offset)).map_err(|error| match error.kind() {
         ErrorKind::UnexpectedEof => Unread::Damaged,
         _ if error.raw_os_error() == Some(EIO) => Unread::Damaged,
         _ => Unread::Io(error),
     })?;
-    let (head, rest) = record.split_at(HEADER);
-    let (stored, block) = rest.split_at(key.as_bytes().len());
-    if stored != key.as_bytes() || head[16..] != sum(&head[..16], stored, block) {
+    let (head, rest) = record.split_first_chunk::<HEADER>().ok_or(Unread::Damaged)?;
+    let (key, size, _) = parse(head).ok_or(Unread::Damaged)?;
+    if (key as u64) + size != rest.len() as u64 {
+        return Err(Unread::Damaged);
+    }
+    let (key, block) = rest.split_at(key);
+    if head[16..] != sum(&head[..16], key, block) {
+        return Err(Unread::Damaged);
+    }
+    let start = HEADER + key.len();
+    Ok((record, start))
+}
+
+/// The block that was written at an offset; its record is read whole and checked.
+pub(super) fn read(file: &File, offset: u32, key: &Key, size: u64) -> Result<Bytes, Unread> {
+    let (record, start) = whole(file, offset, record_len(key, size))?;
+    if record[HEADER..start] != *key.as_bytes() {
         return Err(Unread::Damaged);
     }
     Ok(Bytes::from(record).slice(start..))
+}
+
+/// Whose block the record of so many bytes at an offset has, and how many bytes that has; all of it is read and checked.
+pub(super) fn check(file: &File, offset: u32, len: u64) -> Result<(Key, u64), Unread> {
+    let (record, start) = whole(file, offset, len)?;
+    Ok((Key::from_bytes(&record[HEADER..start]), (record.len() - start) as u64))
 }
 
 /// Reads a segment from an offset on and gives each whole record with its place. Answers with where the last whole

@@ -1,6 +1,7 @@
 mod disk;
 mod model;
 mod old;
+mod verify;
 
 use super::*;
 use crate::block::{cid_of, DAG_PB, RAW};

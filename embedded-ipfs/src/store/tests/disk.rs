@@ -4,7 +4,7 @@ use super::*;
 use std::os::unix::fs::FileExt;
 
 /// Blocks of 1 KiB and some.
-fn many(count: u32) -> Vec<(Key, Bytes)> {
+pub(super) fn many(count: u32) -> Vec<(Key, Bytes)> {
     (0..count).map(|n| block(&n.to_be_bytes().repeat(256 + n as usize % 7))).collect()
 }
 
