@@ -11,8 +11,10 @@ mod draft;
 mod index;
 mod old;
 mod open;
+mod planted;
 mod protection;
 mod segment;
+mod sweep;
 mod verify;
 mod writer;
 
@@ -24,15 +26,14 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use cid::Cid;
-use redb::ReadableTable;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::block::Key;
-use crate::dag::Seen;
-use crate::{Error, Event, Observer, PinReport, Swept};
+use crate::{Error, Event, Observer, PinReport};
 
 use books::Books;
-use index::{failed, Index, Row, INDEX};
+use index::{Index, Row};
+use planted::Planted;
 pub(crate) use protection::Guard;
 use protection::Protection;
 pub(crate) use segment::Place;
@@ -81,6 +82,7 @@ pub(crate) struct Options {
     /// A segment takes no more once it has so many bytes.
     segment_bytes: u64,
     observer: Observer,
+    planted: Planted,
     /// Is told of each step of a write, and may look at the disk as a kill would leave it there.
     #[cfg(test)]
     witness: Option<Arc<dyn Fn(&'static str) + Send + Sync>>,
@@ -93,6 +95,7 @@ impl Options {
             limit,
             segment_bytes: 64 << 20,
             observer: Observer::default(),
+            planted: Planted::default(),
             #[cfg(test)]
             witness: None,
         }
@@ -130,6 +133,7 @@ struct Shared {
     /// Damaged blocks found since the store was opened.
     damaged: AtomicU64,
     observer: Observer,
+    planted: Planted,
     /// Where blocks are told that pins need and that are not here.
     lost: mpsc::Sender<Key>,
     losses: Mutex<Option<mpsc::Receiver<Key>>>,
@@ -139,13 +143,11 @@ struct Shared {
 
 /// Pins read together.
 pub(crate) const PAGE: usize = 256;
-/// Blocks deleted in one transaction: few enough that a pin does not wait long for the lock.
-const SWEEP_BATCH: usize = 128;
 
 impl Store {
     /// Opens or makes the store in a directory, which may hold other files.
     pub(crate) fn open(dir: &Path, options: Options) -> Result<Store, Error> {
-        let (limit, observer) = (options.limit, options.observer.clone());
+        let (limit, observer, planted) = (options.limit, options.observer.clone(), options.planted);
         let writer = open::open(dir, options)?;
         let (writes, queue) = mpsc::channel(64);
         let (lost, losses) = mpsc::channel(1024);
@@ -160,6 +162,7 @@ impl Store {
             books: writer.books.clone(),
             damaged: AtomicU64::new(0),
             observer,
+            planted,
             lost,
             losses: Mutex::new(Some(losses)),
             limit,
@@ -225,9 +228,8 @@ impl Store {
         let index = self.index()?;
         let mut tried = None;
         while let Some(row) = index.row(key)? {
-            let files = &self.shared.files;
-            let file = files.readable(row.place.segment);
-            match file.and_then(|file| segment::read(&file, row.place.offset, key, row.size)) {
+            let (file, planted) = (self.shared.files.readable(row.place.segment), self.shared.planted);
+            match file.and_then(|file| segment::read(&file, row.place.offset, key, row.size, planted)) {
                 Ok(bytes) => return Ok(Found::Whole(bytes)),
                 // It may have been moved since the index was looked at.
                 Err(_) if tried != Some(row.place) => tried = Some(row.place),
@@ -334,52 +336,6 @@ impl Store {
     /// A guard that keeps the blocks which it is told of from being swept.
     pub(crate) fn guard(&self) -> Guard {
         Guard::new(self.shared.protection.clone())
-    }
-
-    /// Removes every block that is neither in `reachable`'s answer nor protected nor stored in the minute `young_from`
-    /// (since 1970) or later; a store more than nine tenths full spares no young ones. `reachable` runs after protection
-    /// began, so a pin recorded meanwhile keeps its blocks. Blocks, also while another sweep runs.
-    pub(crate) fn sweep(
-        &self,
-        young_from: u32,
-        reachable: impl FnOnce(&Store) -> Result<Seen, Error>,
-    ) -> Result<Swept, Error> {
-        let _alone = lock(&self.shared.sweeps);
-        let _sweeping = protection::Sweeping::begin(&self.shared.protection);
-        self.ask(Change::Settle)?;
-        let index = self.index()?;
-        let snapshot = index.database.begin_read().map_err(failed)?;
-        let reachable = reachable(self)?;
-        let rows = snapshot.open_table(INDEX).map_err(failed)?;
-        let short = self.totals().bytes > self.shared.limit / 10 * 9;
-        let mut swept = Swept::default();
-        let mut batch = Vec::with_capacity(SWEEP_BATCH);
-        for row in rows.iter().map_err(failed)? {
-            let (key, row) = row.map_err(failed)?;
-            let key = Key::from_bytes(key.value());
-            if reachable.0.contains_key(&key) {
-                continue;
-            }
-            if Row::read(row.value()).minute >= young_from && !short {
-                swept.spared += 1;
-            } else {
-                batch.push(key);
-            }
-            if batch.len() == SWEEP_BATCH {
-                self.delete(std::mem::take(&mut batch), &mut swept)?;
-            }
-        }
-        self.delete(batch, &mut swept)?;
-        Ok(swept)
-    }
-
-    fn delete(&self, keys: Vec<Key>, swept: &mut Swept) -> Result<(), Error> {
-        if !keys.is_empty() {
-            let batch = self.ask(Change::Delete(keys))?.swept;
-            swept.blocks += batch.blocks;
-            swept.bytes += batch.bytes;
-        }
-        Ok(())
     }
 
     /// Has a change made, and waits for it. Blocks.

@@ -118,12 +118,13 @@ impl Verification {
             Err(Unread::Damaged) => None,
             Err(Unread::Io(error)) => return Err(error.into()),
         };
+        let planted = self.store.shared.planted;
         let (mut checked, mut suspects, mut read) = (Checked::default(), BTreeSet::new(), 0);
         while read < bytes {
             let Some(spot) = self.spots.next_if(|spot| spot.place.segment == segment) else { break };
             let Place { offset, .. } = spot.place;
-            let found =
-                file.as_ref().map_or(Err(Unread::Damaged), |file| check(file, offset, spot.len.into()));
+            let check = |file| check(file, offset, spot.len.into(), planted);
+            let found = file.as_ref().map_or(Err(Unread::Damaged), check);
             read += file.as_ref().map_or(0, |_| u64::from(spot.len));
             match found {
                 Ok((key, size)) if tag(&key) == spot.tag => {
