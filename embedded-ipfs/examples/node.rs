@@ -11,6 +11,7 @@
 //! unpin CID                             give a pin up
 //! pins                                  what is pinned
 //! gc                                    remove what no pin reaches
+//! verify                                read every block that is here, and drop and fetch what is damaged
 //! export FILE CID...                    write a CAR archive
 //! import FILE                           read one, and pin its roots
 //! publish PATH                          have this node's name point there
@@ -168,6 +169,13 @@ async fn obey(node: &Node, command: &[&str]) -> Outcome {
             }
         }
         ["gc"] => say!("{:?}", node.gc(Duration::ZERO).await?),
+        ["verify"] => {
+            let report = node.verify(u64::MAX, |_| {}).await?;
+            say!("{} blocks, {} bytes, {} damaged", report.blocks, report.bytes, report.damaged_blocks);
+            for cid in &report.damaged {
+                say!("{cid}");
+            }
+        }
         ["export", file, cids @ ..] if !cids.is_empty() => {
             let roots = cids.iter().map(|cid| a_cid(cid)).collect::<Outcome<Vec<_>>>()?;
             let mut out = File::create(file).await.map_err(|error| format!("{file}: {error}"))?;

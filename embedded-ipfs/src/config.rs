@@ -26,7 +26,12 @@ pub struct Config {
     pub bootstrap: Vec<Multiaddr>,
     /// Bounds on what this node keeps and what others may make it do.
     pub limits: Limits,
-    /// Hears what happens with peers; nobody by default.
+    /// In how much running time the node reads everything in its store once, by itself, so that damage to what nobody reads is
+    /// found while others still have the block. An hourly portion (smaller ones of a shorter time) at 16 MiB/s, from where the
+    /// last run stopped. 30 days by default, which is 39 kB/s for a store of 100 GB; `None` leaves it to
+    /// [`Node::verify`](crate::Node::verify).
+    pub verify_every: Option<Duration>,
+    /// Hears what happens with peers, and of damage; nobody by default.
     pub observer: Observer,
 }
 
@@ -41,6 +46,7 @@ impl Config {
             dht: Dht::default(),
             bootstrap: Vec::new(),
             limits: Limits::default(),
+            verify_every: Some(Duration::from_secs(30 * 24 * 3600)),
             observer: Observer::default(),
         }
     }

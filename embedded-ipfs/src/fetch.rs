@@ -72,20 +72,21 @@ async fn run(
     swarm
         .dial(DialOpts::peer_id(peer).addresses(vec![address]).build())
         .map_err(|error| swarm::unreachable(&error))?;
-    let stream =
+    let (stream, early) =
         tokio::time::timeout_at(until, connect(&mut swarm, peer)).await.map_err(|_| Error::Deadline)??;
     let mut session = Session::new(cids, max_bytes);
-    match tokio::time::timeout_at(until, session.ask(swarm, peer, stream)).await {
+    match tokio::time::timeout_at(until, session.ask(swarm, peer, stream, early)).await {
         Ok(outcome) => outcome?,
         Err(_) => tracing::debug!(%peer, "deadline of a fetch passed"),
     }
     Ok(session.answers())
 }
 
-/// Connects and opens a stream.
-async fn connect(swarm: &mut Swarm<Behaviour>, peer: PeerId) -> Result<Stream, Error> {
+/// Connects and opens a stream. A peer that wants something itself may have opened one before that: it comes, too, since it
+/// is that on which the peer will answer.
+async fn connect(swarm: &mut Swarm<Behaviour>, peer: PeerId) -> Result<(Stream, Vec<Stream>), Error> {
     let (reply, mut opened) = oneshot::channel();
-    let mut reply = Some(reply);
+    let (mut reply, mut early) = (Some(reply), Vec::new());
     loop {
         tokio::select! {
             event = swarm.select_next_some() => match event {
@@ -94,12 +95,15 @@ async fn connect(swarm: &mut Swarm<Behaviour>, peer: PeerId) -> Result<Stream, E
                         swarm.behaviour_mut().streams.open(peer, reply);
                     }
                 }
+                SwarmEvent::Behaviour(BehaviourEvent::Streams(Inbound { stream, .. })) if early.len() < READERS => {
+                    early.push(stream);
+                }
                 SwarmEvent::OutgoingConnectionError { error, .. } => return Err(swarm::unreachable(&error)),
                 SwarmEvent::ConnectionClosed { .. } => return Err(Error::Unreachable("the peer broke off".into())),
                 _ => {}
             },
             opened = &mut opened => return match opened {
-                Ok(Ok(stream)) => Ok(stream),
+                Ok(Ok(stream)) => Ok((stream, early)),
                 Ok(Err(NoStream::Unsupported)) => Err(Error::Unreachable("the peer does not speak bitswap 1.2".into())),
                 Ok(Err(NoStream::Failed)) | Err(_) => Err(Error::Unreachable("the peer opened no stream".into())),
             },
@@ -144,10 +148,17 @@ impl Session {
         mut swarm: Swarm<Behaviour>,
         peer: PeerId,
         mut stream: Stream,
+        early: Vec<Stream>,
     ) -> Result<(), Error> {
         let (bitswap, mut inbox): (Bitswap, mpsc::Receiver<Input>) = Bitswap::new();
         let budget = Arc::new(Semaphore::new(RECEIVE_MAX));
         let readers = Arc::new(Semaphore::new(READERS));
+        let read = |stream| {
+            if let Ok(reader) = readers.clone().try_acquire_owned() {
+                tokio::spawn(read_all(peer, stream, budget.clone(), reader, bitswap.clone()));
+            }
+        };
+        early.into_iter().for_each(read);
         let mut first = true;
         while self.open > 0 || !self.queue.is_empty() {
             if self.open <= WINDOW / 2 && !self.queue.is_empty() {
@@ -159,11 +170,7 @@ impl Session {
             }
             tokio::select! {
                 event = swarm.select_next_some() => match event {
-                    SwarmEvent::Behaviour(BehaviourEvent::Streams(Inbound { peer, stream })) => {
-                        if let Ok(reader) = readers.clone().try_acquire_owned() {
-                            tokio::spawn(read_all(peer, stream, budget.clone(), reader, bitswap.clone()));
-                        }
-                    }
+                    SwarmEvent::Behaviour(BehaviourEvent::Streams(Inbound { stream, .. })) => read(stream),
                     SwarmEvent::ConnectionClosed { num_established: 0, .. } => {
                         tracing::debug!(%peer, "the peer broke off");
                         break;

@@ -47,7 +47,7 @@ pub use node::{Adding, Node};
 pub use observe::{Event, Observer};
 pub use report::{
     Added, Answer, Breaches, Entry, Fetched, Found, Imported, Peer, PinReport, Progress, Published, Stats,
-    Swept, Walked,
+    Swept, Verified, Walked,
 };
 
 /// The largest block that a message can carry, in bytes (a message has at most 4 MiB).

@@ -8,6 +8,7 @@ mod mend;
 mod names;
 mod routing;
 mod start;
+mod verify;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch, Semaphore};
 
 pub use self::adding::Adding;
 use self::collect::Garbage;
+use self::verify::Readings;
 use crate::bitswap::service::Traffic;
 use crate::block::{check_size, cid_of, inline, Key};
 use crate::core::{walk_local, Core, Task};
@@ -55,6 +57,7 @@ struct Inner {
     counts: Arc<Counts>,
     asking: Semaphore,
     book: Arc<Mutex<Book>>,
+    readings: Arc<Readings>,
     /// Where changes of the book are told, and whether their records were taken; `None` without hash tables.
     publishing: Option<mpsc::Sender<(Name, bool)>>,
     garbage: Garbage,
@@ -221,22 +224,11 @@ impl Node {
         cid: Cid,
         name: Option<String>,
         limits: PinLimits,
-        mut progress: impl FnMut(Progress),
+        progress: impl FnMut(Progress),
     ) -> Result<PinReport, Error> {
-        let (tell, mut told) = watch::channel(Progress::default());
+        let (tell, told) = watch::channel(Progress::default());
         let pinning = crate::pin::pin(self.inner.core.clone(), cid, name, limits, tell);
-        let task = Task::spawn(&self.inner.runtime, pinning);
-        let mut outcome = std::pin::pin!(task.join());
-        loop {
-            tokio::select! {
-                biased;
-                Ok(()) = told.changed() => {
-                    let now = *told.borrow_and_update();
-                    progress(now);
-                }
-                outcome = &mut outcome => return outcome?,
-            }
-        }
+        watched(Task::spawn(&self.inner.runtime, pinning), told, progress).await
     }
 
     /// Forgets a pin; says whether there was one. Its blocks stay until [`Node::gc`].
@@ -336,6 +328,7 @@ impl Node {
         lock(&self.inner.view).report(&mut stats);
         self.inner.traffic.report(&mut stats);
         self.inner.counts.report(&mut stats);
+        self.inner.readings.report(&mut stats);
         Ok(stats)
     }
 
@@ -345,6 +338,25 @@ impl Node {
     ) -> Result<T, Error> {
         let store = self.inner.core.store.clone();
         self.inner.runtime.spawn_blocking(move || work(&store)).await.map_err(|_| Error::Stopped)?
+    }
+}
+
+/// A task's end; its progress is told meanwhile.
+async fn watched<T: Send + 'static>(
+    task: Task<Result<T, Error>>,
+    mut told: watch::Receiver<Progress>,
+    mut progress: impl FnMut(Progress),
+) -> Result<T, Error> {
+    let mut outcome = std::pin::pin!(task.join());
+    loop {
+        tokio::select! {
+            biased;
+            Ok(()) = told.changed() => {
+                let now = *told.borrow_and_update();
+                progress(now);
+            }
+            outcome = &mut outcome => return outcome?,
+        }
     }
 }
 

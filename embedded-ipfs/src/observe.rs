@@ -1,8 +1,9 @@
-//! Tells whoever runs the node what happens with its peers, as it happens.
+//! Tells whoever runs the node what happens with its peers and its disk, as it happens.
 
 use std::fmt;
 use std::sync::Arc;
 
+use cid::Cid;
 use libp2p::{Multiaddr, PeerId};
 
 use crate::Breach;
@@ -61,6 +62,11 @@ pub enum Event {
         peer: PeerId,
         /// What it did last.
         reason: Breach,
+    },
+    /// A block on disk is not what was stored: it was dropped, and is asked for.
+    Damaged {
+        /// The block, as a raw one.
+        cid: Cid,
     },
 }
 

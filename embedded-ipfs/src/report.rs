@@ -1,16 +1,16 @@
 //! What a node answers with.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use cid::Cid;
 use ipns_record::Name;
 use libp2p::{Multiaddr, PeerId};
 
-/// How far a pin has come. Both numbers only grow; a caller's idle timer watches them.
+/// How far a pin or a verification has come. Both numbers only grow; a caller's idle timer watches them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Distinct blocks that are here.
+    /// Distinct blocks that are here, or were found whole.
     pub blocks: u64,
     /// Their bytes.
     pub bytes: u64,
@@ -93,6 +93,19 @@ pub struct Swept {
     pub spared: u64,
 }
 
+/// What a reading of the whole store found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Blocks that are as they were stored.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Blocks that are not: they were dropped, and are asked for again.
+    pub damaged_blocks: u64,
+    /// The first 1,024 of them, as raw blocks: the store knows multihashes only.
+    pub damaged: Vec<Cid>,
+}
+
 /// A connected peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
@@ -116,6 +129,12 @@ pub struct Stats {
     pub disk_bytes: u64,
     /// Blocks found damaged on disk: they were dropped, and are asked for again.
     pub damaged_blocks: u64,
+    /// Blocks found whole by reading everything, in all such readings since the start.
+    pub verified_blocks: u64,
+    /// Their bytes.
+    pub verified_bytes: u64,
+    /// When everything was read last, by [`Node::verify`](crate::Node::verify) or by itself. Survives a restart.
+    pub last_verified: Option<SystemTime>,
     /// Recursive pins.
     pub pins: u64,
     /// Connected peers.

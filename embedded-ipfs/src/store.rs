@@ -11,8 +11,11 @@ mod draft;
 mod index;
 mod old;
 mod open;
+mod planted;
 mod protection;
 mod segment;
+mod sweep;
+mod verify;
 mod writer;
 
 use std::os::unix::fs::MetadataExt;
@@ -23,18 +26,19 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use cid::Cid;
-use redb::ReadableTable;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::block::Key;
-use crate::dag::Seen;
-use crate::{Error, PinReport, Swept};
+use crate::{Error, Event, Observer, PinReport};
 
 use books::Books;
-use index::{failed, Index, Row, INDEX};
+use index::{Index, Row};
+use planted::Planted;
 pub(crate) use protection::Guard;
 use protection::Protection;
-use segment::{Files, Place, Unread};
+pub(crate) use segment::Place;
+use segment::{Files, Unread};
+pub(crate) use verify::{Checked, Verification};
 use writer::{Change, Done, Write};
 
 /// What the index knows of a block.
@@ -50,6 +54,14 @@ impl From<Row> for Meta {
     fn from(row: Row) -> Meta {
         Meta { size: row.size, pb_leaf: row.pb_leaf }
     }
+}
+
+/// What came of looking for a block.
+enum Found {
+    Whole(Bytes),
+    /// It was here, and was dropped.
+    Damaged,
+    Absent,
 }
 
 /// Blocks, their bytes, and pins.
@@ -69,6 +81,8 @@ pub(crate) struct Options {
     pub(crate) limit: u64,
     /// A segment takes no more once it has so many bytes.
     segment_bytes: u64,
+    observer: Observer,
+    planted: Planted,
     /// Is told of each step of a write, and may look at the disk as a kill would leave it there.
     #[cfg(test)]
     witness: Option<Arc<dyn Fn(&'static str) + Send + Sync>>,
@@ -80,9 +94,16 @@ impl Options {
             cache_bytes,
             limit,
             segment_bytes: 64 << 20,
+            observer: Observer::default(),
+            planted: Planted::default(),
             #[cfg(test)]
             witness: None,
         }
+    }
+
+    /// Has damage told to somebody.
+    pub(crate) fn heard_by(self, observer: Observer) -> Options {
+        Options { observer, ..self }
     }
 
     fn step(&self, _step: &'static str) {
@@ -111,6 +132,8 @@ struct Shared {
     books: Arc<Mutex<Books>>,
     /// Damaged blocks found since the store was opened.
     damaged: AtomicU64,
+    observer: Observer,
+    planted: Planted,
     /// Where blocks are told that pins need and that are not here.
     lost: mpsc::Sender<Key>,
     losses: Mutex<Option<mpsc::Receiver<Key>>>,
@@ -120,13 +143,11 @@ struct Shared {
 
 /// Pins read together.
 pub(crate) const PAGE: usize = 256;
-/// Blocks deleted in one transaction: few enough that a pin does not wait long for the lock.
-const SWEEP_BATCH: usize = 128;
 
 impl Store {
     /// Opens or makes the store in a directory, which may hold other files.
     pub(crate) fn open(dir: &Path, options: Options) -> Result<Store, Error> {
-        let limit = options.limit;
+        let (limit, observer, planted) = (options.limit, options.observer.clone(), options.planted);
         let writer = open::open(dir, options)?;
         let (writes, queue) = mpsc::channel(64);
         let (lost, losses) = mpsc::channel(1024);
@@ -140,6 +161,8 @@ impl Store {
             sweeps: Mutex::new(()),
             books: writer.books.clone(),
             damaged: AtomicU64::new(0),
+            observer,
+            planted,
             lost,
             losses: Mutex::new(Some(losses)),
             limit,
@@ -196,27 +219,37 @@ impl Store {
 
     /// A block's bytes, which were checked. A damaged one is not here (any more).
     pub(crate) fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
+        let Found::Whole(bytes) = self.find(key)? else { return Ok(None) };
+        Ok(Some(bytes))
+    }
+
+    /// Reads and checks a block; drops it if it is damaged.
+    fn find(&self, key: &Key) -> Result<Found, Error> {
         let index = self.index()?;
         let mut tried = None;
         while let Some(row) = index.row(key)? {
-            let files = &self.shared.files;
-            let file = files.readable(row.place.segment);
-            match file.and_then(|file| segment::read(&file, row.place.offset, key, row.size)) {
-                Ok(bytes) => return Ok(Some(bytes)),
+            let (file, planted) = (self.shared.files.readable(row.place.segment), self.shared.planted);
+            match file.and_then(|file| segment::read(&file, row.place.offset, key, row.size, planted)) {
+                Ok(bytes) => return Ok(Found::Whole(bytes)),
                 // It may have been moved since the index was looked at.
                 Err(_) if tried != Some(row.place) => tried = Some(row.place),
-                Err(Unread::Damaged) => self.lose(key, row.place)?,
+                Err(Unread::Damaged) => return self.lose(key, row.place).map(|()| Found::Damaged),
                 Err(Unread::Io(error)) => return Err(error.into()),
             }
         }
-        Ok(None)
+        Ok(Found::Absent)
     }
 
     /// Drops a damaged block, so that it can be stored again.
     fn lose(&self, key: &Key, place: Place) -> Result<(), Error> {
+        if lock(&self.index()?.broken).insert(key.clone(), place) == Some(place) {
+            return Ok(()); // somebody else found it at the same time
+        }
         tracing::error!(block = ?key.raw(), segment = place.segment, offset = place.offset, "a block on disk is damaged: dropped");
         self.shared.damaged.fetch_add(1, Ordering::Relaxed);
-        lock(&self.index()?.broken).insert(key.clone(), place);
+        if let Some(cid) = key.raw() {
+            self.shared.observer.tell(Event::Damaged { cid });
+        }
         self.miss(key);
         // The writer drops it before whatever it does next; this is only for it not to wait for that.
         if let Some(writes) = lock(&self.shared.writes).as_ref() {
@@ -303,52 +336,6 @@ impl Store {
     /// A guard that keeps the blocks which it is told of from being swept.
     pub(crate) fn guard(&self) -> Guard {
         Guard::new(self.shared.protection.clone())
-    }
-
-    /// Removes every block that is neither in `reachable`'s answer nor protected nor stored in the minute `young_from`
-    /// (since 1970) or later; a store more than nine tenths full spares no young ones. `reachable` runs after protection
-    /// began, so a pin recorded meanwhile keeps its blocks. Blocks, also while another sweep runs.
-    pub(crate) fn sweep(
-        &self,
-        young_from: u32,
-        reachable: impl FnOnce(&Store) -> Result<Seen, Error>,
-    ) -> Result<Swept, Error> {
-        let _alone = lock(&self.shared.sweeps);
-        let _sweeping = protection::Sweeping::begin(&self.shared.protection);
-        self.ask(Change::Settle)?;
-        let index = self.index()?;
-        let snapshot = index.database.begin_read().map_err(failed)?;
-        let reachable = reachable(self)?;
-        let rows = snapshot.open_table(INDEX).map_err(failed)?;
-        let short = self.totals().bytes > self.shared.limit / 10 * 9;
-        let mut swept = Swept::default();
-        let mut batch = Vec::with_capacity(SWEEP_BATCH);
-        for row in rows.iter().map_err(failed)? {
-            let (key, row) = row.map_err(failed)?;
-            let key = Key::from_bytes(key.value());
-            if reachable.0.contains_key(&key) {
-                continue;
-            }
-            if Row::read(row.value()).minute >= young_from && !short {
-                swept.spared += 1;
-            } else {
-                batch.push(key);
-            }
-            if batch.len() == SWEEP_BATCH {
-                self.delete(std::mem::take(&mut batch), &mut swept)?;
-            }
-        }
-        self.delete(batch, &mut swept)?;
-        Ok(swept)
-    }
-
-    fn delete(&self, keys: Vec<Key>, swept: &mut Swept) -> Result<(), Error> {
-        if !keys.is_empty() {
-            let batch = self.ask(Change::Delete(keys))?.swept;
-            swept.blocks += batch.blocks;
-            swept.bytes += batch.bytes;
-        }
-        Ok(())
     }
 
     /// Has a change made, and waits for it. Blocks.

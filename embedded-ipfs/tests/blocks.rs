@@ -1,4 +1,5 @@
-//! Blocks on disk and pins of them: damage, restarts, names, depth, and disk that is given back.
+//! Blocks on disk and pins of them: damage, found by reading everything too, restarts, names, depth, and disk that is given
+//! back.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 #![allow(clippy::disallowed_methods, reason = "tests damage files")]
@@ -6,9 +7,13 @@
 mod support;
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use embedded_ipfs::{fetch_from, links, AddOptions, Answer, Cid, Error, Node, PinLimits, Progress};
+use embedded_ipfs::{
+    fetch_from, links, AddOptions, Answer, Cid, Config, Error, Event, Node, Observer, PinLimits, Progress,
+    Verified,
+};
 use futures::{StreamExt, TryStreamExt};
 use support::{address, config, node, noise, within};
 
@@ -69,6 +74,120 @@ async fn a_block_damaged_on_disk_is_never_served_and_comes_again_from_a_peer() {
         assert!(matches!(ask_alone(&b, leaf).await, Answer::Block { .. }));
         assert_eq!(b.gc(Duration::ZERO).await.unwrap().blocks, 0);
         assert!(b.read(&added.cid, u64::MAX).await.unwrap() == file);
+    })
+    .await;
+}
+
+/// A node with a file of 3 MiB, and another that has pinned it and was stopped: the root and its leaves.
+async fn pinned(left: &tempfile::TempDir, right: &tempfile::TempDir) -> (Node, Cid, Vec<Cid>) {
+    let (a, b) = (node(left).await, node(right).await);
+    let added = a.add(&noise(3 * MIB, 1)[..], AddOptions::default()).await.unwrap();
+    b.connect(address(&a)).await.unwrap();
+    b.pin(&added.cid, PinLimits::default(), |_| {}).await.unwrap();
+    b.stop().await;
+    let leaves = links(&added.cid, &a.local(&added.cid).await.unwrap().unwrap()).unwrap();
+    (a, added.cid, leaves)
+}
+
+fn raw(cid: &Cid) -> Cid {
+    Cid::new_v1(0x55, *cid.hash())
+}
+
+#[tokio::test]
+async fn damage_to_what_nobody_reads_is_found_told_and_made_good_by_a_peer() {
+    within(async {
+        let (left, right) = (dir(), dir());
+        let (a, root, leaves) = pinned(&left, &right).await;
+        let file = noise(3 * MIB, 1);
+        damage(right.path(), &file[5 * MIB / 4..3 * MIB / 2]);
+        damage(right.path(), &a.local(&root).await.unwrap().unwrap());
+        let heard: Arc<Mutex<Vec<Cid>>> = Arc::default();
+        let notes = heard.clone();
+        let observer = Observer::new(move |event| {
+            if let Event::Damaged { cid } = event {
+                notes.lock().unwrap().push(*cid);
+            }
+        });
+        let b = Node::start(Config { observer, verify_every: None, ..config(&right) }).await.unwrap();
+        b.connect(address(&a)).await.unwrap();
+        assert!(b.has(&leaves[5]).await.unwrap(), "nobody has read it");
+        let mut progress = Progress::default();
+        let report = b.verify(u64::MAX, |now| progress = now).await.unwrap();
+        let mut damaged = report.damaged.clone();
+        damaged.sort();
+        let mut expected = vec![raw(&leaves[5]), raw(&root)];
+        expected.sort();
+        assert_eq!((&damaged, report.damaged_blocks, report.blocks), (&expected, 2, 11));
+        assert_eq!((progress.blocks, progress.bytes), (report.blocks, report.bytes));
+        let mut told = heard.lock().unwrap().clone();
+        told.sort();
+        assert_eq!(told, expected);
+
+        // Nobody asks for them but the node itself.
+        for cid in [&leaves[5], &root] {
+            while !b.has(cid).await.unwrap() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        let again = b.verify(u64::MAX, |_| {}).await.unwrap();
+        assert_eq!(again, Verified { blocks: 13, bytes: again.bytes, ..Verified::default() });
+        assert!(b.read(&root, u64::MAX).await.unwrap() == file);
+        let stats = b.stats().await.unwrap();
+        assert_eq!((stats.damaged_blocks, stats.verified_blocks), (2, 11 + 13));
+        assert!(stats.last_verified.is_some());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_node_reads_everything_by_itself_and_mends_what_it_finds() {
+    within(async {
+        let (left, right) = (dir(), dir());
+        let (a, _, leaves) = pinned(&left, &right).await;
+        damage(right.path(), &noise(3 * MIB, 1)[5 * MIB / 4..3 * MIB / 2]);
+        let every = Some(Duration::from_secs(1));
+        let b = Node::start(Config { verify_every: every, ..config(&right) }).await.unwrap();
+        while b.has(&leaves[5]).await.unwrap() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        b.connect(address(&a)).await.unwrap();
+        while !b.has(&leaves[5]).await.unwrap() || b.stats().await.unwrap().last_verified.is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        b.stop().await;
+        let b = Node::start(Config { verify_every: None, ..config(&right) }).await.unwrap();
+        assert!(b.stats().await.unwrap().last_verified.is_some(), "a restart forgets nothing");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_verification_stands_in_nobodys_way_and_ends_when_it_is_dropped() {
+    within(async {
+        let home = dir();
+        let node = node(&home).await;
+        let gone = node.add(&noise(3 * MIB, 1)[..], AddOptions::default()).await.unwrap();
+        let (seen, mut blocks) = tokio::sync::watch::channel(0);
+        let slow = node.verify(1, |now| {
+            seen.send_replace(now.blocks);
+        });
+        let meanwhile = async {
+            blocks.wait_for(|blocks| *blocks > 0).await.unwrap();
+            let kept = node.add(&noise(MIB, 2)[..], AddOptions::default()).await.unwrap();
+            node.unpin(&gone.cid).await.unwrap();
+            assert!(node.gc(Duration::ZERO).await.unwrap().blocks > 0);
+            assert!(node.read(&kept.cid, u64::MAX).await.unwrap() == noise(MIB, 2));
+        };
+        tokio::select! {
+            report = slow => panic!("a byte a second: {report:?}"),
+            () = meanwhile => {}
+        }
+        let before = node.stats().await.unwrap();
+        assert!(before.verified_blocks > 0 && before.last_verified.is_none(), "{before:?}");
+        let report = node.verify(u64::MAX, |_| {}).await.unwrap();
+        assert_eq!((report.blocks, report.damaged_blocks), (before.blocks, 0));
+        node.stop().await;
+        assert!(matches!(node.verify(1, |_| {}).await, Err(Error::Stopped)));
     })
     .await;
 }

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch, Semaphore};
 
 use super::collect::{collect_again, Garbage};
 use super::mend::mend;
+use super::verify::{verify_by_itself, Readings};
 use super::Inner;
 use crate::bitswap::service::{Service, Traffic};
 use crate::bitswap::Bitswap;
@@ -69,14 +70,16 @@ async fn assemble(
     stop: oneshot::Sender<()>,
     ended: watch::Receiver<bool>,
 ) -> Result<Inner, Error> {
-    let Config { data_dir, listen, announce, peers, dht, bootstrap, limits, observer } = config;
+    let Config { data_dir, listen, announce, peers, dht, bootstrap, limits, verify_every, observer } = config;
     let (kept, bootstrap) = (with_ids(peers)?, with_ids(bootstrap)?);
     std::fs::create_dir_all(&data_dir).map_err(at(&data_dir))?;
     let key = identity::load_or_make(&data_dir.join("identity.key"))?;
     let own = SigningKey::from_protobuf(&key.to_protobuf_encoding().map_err(|_| Error::Key)?)
         .map_err(|_| Error::Key)?;
     let book = Arc::new(Mutex::new(Book::open(data_dir.join("names"))?));
-    let store = Store::open(&data_dir, Options::new(limits.cache_bytes, limits.store_bytes))?;
+    let options = Options::new(limits.cache_bytes, limits.store_bytes).heard_by(observer.clone());
+    let store = Store::open(&data_dir, options)?;
+    let readings = Arc::new(Readings::open(&data_dir));
     let (opened, garbage) = (store.clone(), Garbage::new(store.clone(), &data_dir));
     let started = async {
         let (bitswap, inbox) = Bitswap::new();
@@ -138,6 +141,9 @@ async fn assemble(
                 async move { core.get(cid).await }
             }));
         }
+        if let Some(every) = verify_every {
+            tokio::spawn(verify_by_itself(core.store.clone(), readings.clone(), every));
+        }
         let runtime = Handle::current();
         let asking = Semaphore::new(QUESTIONS);
         Ok(Inner {
@@ -151,6 +157,7 @@ async fn assemble(
             counts,
             asking,
             book,
+            readings,
             publishing,
             garbage,
             collect_later,

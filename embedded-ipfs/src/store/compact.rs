@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use redb::ReadableTable;
 
 use super::index::{failed, Row, Segment, INDEX};
+use super::planted::Bug;
 use super::segment::{read, Place, Record, Unread};
 use super::writer::Change;
 use super::{lock, Store};
@@ -82,15 +83,20 @@ impl Store {
         Ok(())
     }
 
-    fn move_out(&self, segment: u32, rows: Vec<(u32, Key, Row)>) -> Result<(), Error> {
+    fn move_out(&self, segment: u32, mut rows: Vec<(u32, Key, Row)>) -> Result<(), Error> {
         let file = match self.shared.files.readable(segment) {
             Ok(file) => Some(file),
             Err(Unread::Damaged) => None,
             Err(Unread::Io(error)) => return Err(error.into()),
         };
+        let planted = self.shared.planted;
+        if planted.is(Bug::ForgetLiving) {
+            rows.pop();
+        }
         let (mut moves, mut bytes): (Vec<(Place, Record)>, u64) = (Vec::new(), 0);
         for (offset, key, row) in rows {
-            let block = file.as_ref().map_or(Err(Unread::Damaged), |file| read(file, offset, &key, row.size));
+            let read = |file| read(file, offset, &key, row.size, planted);
+            let block = file.as_ref().map_or(Err(Unread::Damaged), read);
             match block {
                 Ok(block) => moves.push((row.place, Record { key, bytes: block, minute: row.minute })),
                 Err(Unread::Damaged) => self.lose(&key, row.place)?,

@@ -7,6 +7,7 @@ use redb::{ReadableTable, WriteTransaction};
 
 use super::books::Books;
 use super::index::{self, cause, Cause, Row, INDEX, PINS};
+use super::planted::{Bug, Planted};
 use super::segment::Place;
 use crate::block::Key;
 use crate::{PinReport, Swept};
@@ -16,12 +17,14 @@ pub(super) struct Draft {
     pub(super) books: Books,
     /// Segments whose rows change.
     pub(super) touched: BTreeSet<u32>,
+    pub(super) planted: Planted,
 }
 
 impl Draft {
     /// Gives up a segment, unless something in it is alive.
     pub(super) fn retire(&mut self, segment: u32) -> bool {
-        let dead = self.books.segments.get(&segment).is_some_and(|segment| segment.live_blocks == 0);
+        let dead = self.books.segments.get(&segment).is_some_and(|segment| segment.live_blocks == 0)
+            || self.planted.is(Bug::ForgetLiving);
         if dead {
             self.books.segments.remove(&segment);
             self.touched.insert(segment);
@@ -76,7 +79,9 @@ pub(super) fn delete<'k>(
         let Some(row) = row.filter(|row| place.is_none_or(|place| place == row.place)) else {
             continue;
         };
-        rows.remove(key.as_bytes()).map_err(cause)?;
+        if !draft.planted.is(Bug::KeepRow) {
+            rows.remove(key.as_bytes()).map_err(cause)?;
+        }
         draft.books.died(key, row);
         draft.touched.insert(row.place.segment);
         draft.books.totals.take(row);

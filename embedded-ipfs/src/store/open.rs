@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::books::Books;
 use super::index::Index;
+use super::planted::{Bug, Planted};
 use super::protection::Protection;
 use super::segment::{replay, Files, Tail, Unread};
 use super::writer::{row_of, Writer};
@@ -28,7 +29,8 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<Writer, Error> {
         .segments()?
         .into_iter()
         .partition(|segment| *segment < newest && !segments.contains_key(segment));
-    for segment in left_over {
+    let planted = options.planted;
+    for segment in left_over.into_iter().filter(|_| !planted.is(Bug::KeepLeftOver)) {
         files.remove(segment)?;
     }
     let mut books = Books { totals, segments };
@@ -37,14 +39,14 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<Writer, Error> {
     for segment in written.into_iter().filter(|segment| *segment >= newest) {
         let from = books.segments.get(&segment).map_or(0, |segment| segment.end);
         tail = segment;
-        end = catch_up(&index, &files, &mut books, &mut touched, segment, from)?;
+        end = catch_up(&index, &files, &mut books, &mut touched, (segment, from), planted)?;
     }
     let mut writer = Writer {
         tail: Tail::open(&files, tail, end)?,
         index,
         files,
         books: Arc::new(Mutex::new(books)),
-        protection: Arc::new(Mutex::new(Protection::default())),
+        protection: Arc::new(Mutex::new(Protection::new(planted))),
         options,
         touched,
         unsaved: 0,
@@ -60,15 +62,15 @@ fn catch_up(
     files: &Files,
     books: &mut Books,
     touched: &mut BTreeSet<u32>,
-    segment: u32,
-    from: u64,
+    (segment, from): (u32, u64),
+    planted: Planted,
 ) -> Result<u64, Error> {
     let file = files.readable(segment).map_err(|unread| match unread {
         Unread::Io(error) => Error::Io(error),
         Unread::Damaged => Error::Io(std::io::ErrorKind::NotFound.into()),
     })?;
     let mut look = index.look();
-    let end = replay(&file, segment, from, |record, place| {
+    let end = replay(&file, segment, from, planted, |record, place| {
         let (before, row) = (look.row(&record.key)?, row_of(&record, place));
         match before {
             Some(before) => books.died(&record.key, before),

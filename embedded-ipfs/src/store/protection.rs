@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex};
 use cid::Cid;
 
 use super::lock;
+use super::planted::{Bug, Planted};
 use crate::block::Key;
 use crate::dag::{Seen, Sight};
 
 /// Blocks of pins and adds in flight, counted, since two pins may share one.
 #[derive(Default)]
 pub(super) struct Protection {
+    planted: Planted,
     counts: HashMap<Key, u32>,
     sweeping: bool,
     /// Released while a sweep runs, which may not have seen the pin that they became part of.
@@ -19,6 +21,10 @@ pub(super) struct Protection {
 }
 
 impl Protection {
+    pub(super) fn new(planted: Planted) -> Protection {
+        Protection { planted, ..Protection::default() }
+    }
+
     pub(super) fn covers(&self, key: &Key) -> bool {
         self.counts.contains_key(key)
     }
@@ -65,7 +71,7 @@ impl Drop for Guard {
     fn drop(&mut self) {
         let keys = std::mem::take(&mut self.seen).0.into_keys();
         let mut protection = lock(&self.protection);
-        if protection.sweeping {
+        if protection.sweeping && !protection.planted.is(Bug::ReleaseEarly) {
             protection.released.extend(keys);
         } else {
             protection.release(keys);

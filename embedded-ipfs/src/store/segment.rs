@@ -14,6 +14,8 @@ use bytes::Bytes;
 use multihash_codetable::Blake3_256;
 use multihash_derive::Hasher;
 
+use super::planted::{Bug, Planted};
+use super::Options;
 use crate::block::Key;
 
 /// Bytes before the multihash.
@@ -25,11 +27,11 @@ const KEY_MAX: usize = 256;
 const BUFFER: usize = 256 << 10;
 
 /// Where a record begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Place {
-    pub(super) segment: u32,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) segment: u32,
     /// In bytes.
-    pub(super) offset: u32,
+    pub(crate) offset: u32,
 }
 
 /// A block as it is written.
@@ -144,23 +146,48 @@ impl Files {
     }
 }
 
-/// The block that was written at an offset; its record is read whole and checked.
-pub(super) fn read(file: &File, offset: u32, key: &Key, size: u64) -> Result<Bytes, Unread> {
+/// The record of so many bytes at an offset, read whole and checked: its bytes, and where the block begins in them.
+fn whole(file: &File, offset: u32, len: u64, trust: bool) -> Result<(Vec<u8>, usize), Unread> {
     /// "Input/output error": the disk says itself that it lost what was there.
     const EIO: i32 = 5;
-    let start = HEADER + key.as_bytes().len();
-    let mut record = vec![0; start + size as usize];
+    let mut record = vec![0; len as usize];
     file.read_exact_at(&mut record, u64::from(offset)).map_err(|error| match error.kind() {
         ErrorKind::UnexpectedEof => Unread::Damaged,
         _ if error.raw_os_error() == Some(EIO) => Unread::Damaged,
         _ => Unread::Io(error),
     })?;
-    let (head, rest) = record.split_at(HEADER);
-    let (stored, block) = rest.split_at(key.as_bytes().len());
-    if stored != key.as_bytes() || head[16..] != sum(&head[..16], stored, block) {
+    let (head, rest) = record.split_first_chunk::<HEADER>().ok_or(Unread::Damaged)?;
+    let (key, size, _) = parse(head).ok_or(Unread::Damaged)?;
+    if (key as u64) + size != rest.len() as u64 {
+        return Err(Unread::Damaged);
+    }
+    let (key, block) = rest.split_at(key);
+    if head[16..] != sum(&head[..16], key, block) && !trust {
+        return Err(Unread::Damaged);
+    }
+    let start = HEADER + key.len();
+    Ok((record, start))
+}
+
+/// The block that was written at an offset; its record is read whole and checked.
+pub(super) fn read(
+    file: &File,
+    offset: u32,
+    key: &Key,
+    size: u64,
+    planted: Planted,
+) -> Result<Bytes, Unread> {
+    let (record, start) = whole(file, offset, record_len(key, size), planted.is(Bug::TrustBytes))?;
+    if record[HEADER..start] != *key.as_bytes() {
         return Err(Unread::Damaged);
     }
     Ok(Bytes::from(record).slice(start..))
+}
+
+/// Whose block the record of so many bytes at an offset has, and how many bytes that has; all of it is read and checked.
+pub(super) fn check(file: &File, offset: u32, len: u64, planted: Planted) -> Result<(Key, u64), Unread> {
+    let (record, start) = whole(file, offset, len, planted.is(Bug::TrustRecords))?;
+    Ok((Key::from_bytes(&record[HEADER..start]), (record.len() - start) as u64))
 }
 
 /// Reads a segment from an offset on and gives each whole record with its place. Answers with where the last whole
@@ -169,6 +196,7 @@ pub(super) fn replay<E: From<io::Error>>(
     file: &File,
     segment: u32,
     from: u64,
+    planted: Planted,
     mut found: impl FnMut(Record, Place) -> Result<(), E>,
 ) -> Result<u64, E> {
     let length = file.metadata()?.len();
@@ -186,7 +214,7 @@ pub(super) fn replay<E: From<io::Error>>(
         let mut rest = vec![0; key + size as usize];
         reader.read_exact(&mut rest)?;
         let (key, block) = rest.split_at(key);
-        if head[16..] == sum(&head[..16], key, block) {
+        if head[16..] == sum(&head[..16], key, block) || planted.is(Bug::TrustTail) {
             let key = Key::from_bytes(key);
             let bytes = Bytes::from(rest).slice(key.as_bytes().len()..);
             found(Record { key, bytes, minute }, Place { segment, offset: at as u32 })?;
@@ -220,14 +248,13 @@ impl Tail {
         Tail { segment, end: 0, file, spoilt: false }
     }
 
-    /// Writes records and makes them durable, in a new segment wherever the last one has `segment_bytes`. Answers with
-    /// where each of them is. After an error none of them is anywhere.
+    /// Writes records and makes them durable, in a new segment wherever the last one is full. Answers with where each of them
+    /// is. After an error none of them is anywhere.
     pub(super) fn append<'r>(
         &mut self,
         files: &Files,
-        segment_bytes: u64,
+        options: &Options,
         records: impl Iterator<Item = &'r Record>,
-        mut step: impl FnMut(&'static str),
     ) -> io::Result<Vec<Place>> {
         let mut places = Vec::new();
         let written = (|| {
@@ -236,13 +263,13 @@ impl Tail {
             }
             let (mut buffer, mut flushed) = (Vec::new(), self.end);
             for record in records {
-                if self.end >= segment_bytes {
+                if self.end >= options.segment_bytes {
                     self.file.write_all_at(&buffer, flushed)?;
-                    self.file.sync_data()?;
+                    self.sync(options)?;
                     buffer.clear();
                     self.roll(files)?;
                     flushed = 0;
-                    step("a new segment");
+                    options.step("a new segment");
                 }
                 places.push(Place { segment: self.segment, offset: self.end as u32 });
                 buffer.extend_from_slice(&header(record));
@@ -263,11 +290,19 @@ impl Tail {
                 }
             }
             self.file.write_all_at(&buffer, flushed)?;
-            step("written");
-            self.file.sync_data()
+            options.step("written");
+            self.sync(options)
         })();
         self.spoilt |= written.is_err();
         written.map(|()| places)
+    }
+
+    fn sync(&self, options: &Options) -> io::Result<()> {
+        if !options.planted.is(Bug::SkipSync) {
+            self.file.sync_data()?;
+            options.step("synced");
+        }
+        Ok(())
     }
 
     /// Begins a new segment.

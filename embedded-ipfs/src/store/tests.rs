@@ -1,11 +1,18 @@
 mod disk;
 mod model;
 mod old;
+mod planted;
+mod verify;
 
+use super::index::INDEX;
+use super::planted::Bug;
 use super::*;
 use crate::block::{cid_of, DAG_PB, RAW};
+use crate::dag::Seen;
+use crate::Swept;
 use cid::Version;
 use proptest::prelude::*;
+use redb::ReadableTable;
 use std::collections::HashSet;
 
 fn open(dir: &tempfile::TempDir) -> Store {

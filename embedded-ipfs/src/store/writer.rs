@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::books::Books;
 use super::draft::{delete, name, pin, unpin, Draft};
 use super::index::{self, cause, Cause, Index, Row, Segment, COUNTS, INDEX, SEGMENTS};
+use super::planted::Bug;
 use super::protection::Protection;
 use super::segment::{record_len, Files, Place, Record, Tail};
 use super::{lock, Options};
@@ -181,8 +182,7 @@ impl Writer {
         }
         let options = &self.options;
         let blocks = records.iter().map(|(_, record)| record);
-        let places =
-            self.tail.append(&self.files, options.segment_bytes, blocks, |step| options.step(step))?;
+        let places = self.tail.append(&self.files, options, blocks)?;
         let mut books = lock(&self.books);
         let mut recent = self.index.recent();
         for ((from, record), place) in records.iter().zip(places) {
@@ -229,7 +229,8 @@ impl Writer {
                     Change::Name(cid, label) => Done { existed: name(write, cid, label)?, ..Done::default() },
                     Change::Unpin(cid) => Done { existed: unpin(write, draft, cid)?, ..Done::default() },
                     Change::Delete(keys) => {
-                        let safe = |key: &Key| protection.is_some_and(|protection| protection.covers(key));
+                        let ignored = draft.planted.is(Bug::IgnoreProtection);
+                        let safe = |key: &Key| !ignored && protection.is_some_and(|all| all.covers(key));
                         let garbage = keys.iter().filter(|key| !safe(key)).map(|key| (key, None));
                         Done { swept: delete(write, draft, garbage)?, ..Done::default() }
                     }
@@ -255,7 +256,7 @@ impl Writer {
     fn drop_broken(&mut self) -> Result<(), Cause> {
         let broken: Vec<_> =
             lock(&self.index.broken).iter().map(|(key, place)| (key.clone(), *place)).collect();
-        if broken.is_empty() {
+        if broken.is_empty() || self.options.planted.is(Bug::KeepDamaged) {
             return Ok(());
         }
         self.transact(|write, draft| {
@@ -288,8 +289,13 @@ impl Writer {
         &mut self,
         work: impl FnOnce(&WriteTransaction, &mut Draft) -> Result<(), Cause>,
     ) -> Result<(), Cause> {
-        let write = index::begin(&self.index.database).map_err(|error| Arc::new(error) as Cause)?;
-        {
+        let mut write = index::begin(&self.index.database).map_err(|error| Arc::new(error) as Cause)?;
+        let planted = self.options.planted;
+        if planted.is(Bug::SkipPinSync) {
+            write.set_quick_repair(false);
+            write.set_durability(redb::Durability::None);
+        }
+        if !planted.is(Bug::ForgetRows) {
             let mut rows = write.open_table(INDEX).map_err(cause)?;
             let recent: BTreeMap<_, _> =
                 self.index.recent().iter().map(|(key, row)| (key.clone(), *row)).collect();
@@ -297,7 +303,7 @@ impl Writer {
                 rows.insert(key.as_bytes(), row.written()).map_err(cause)?;
             }
         }
-        let mut draft = Draft { books: lock(&self.books).clone(), touched: self.touched.clone() };
+        let mut draft = Draft { books: lock(&self.books).clone(), touched: self.touched.clone(), planted };
         work(&write, &mut draft)?;
         {
             let mut segments = write.open_table(SEGMENTS).map_err(cause)?;

@@ -4,7 +4,7 @@ use super::*;
 use std::os::unix::fs::FileExt;
 
 /// Blocks of 1 KiB and some.
-fn many(count: u32) -> Vec<(Key, Bytes)> {
+pub(super) fn many(count: u32) -> Vec<(Key, Bytes)> {
     (0..count).map(|n| block(&n.to_be_bytes().repeat(256 + n as usize % 7))).collect()
 }
 
@@ -167,11 +167,11 @@ async fn a_write_that_fails_is_told_and_the_next_goes_to_a_new_segment() {
     let mut tail = segment::Tail::on(file, 1);
     let (key, bytes) = block(b"bytes");
     let records = [segment::Record { key: key.clone(), bytes, minute: 0 }];
-    let mut append = || tail.append(&files, 1 << 20, records.iter(), |_| ());
+    let mut append = || tail.append(&files, &small(), records.iter());
     assert_eq!(append().unwrap_err().raw_os_error(), Some(28), "no space left on device");
     assert_eq!(append().unwrap(), [Place { segment: 2, offset: 0 }]);
     let file = files.readable(2).unwrap();
-    assert_eq!(segment::read(&file, 0, &key, 5).unwrap(), "bytes");
+    assert_eq!(segment::read(&file, 0, &key, 5, Planted::default()).unwrap(), "bytes");
 }
 
 proptest! {

@@ -1,20 +1,24 @@
-//! Random histories against a model, with kills: at steps of a write the directory is copied as a kill would leave it, and
+//! Random histories against a model, with kills: at steps of a write the directory is copied as a crash would leave it, and
 //! what was never synced may be torn. Each copy is opened, and must have what was acknowledged and nothing that is wrong.
+//! `planted` shows that this finds bugs.
 
 use super::*;
 use std::collections::BTreeSet;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::AtomicU32;
 
 /// Blocks that histories are about.
 const BLOCKS: u8 = 24;
 
 #[derive(Clone, Debug)]
-enum Act {
+pub(super) enum Act {
     Put(Vec<u8>),
     Pin(u8),
     Unpin(u8),
     Collect,
-    /// A byte of a block's record changes; it is read, and put again.
+    /// The same while a pin that relies on these puts them, and is recorded when the marking is over.
+    CollectAmid(Vec<u8>),
+    /// A byte of a block's record changes; somebody reads it, or everything, and it is put again.
     Damage(u8, u16),
     Close,
     Kill,
@@ -31,14 +35,15 @@ struct Expected {
     damaging: bool,
 }
 
-fn act() -> impl Strategy<Value = Act> {
+pub(super) fn act() -> impl Strategy<Value = Act> {
     let id = 0..BLOCKS;
     prop_oneof![
         5 => proptest::collection::vec(id.clone(), 1..8).prop_map(Act::Put),
         3 => id.clone().prop_map(Act::Pin),
         2 => id.clone().prop_map(Act::Unpin),
-        3 => Just(Act::Collect),
-        1 => (id, any::<u16>()).prop_map(|(id, at)| Act::Damage(id, at)),
+        2 => Just(Act::Collect),
+        2 => proptest::collection::vec(id.clone(), 1..8).prop_map(Act::CollectAmid),
+        2 => (id, any::<u16>()).prop_map(|(id, at)| Act::Damage(id, at)),
         1 => Just(Act::Close),
         1 => Just(Act::Kill),
     ]
@@ -56,6 +61,10 @@ fn key(id: u8) -> Key {
     Key::of(&cid(id))
 }
 
+fn pin_of(id: u8) -> PinReport {
+    PinReport { cid: cid(id), blocks: 1, bytes: bytes_of(id).len() as u64, name: String::new() }
+}
+
 /// Looks at copies of the directory, one step in so many.
 struct Kills {
     dir: PathBuf,
@@ -64,6 +73,7 @@ struct Kills {
     every: u32,
     /// The newest segment and how much of it a crash cannot take.
     synced: Mutex<(PathBuf, u64)>,
+    bug: Option<Bug>,
 }
 
 impl Kills {
@@ -78,28 +88,41 @@ impl Kills {
         let steps = self.steps.fetch_add(1, Ordering::Relaxed);
         if steps.is_multiple_of(self.every) {
             let image = image(&self.dir);
-            if step == "written" {
-                let torn = image.path().join(open::SEGMENTS).join(newest.file_name().unwrap());
-                let left = sure + (length - sure) * u64::from(steps / self.every % 8) / 8;
-                std::fs::OpenOptions::new().write(true).open(torn).unwrap().set_len(left).unwrap();
-            }
-            let store = Store::open(image.path(), options(None)).unwrap();
+            tear(
+                &image.path().join(open::SEGMENTS).join(newest.file_name().unwrap()),
+                sure..length,
+                steps / self.every,
+            );
+            let store = Store::open(image.path(), options(None, self.bug)).unwrap();
             let expected = lock(&self.expected).clone();
-            check(&store, &expected, u64::from(expected.damaging));
+            check(&store, image.path(), &expected, u64::from(expected.damaging));
             store.close();
         }
-        if step == "durable" {
+        if step == "synced" {
             synced.1 = length;
         }
     }
 }
 
-fn check(store: &Store, expected: &Expected, damages: u64) {
+/// What a crash may make of what was not synced: its end is not there, or some of it was never written and is zeros.
+fn tear(segment: &Path, unsure: std::ops::Range<u64>, way: u32) {
+    let file = std::fs::OpenOptions::new().write(true).open(segment).unwrap();
+    let some = (unsure.end - unsure.start) * u64::from(way / 2 % 8) / 8;
+    if way.is_multiple_of(2) {
+        file.set_len(unsure.start + some).unwrap();
+    } else if !unsure.is_empty() {
+        let zeros = vec![0; (unsure.end - unsure.start - some).min(512) as usize];
+        file.write_all_at(&zeros, unsure.start + some).unwrap();
+    }
+}
+
+fn check(store: &Store, dir: &Path, expected: &Expected, damages: u64) {
     audit(store);
+    audit_files(store, dir);
     for id in 0..BLOCKS {
         match store.get(&key(id)).unwrap() {
             Some(bytes) => {
-                assert_eq!(bytes, bytes_of(id));
+                assert!(bytes == bytes_of(id), "{id} is something else");
                 assert!(expected.most.contains(&id), "{id} came back");
             }
             None => assert!(!expected.least.contains(&id), "{id} is lost"),
@@ -111,10 +134,22 @@ fn check(store: &Store, expected: &Expected, damages: u64) {
     assert!(store.damaged() <= damages);
 }
 
+/// Every file is one of a segment that is counted, or the newest.
+fn audit_files(store: &Store, dir: &Path) {
+    let mut files = segments(dir);
+    files.pop();
+    let counted = lock(&store.shared.books).segments.clone();
+    for file in files {
+        let number = file.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+        assert!(counted.contains_key(&number), "{file:?} is nobody's");
+    }
+}
+
 type Witness = Arc<dyn Fn(&'static str) + Send + Sync>;
 
-fn options(witness: Option<Witness>) -> Options {
-    Options { segment_bytes: 4 << 10, witness, ..Options::new(1 << 20, u64::MAX) }
+fn options(witness: Option<Witness>, bug: Option<Bug>) -> Options {
+    let planted = Planted { bug };
+    Options { segment_bytes: 4 << 10, planted, witness, ..Options::new(1 << 20, u64::MAX) }
 }
 
 struct World {
@@ -124,10 +159,11 @@ struct World {
     every: u32,
     /// How often a block was damaged since the store was opened.
     damages: u64,
+    bug: Option<Bug>,
 }
 
 impl World {
-    fn open(dir: tempfile::TempDir, expected: Arc<Mutex<Expected>>, every: u32) -> World {
+    fn open(dir: tempfile::TempDir, expected: Arc<Mutex<Expected>>, every: u32, bug: Option<Bug>) -> World {
         let newest = dir.path().join(open::SEGMENTS).exists().then(|| segments(dir.path()).pop()).flatten();
         let synced = newest.map(|path| (path.clone(), path.metadata().unwrap().len())).unwrap_or_default();
         let kills = Kills {
@@ -136,10 +172,11 @@ impl World {
             steps: AtomicU32::new(0),
             every,
             synced: Mutex::new(synced),
+            bug,
         };
-        let store =
-            Store::open(dir.path(), options(Some(Arc::new(move |step| kills.witness(step))))).unwrap();
-        World { dir, store, expected, every, damages: 0 }
+        let witness: Witness = Arc::new(move |step| kills.witness(step));
+        let store = Store::open(dir.path(), options(Some(witness), bug)).unwrap();
+        World { dir, store, expected, every, damages: 0, bug }
     }
 
     async fn act(&mut self, act: Act) {
@@ -154,11 +191,7 @@ impl World {
             }
             Act::Pin(id) if expected.least.contains(&id) => {
                 lock(&self.expected).pins_most.insert(id);
-                let (cid, bytes) = (cid(id), bytes_of(id).len() as u64);
-                self.store
-                    .record_pin(PinReport { cid, blocks: 1, bytes, name: String::new() })
-                    .await
-                    .unwrap();
+                self.store.record_pin(pin_of(id)).await.unwrap();
                 expected.pins_least.insert(id);
                 expected.pins_most.insert(id);
             }
@@ -171,12 +204,33 @@ impl World {
             Act::Collect => {
                 expected.least = expected.pins_least.clone();
                 lock(&self.expected).least = expected.least.clone();
-                let store = self.store.clone();
-                let work = move || {
-                    store.sweep(u32::MAX, crate::core::reachable)?;
-                    store.compact()
+                self.collect(crate::core::reachable).await;
+                expected.most = expected.least.clone();
+            }
+            Act::CollectAmid(ids) => {
+                let known = |id: &u8| expected.pins_least.contains(id) || ids.contains(id);
+                expected.least.retain(known);
+                expected.most.extend(&ids);
+                expected.pins_most.insert(ids[0]);
+                *lock(&self.expected) = expected.clone();
+                let mut guard = self.store.guard();
+                ids.iter().for_each(|id| {
+                    guard.see(&cid(*id));
+                });
+                let blocks: Vec<_> = ids.iter().map(|id| (key(*id), bytes_of(*id).into())).collect();
+                let (again, pin) = (blocks.clone(), pin_of(ids[0]));
+                let runtime = tokio::runtime::Handle::current();
+                let amid = move |store: &Store| {
+                    let reachable = crate::core::reachable(store)?;
+                    runtime.block_on(store.put(again))?;
+                    runtime.block_on(store.record_pin(pin))?;
+                    drop(guard);
+                    Ok(reachable)
                 };
-                tokio::task::spawn_blocking(work).await.unwrap().unwrap();
+                let (put, ()) = tokio::join!(self.store.put(blocks), self.collect(amid));
+                put.unwrap();
+                expected.pins_least.insert(ids[0]);
+                expected.least.extend(ids);
                 expected.most = expected.least.clone();
             }
             Act::Damage(id, at) if expected.least.contains(&id) => {
@@ -186,7 +240,14 @@ impl World {
                 self.damages += 1;
                 let at = u64::from(at) % segment::record_len(&key(id), bytes_of(id).len() as u64);
                 disk::flip(&self.store, self.dir.path(), &key(id), at);
-                assert_eq!(self.store.get(&key(id)).unwrap(), None);
+                if at.is_multiple_of(2) {
+                    assert_eq!(self.store.get(&key(id)).unwrap(), None);
+                } else {
+                    let store = self.store.clone();
+                    let read = move || verify::rest(store.verification(Place::default()).unwrap());
+                    let found = tokio::task::spawn_blocking(read).await.unwrap();
+                    assert_eq!(found.damaged, [key(id)]);
+                }
                 self.store.put(vec![(key(id), bytes_of(id).into())]).await.unwrap();
             }
             Act::Pin(_) | Act::Damage(..) => return,
@@ -198,12 +259,33 @@ impl World {
                 self.store.close();
                 let dir = if matches!(act, Act::Kill) { dir } else { std::mem::replace(&mut self.dir, dir) };
                 let expected = self.expected.clone();
-                *self = World::open(dir, expected, self.every);
+                *self = World::open(dir, expected, self.every, self.bug);
             }
         }
         *lock(&self.expected) = expected.clone();
-        check(&self.store, &expected, self.damages);
+        check(&self.store, self.dir.path(), &expected, self.damages);
     }
+
+    async fn collect(&self, reachable: impl FnOnce(&Store) -> Result<Seen, Error> + Send + 'static) {
+        let store = self.store.clone();
+        let work = move || {
+            store.sweep(u32::MAX, reachable)?;
+            store.compact()
+        };
+        tokio::task::spawn_blocking(work).await.unwrap().unwrap();
+    }
+}
+
+/// Lives a history through; panics at what is wrong.
+pub(super) fn live(acts: Vec<Act>, every: u32, bug: Option<Bug>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let mut world = World::open(tempfile::tempdir().unwrap(), Arc::default(), every, bug);
+        for act in acts {
+            world.act(act).await;
+        }
+        world.store.close();
+    });
 }
 
 proptest! {
@@ -213,13 +295,6 @@ proptest! {
         acts in proptest::collection::vec(act(), 1..40),
         every in 1u32..9,
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            let mut world = World::open(tempfile::tempdir().unwrap(), Arc::default(), every);
-            for act in acts {
-                world.act(act).await;
-            }
-            world.store.close();
-        });
+        live(acts, every, None);
     }
 }
