@@ -27,6 +27,7 @@
 //! serve                                 stay until Ctrl-C
 //! help                                  say this
 //! ```
+//! `RUST_LOG=embedded_ipfs=debug` has the log on standard error, which is quiet but for errors otherwise.
 //! A PATH is `/ipfs/CID/a/b`, `/ipns/NAME/a/b`, a CID or a name. Ctrl-C gives up what is under way; at the prompt it ends.
 
 use std::error::Error;
@@ -43,6 +44,7 @@ use futures::TryStreamExt;
 use tokio::fs::File;
 use tokio::io::{AsyncBufReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::signal::ctrl_c;
+use tracing_subscriber::EnvFilter;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -57,6 +59,8 @@ macro_rules! say {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
+    let level = EnvFilter::from_default_env();
+    tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr).init();
     let code = match run(std::env::args_os().skip(1).collect()).await {
         Ok(code) => code,
         Err(error) => {

@@ -47,6 +47,34 @@ async fn what_one_node_exports_is_imported_and_pinned_by_another() {
     .await;
 }
 
+/// A dag-cbor list of one link, again and again.
+fn repeated(link: &Cid, times: u32) -> Vec<u8> {
+    let link = [&[0xd8, 42, 0x58, 37, 0][..], &link.to_bytes()].concat();
+    [&[0x9a][..], &times.to_be_bytes(), &link.repeat(times as usize)].concat()
+}
+
+#[tokio::test]
+async fn links_that_repeat_themselves_cost_the_exporter_nothing_and_roots_are_pinned_once() {
+    within(async {
+        let (left, right) = (dir(), dir());
+        let (a, b) = (node(&left).await, node(&right).await);
+        let mut root = a.put(0x55, vec![0; 1 << 20]).await.unwrap();
+        let mut size = 1 << 20;
+        for _ in 0..3 {
+            let block = repeated(&root, 95_000);
+            size += block.len();
+            root = a.put(0x71, block).await.unwrap();
+        }
+        let archive = exported(&a, &[root; 1000]).await;
+        assert!(archive.len() < size + (64 << 10), "{} bytes", archive.len());
+        let imported = b.import(&archive[..], true).await.unwrap();
+        assert_eq!((imported.roots.len(), imported.blocks), (1000, 4));
+        let pins: Vec<_> = b.pins().try_collect().await.unwrap();
+        assert_eq!(pins.iter().map(|pin| (pin.cid, pin.blocks)).collect::<Vec<_>>(), [(root, 4)]);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn an_archive_without_pins_or_with_something_missing_pins_nothing() {
     within(async {

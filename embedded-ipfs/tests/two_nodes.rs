@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use embedded_ipfs::{fetch_from, AddOptions, Answer, Cid, Error, Fetched, Node, PinLimits, Progress};
+use embedded_ipfs::{fetch_from, AddOptions, Answer, Cid, Config, Error, Fetched, Node, PinLimits, Progress};
 use futures::future::try_join_all;
 use futures::TryStreamExt;
 use support::{address, config, node, noise, until, within};
@@ -328,4 +328,25 @@ async fn one_peer_alone_that_is_mute_or_absent_is_told_apart_from_one_that_says_
         assert!(matches!(ask("/ip4/127.0.0.1/tcp/1".parse().unwrap()).await, Err(Error::Address(_))));
     })
     .await;
+}
+
+/// Compiles only if what the facade hands out may go to other threads.
+#[tokio::test]
+async fn every_answer_may_be_waited_for_on_any_thread() {
+    fn shared<T: Send + Sync + 'static>() {}
+    fn sent<T: Send>(answer: T) -> T {
+        answer
+    }
+    shared::<(Node, Config, Error, AddOptions)>();
+    let dir = tempfile::tempdir().unwrap();
+    let node = sent(Node::start(Config::new(dir.path()))).await.unwrap();
+    let cid = sent(node.add(&b"sent"[..], AddOptions::default())).await.unwrap().cid;
+    sent(node.pin(&cid, PinLimits::default(), |_| {})).await.unwrap();
+    sent(node.publish(&node.key(), &cid.to_string(), Default::default())).await.unwrap();
+    assert_eq!(sent(node.resolve(&node.key().name().to_string())).await.unwrap(), cid);
+    sent(node.export(&[cid])).try_collect::<Vec<_>>().await.unwrap();
+    sent(node.import(&[][..], true)).await.unwrap_err();
+    sent(node.gc(Duration::ZERO)).await.unwrap();
+    sent(node.ls(&cid, 1)).await.unwrap_err();
+    sent(node.stop()).await;
 }

@@ -41,10 +41,13 @@ async fn write(
                 continue;
             }
             let block = block?;
-            let mut below = Vec::new();
+            // What was written, or comes before it in the same block, is not even read again.
+            let (mut below, mut here) = (Vec::new(), Seen::default());
             for link in links(&cid, &block)? {
                 check_codec(&link)?;
-                below.push((link, ()));
+                if !seen.knows(&link) && here.see(&link) != Sight::Known {
+                    below.push((link, ()));
+                }
             }
             ahead.push_front(below)?;
             if sight == Sight::New {

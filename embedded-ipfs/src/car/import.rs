@@ -9,6 +9,7 @@ use super::{Decoder, Item};
 use crate::batch::Batch;
 use crate::block::inline;
 use crate::core::{walk_local, Core};
+use crate::dag::{Seen, Sight};
 use crate::{Error, Imported, PinReport};
 
 /// An archive on its way in. Nothing is pinned before its end, and nothing of it is swept until then.
@@ -63,7 +64,9 @@ impl Importing {
     }
 
     async fn reports(&self) -> Result<Vec<PinReport>, Error> {
-        let (store, roots) = (self.core.store.clone(), self.roots.clone());
+        let (store, mut roots, mut seen) = (self.core.store.clone(), self.roots.clone(), Seen::default());
+        // A header has room for thousands of the same.
+        roots.retain(|root| seen.see(root) != Sight::Known);
         let counting = spawn_blocking(move || {
             let count = |&cid: &Cid| {
                 let mut report = PinReport { cid, blocks: 0, bytes: 0, name: String::new() };

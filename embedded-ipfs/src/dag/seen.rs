@@ -23,6 +23,11 @@ pub(crate) enum Sight {
 }
 
 impl Seen {
+    /// Whether it was seen, under its codec.
+    pub(crate) fn knows(&self, cid: &Cid) -> bool {
+        self.0.get(&Key::of(cid)).is_some_and(|bits| bits & codec_bit(cid.codec()) != 0)
+    }
+
     pub(crate) fn see(&mut self, cid: &Cid) -> Sight {
         let bit = codec_bit(cid.codec());
         match self.0.get_mut(&Key::of(cid)) {

@@ -33,7 +33,7 @@ pub(crate) fn peer_of(address: &Multiaddr) -> Result<PeerId, Error> {
 pub(super) async fn listen_on(swarm: &mut Swarm<Behaviour>, listen: Vec<Multiaddr>) -> Result<(), Error> {
     let failed = |address: &Multiaddr, why: String| Error::Listen(format!("{address}: {why}"));
     if let Some(taken) = listen.iter().find(|address| is_taken(address)) {
-        return Err(failed(taken, "another process listens there".to_owned()));
+        return Err(failed(taken, "somebody listens there already".to_owned()));
     }
     let mut waiting = HashMap::new();
     for address in listen {
