@@ -54,7 +54,7 @@ async fn content_goes_in_and_out_and_gets_a_name() {
             (&["resolve", &hello], "QmT78zSuBmuS4z925WZfrqQ1qHaJ56DQaTfyMUF7F8ff5o\n"),
             (&["ls", cid], "QmT78zSuBmuS4z925WZfrqQ1qHaJ56DQaTfyMUF7F8ff5o 20 hello\n"),
             (&["peers"], ""),
-            (&["verify"], "2 blocks, 74 bytes, 0 damaged\n"),
+            (&["verify"], "2 blocks, 71 bytes, 0 damaged\n"),
         ] {
             assert_eq!(said(&other, arguments).await.unwrap().unwrap(), answer, "{arguments:?}");
         }
