@@ -273,6 +273,7 @@ impl<'a> Birth<'a> {
             name: None,
             providers: None,
             gauges: Vec::new(),
+            counting: None,
         };
         let make = move |guard| StatusServer::new(needs.clone(), ports.clone(), guard);
         let line = Line::new();
