@@ -16,7 +16,8 @@ use secrecy::SecretString;
 #[cfg(feature = "embedded")]
 const PAGE_CACHE: usize = 32 << 20;
 /// Keys that only mean something to the node inside the process.
-const EMBEDDED_ONLY: [&str; 5] = ["ipfs.listen", "ipfs.announce", "ipfs.dht", "ipfs.bootstrap", "ipfs.peers"];
+const EMBEDDED_ONLY: [&str; 6] =
+    ["ipfs.verify_blocks", "ipfs.listen", "ipfs.announce", "ipfs.dht", "ipfs.bootstrap", "ipfs.peers"];
 /// Keys that only mean something to Kubo.
 const KUBO_ONLY: [&str; 2] = ["ipfs.api", "ipfs.api_token_file"];
 
@@ -27,7 +28,10 @@ pub struct Ipfs {
     pub backend: Backend,
     /// Between two looks whether it still has all that this node pinned.
     pub compare_pins: Duration,
-    /// Multiaddrs to listen on. This and all below: the embedded node's.
+    /// In how much running time everything that is stored is read once, to find damage; `None`: never. This and all below:
+    /// the embedded node's.
+    pub verify_blocks: Option<Duration>,
+    /// Multiaddrs to listen on.
     pub listen: Vec<String>,
     /// Multiaddrs to tell others in addition.
     pub announce: Vec<String>,
@@ -99,6 +103,7 @@ impl Ipfs {
                 Dht::Lan => embedded_ipfs::Dht::Lan,
                 Dht::Public => embedded_ipfs::Dht::LanAndWan,
             },
+            verify_every: self.verify_blocks,
             limits: embedded_ipfs::Limits { cache_bytes: PAGE_CACHE, ..embedded_ipfs::Limits::default() },
             ..embedded_ipfs::Config::new(data_dir.join("ipfs"))
         }
@@ -120,6 +125,7 @@ pub(super) fn read(from: &mut Layers) -> Ipfs {
             _ => Backend::Embedded,
         },
         compare_pins: from.read("ipfs.compare_pins", span),
+        verify_blocks: from.read("ipfs.verify_blocks", optional(span)),
         listen: from.read("ipfs.listen", list(multiaddr)),
         announce: from.read("ipfs.announce", list(multiaddr)),
         dht: from.read("ipfs.dht", |value| match text(value)?.as_str() {
@@ -133,6 +139,9 @@ pub(super) fn read(from: &mut Layers) -> Ipfs {
     };
     if ipfs.compare_pins.is_zero() {
         from.mistake("ipfs.compare_pins", "a pause above 0 is needed");
+    }
+    if ipfs.verify_blocks.is_some_and(|every| every.is_zero()) {
+        from.mistake("ipfs.verify_blocks", "a time above 0 is needed, or \"\" for never");
     }
     if ipfs.dht == Dht::Off && !ipfs.bootstrap.is_empty() {
         from.mistake("ipfs.bootstrap", "there is nothing to enter: ipfs.dht is \"off\"");

@@ -256,6 +256,7 @@ fn rules_between_keys_are_checked() {
             "[ipfs]\npeers = [\"/ip4/1.2.3.4/tcp/4001\"]",
             "ipfs.peers: \"/ip4/1.2.3.4/tcp/4001\" does not name",
         ),
+        ("[ipfs]\nverify_blocks = \"0s\"", "ipfs.verify_blocks: a time above 0 is needed, or \"\" for never"),
         ("[ipfs]\nlisten = [\"0.0.0.0:4001\"]", "ipfs.listen: \"0.0.0.0:4001\" is not a multiaddr"),
         ("[ipfs]\nbackend = \"kobu\"", "ipfs.backend: \"kobu\" is not \"embedded\" or \"kubo\""),
         ("[ipfs]\nbackend = \"kubo\"\nlisten = []", "ipfs.listen: Kubo's own configuration says this"),

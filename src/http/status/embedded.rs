@@ -1,6 +1,7 @@
 //! What the IPFS node inside the process counts, for `/metrics`.
 
 use std::rc::Rc;
+use std::time::UNIX_EPOCH;
 
 use embedded_ipfs::{Node, Stats};
 use futures::FutureExt;
@@ -33,6 +34,12 @@ fn metrics(stats: &Stats, page: &mut Page) {
     single("scatter_ipfs_disk_bytes", Gauge, help, stats.disk_bytes);
     let help = "Blocks found damaged on disk; each was dropped and is asked for again.";
     single("scatter_ipfs_damaged_blocks_total", Counter, help, stats.damaged_blocks);
+    let help = "Blocks that were read to see whether they are whole.";
+    single("scatter_ipfs_verified_blocks_total", Counter, help, stats.verified_blocks);
+    if let Some(ended) = stats.last_verified.and_then(|ended| ended.duration_since(UNIX_EPOCH).ok()) {
+        let help = "When everything in the store had been read last, in seconds since 1970.";
+        single("scatter_ipfs_verified_timestamp_seconds", Gauge, help, ended.as_secs());
+    }
     single("scatter_ipfs_peers", Gauge, "Connected peers.", stats.peers);
     single("scatter_ipfs_dht_peers", Gauge, "Peers in the hash tables' routing tables.", stats.dht_peers);
     let help = "Connections that others wanted and that were not let in.";
