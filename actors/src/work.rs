@@ -1,8 +1,8 @@
 //! Work that takes an actor longer than a message: whatever logs meanwhile says for whom.
 //!
 //! A line alone tells what happened; the span around it tells which actor was at it and what for, also where the line
-//! comes from far below, as from the adapter that asked a provider in vain. Every actor's work begins here, so that
-//! none is left without: `.clippy.toml` forbids the other ways.
+//! comes from far below, as from the adapter that asked a provider in vain. Work that waits for anything begins here:
+//! `.clippy.toml` forbids the other ways. (A handler that does all at once logs without one.)
 
 use std::future::Future;
 
@@ -15,8 +15,8 @@ pub(crate) mod tests;
 
 /// The span of an actor's work: its name, then what it works for as fields of `tracing`.
 ///
-/// A root, as work that begins more work would nest without end otherwise; and of the highest level, so that a filter
-/// that lets a line pass does not take its span away.
+/// A root, as work that begins more work would nest without end otherwise; and of the highest level, so that a
+/// filter by level that lets a line pass does not take its span away.
 #[macro_export]
 macro_rules! acting_as {
     ($actor:literal $(, $($what:tt)+)?) => {

@@ -281,23 +281,24 @@ fn journal_is_true(world: &World, node: &Node) -> Verdict {
     let is_read = |by: Address, block: BlockHeight| {
         followed.iter().any(|market| market.market.address == by && market.covers(block))
     };
-    let mut live: Vec<(Position, MarketEvent)> = Vec::new();
+    let mut live: Vec<(Position, Address, MarketEvent)> = Vec::new();
     for fact in store::list::<Fact>(store, &[], Order::Ascending, usize::MAX).unwrap() {
         match fact.retracted {
-            false => live.push((fact.at, fact.event)),
-            true => live.retain(|(at, _)| *at != fact.at),
+            false => live.push((fact.at, fact.market.address, fact.event)),
+            true => live.retain(|(at, ..)| *at != fact.at),
         }
     }
-    live.sort_by_key(|(at, _)| *at);
-    let told: Vec<(u64, MarketEvent)> = live.iter().map(|(at, event)| (at.block.0, event.clone())).collect();
+    live.sort_by_key(|(at, ..)| *at);
+    let told: Vec<(u64, Address, MarketEvent)> =
+        live.into_iter().map(|(at, market, event)| (at.block.0, market, event)).collect();
     let mined = world.truth.mined();
-    let truth: Vec<(u64, MarketEvent)> = mined
+    let truth: Vec<(u64, Address, MarketEvent)> = mined
         .iter()
         .filter(|mined| mined.receipt.block <= newest.number)
         .filter(|mined| is_read(mined.tx.market(), mined.receipt.block))
         .flat_map(|mined| {
-            let block = mined.receipt.block.0;
-            mined.receipt.events.iter().map(move |event| (block, event.clone()))
+            let (block, market) = (mined.receipt.block.0, mined.tx.market());
+            mined.receipt.events.iter().map(move |event| (block, market, event.clone()))
         })
         .collect();
     holds(told == truth, || {

@@ -32,9 +32,9 @@ use scatter_actors::records::intent::IntentKey;
 use scatter_actors::supervised;
 use scatter_actors::supervisor::Guard;
 use scatter_actors::wallet_signer::{BumpIntent, CancelIntent, Submit, Wallet};
-use scatter_actors::work::within;
 use serde::Deserialize;
 use serde_json::Value;
+use tracing::Instrument;
 
 use super::Door;
 use crate::config::Entry;
@@ -194,11 +194,12 @@ impl Actor for Control {
 supervised!(Control);
 
 impl Handler<Order> for Control {
-    type Result = ResponseActFuture<Self, Result<Value, Fault>>;
+    type Result = ResponseFuture<Result<Value, Fault>>;
 
     fn handle(&mut self, order: Order, _: &mut Self::Context) -> Self::Result {
         let desk = Rc::clone(&self.desk);
-        within(acting_as!("control"), async move { desk.serve(order).await }, |answer, _, _| answer)
+        // A task of its own: an order that panics takes no other one along.
+        Box::pin(async move { desk.serve(order).await }.instrument(acting_as!("control")))
     }
 }
 

@@ -76,6 +76,12 @@ pub enum Refusal {
     /// It is hosted or over.
     #[error("it is hosted or settled already")]
     Taken,
+    /// Nobody may accept it any more: as with what is read of a market's past.
+    #[error("its offer ended at {ended}")]
+    OfferOver {
+        /// When.
+        ended: ChainTime,
+    },
     /// The bidder is denied, or not among those allowed.
     #[error("bidder {bidder} is not served")]
     Bidder {
@@ -194,6 +200,9 @@ pub fn judge(bid: &BidState, policy: &Policy, rules: &MarketRules, now: &Circums
     }
     refuse(terms.bidder == now.me, Refusal::OwnBid);
     refuse(bid.pinned_at.is_some() || bid.outcome.is_some(), Refusal::Taken);
+    if let Some(ended) = bid.offer_end {
+        refuse(now.now >= ended, Refusal::OfferOver { ended });
+    }
     let unknown = !policy.allow.is_empty() && !policy.allow.contains(&terms.bidder);
     refuse(unknown || policy.deny.contains(&terms.bidder), Refusal::Bidder { bidder: terms.bidder });
 
@@ -250,6 +259,7 @@ mod tests {
             pinned_at: None,
             votes: vec![],
             outcome: None,
+            offer_end: Some(ChainTime(2)),
             voters: Some(3),
         };
         let policy = Policy {
@@ -285,12 +295,13 @@ mod tests {
     #[test]
     fn every_rule_refuses_alone_and_says_its_numbers() {
         type Spoil = fn(&mut BidState, &mut Policy, &mut MarketRules, &mut Circumstances);
-        let table: [(&str, Spoil); 18] = [
+        let table: [(&str, Spoil); 19] = [
             ("not_accepting", |_, p, _, _| p.accept = false),
             ("retired", |_, _, _, n| n.retired_for = Some(Address([8; 20]))),
             ("own_bid", |b, _, _, n| n.me = b.terms.bidder),
             ("taken", |b, _, _, _| b.pinned_at = Some(ChainTime(5))),
             ("taken", |b, _, _, _| b.outcome = Some(crate::domain::market::Settlement::Expired)),
+            ("offer_over", |_, _, _, n| n.now = ChainTime(2)),
             ("bidder", |b, p, _, _| p.deny = vec![b.terms.bidder]),
             ("bidder", |_, p, _, _| p.allow = vec![Address([7; 20])]),
             ("price", |b, _, _, _| b.terms.amount = Wei::from(999_999)),

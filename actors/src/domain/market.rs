@@ -126,6 +126,9 @@ pub struct BidState {
     pub votes: Vec<Vote>,
     /// The outcome, once settled. The legacy market does not tell.
     pub outcome: Option<Settlement>,
+    /// From when on nobody can accept it any more; an offer on the legacy market stands for ever: `None`.
+    #[serde(default)]
+    pub offer_end: Option<ChainTime>,
     /// How many accounts may vote: those that had registered when it was placed. On the legacy market anybody may: `None`.
     #[serde(default)]
     pub voters: Option<u64>,

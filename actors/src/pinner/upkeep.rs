@@ -62,7 +62,7 @@ impl Comparing {
         self.running.values().map(|bringing| bringing.claim).fold(0, u64::saturating_add)
     }
 
-    /// Bytes that nothing else may take: what is lost goes before what never was here.
+    /// Bytes that no root of a peer may take: what is lost goes before what never was here.
     pub(super) fn claimed(&self) -> u64 {
         self.held.values().copied().fold(self.under_way(), u64::saturating_add)
     }
@@ -168,9 +168,10 @@ impl Pinner {
         free.saturating_sub(self.mirror.queue.reserved()).saturating_sub(self.comparing.under_way())
     }
 
-    /// Brings what waited for the disk and has room now.
+    /// Brings what waited for the disk and has room now. Not while the backend is asked for its pins: its answer will call
+    /// what is held lost once more.
     pub(super) fn bring_held(&mut self, ctx: &mut Context<Self>) {
-        if self.comparing.held.is_empty() {
+        if self.comparing.held.is_empty() || self.comparing.asking {
             return;
         }
         let mut room = self.room_for_lost();

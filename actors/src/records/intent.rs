@@ -31,6 +31,10 @@ impl IntentKey {
             n => Self(format!("{what}:{bid}:{n}")),
         }
     }
+    /// Which try of something done once a bid; 0 for the first.
+    pub fn attempt(&self) -> u32 {
+        self.0.split(':').nth(4).and_then(|n| n.parse().ok()).unwrap_or_default()
+    }
     /// A key for something that an account does many times: `WHAT:CHAIN:MARKET:ACCOUNT:N`.
     pub fn of_account(what: &str, market: Market, account: Address, n: u64) -> Self {
         Self(format!("{what}:{market}:{account}:{n}"))

@@ -281,6 +281,7 @@ impl Market {
             pinned_at: bid.pinned_at.filter(|_| tells),
             votes: bid.votes.iter().enumerate().map(vote).collect(),
             outcome: bid.outcome,
+            offer_end: tells.then(|| bid.offer_end()),
             voters: tells.then_some(bid.voters as u64),
         })
     }

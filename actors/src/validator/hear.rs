@@ -65,7 +65,10 @@ impl Validator {
         let store = Rc::clone(&self.ports.store);
         let (id, event) = match &outcome.call {
             MarketCall::Vote { bid, .. } => (*bid, Event::VoteEnded(outcome.result.clone())),
-            MarketCall::Settle(bid) => (*bid, Event::SettleEnded(outcome.result.clone())),
+            MarketCall::Settle(bid) => {
+                let (attempt, execution) = (outcome.intent.attempt(), outcome.result.clone());
+                (*bid, Event::SettleEnded { attempt, execution })
+            }
             _ => return store.commit(batch),
         };
         match audit::of(&*store, BidKey { market: outcome.market, id })? {

@@ -12,6 +12,7 @@ use scatter_actors::wallet_signer::Wallet;
 use super::{Summary, World, HOSTER};
 use crate::invariants;
 use crate::people::bids_on;
+use crate::plan::moves::Moves;
 
 impl World {
     /// All that the hoster has judged.
@@ -31,11 +32,14 @@ impl World {
         (there < self.placed).then(|| format!("{} bids are not placed", self.placed - there))
     }
 
-    /// Bids that the hoster has not judged, and has to: those on the market that the Router names in the end.
+    /// Bids that the hoster has not judged, and has to: those on the market that the Router names now or in the end.
     pub(super) fn unjudged(&self) -> Vec<BidKey> {
         let (markets, hosted) = (self.truth.markets(), self.hosted());
-        let must =
-            |key: &BidKey| self.plan.moves.as_ref().is_none_or(|moves| moves.last() == key.market.address);
+        let now = self.history.now();
+        let named = |moves: &Moves| [moves.named(now), moves.last()];
+        let must = |key: &BidKey| {
+            self.plan.moves.as_ref().is_none_or(|moves| named(moves).contains(&key.market.address))
+        };
         let is_judged = |key: &BidKey| hosted.iter().any(|hosted| hosted.bid == *key);
         bids_on(&markets).map(|(key, ..)| key).filter(|key| must(key) && !is_judged(key)).collect()
     }

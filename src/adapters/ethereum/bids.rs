@@ -86,6 +86,7 @@ impl Ethereum {
             pinned_at: None,
             votes: Vec::new(),
             outcome: None,
+            offer_end: None,
             voters: None,
         };
         if let [windows, outcome, rules] = besides {
@@ -122,7 +123,8 @@ fn besides_in(
     rules: Option<&[u8]>,
     state: &mut BidState,
 ) -> Option<()> {
-    let [_placed, _offer_end, hold_until, pinned_at, _end, _close] = words(windows?)?;
+    let [_placed, offer_end, hold_until, pinned_at, _end, _close] = words(windows?)?;
+    state.offer_end = Some(time(offer_end)?);
     state.hold_until = time(hold_until)?;
     state.pinned_at = time(pinned_at).map(|at| (at.0 > 0).then_some(at))?;
     state.outcome = outcome(word(settled?)?)?;

@@ -50,6 +50,7 @@ mod tests {
             pinned_at: None,
             votes: vec![],
             outcome: None,
+            offer_end: Some(ChainTime(100)),
             voters: Some(3),
         }
     }

@@ -198,8 +198,13 @@ pub enum Event {
     },
     /// What became of our vote.
     VoteEnded(Execution),
-    /// What became of our settle.
-    SettleEnded(Execution),
+    /// What became of a settle of ours.
+    SettleEnded {
+        /// Which try.
+        attempt: u32,
+        /// What.
+        execution: Execution,
+    },
     /// The market settled the bid.
     Settled(Settlement),
     /// A reorg removed this.
@@ -388,7 +393,7 @@ pub fn step(stage: &Stage, event: &Event, case: Case<'_>, now: Now) -> Step {
             Stage::Voting { valid, evidence } => voted(*valid, *evidence, execution, case),
             _ => stay(),
         },
-        Event::SettleEnded(execution) => settle_ended(stage, execution, case, now),
+        Event::SettleEnded { attempt, execution } => settle_ended(stage, *attempt, execution, case, now),
         Event::Settled(how) => settled(stage, *how),
         Event::Retracted(told) => retracted(stage, told),
         Event::Tick => tick(stage, case, now),

@@ -219,8 +219,14 @@ pub(super) fn paying(
 }
 
 /// Our settle is mined or given up. One that came to nothing is tried anew as the hoster's is, for as long as nobody
-/// settled; where somebody did, it counts in case a reorg takes that back.
-pub(super) fn settle_ended(stage: &Stage, execution: &Execution, case: Case<'_>, now: Now) -> Step {
+/// settled; where somebody did, it counts in case a reorg takes that back. A reorg may also tell of an earlier try once more.
+pub(super) fn settle_ended(
+    stage: &Stage,
+    tried: u32,
+    execution: &Execution,
+    case: Case<'_>,
+    now: Now,
+) -> Step {
     if let Execution::Mined { events, .. } = execution {
         for event in events {
             if let MarketEvent::Settled { bid, outcome, .. } = event {
@@ -232,12 +238,13 @@ pub(super) fn settle_ended(stage: &Stage, execution: &Execution, case: Case<'_>,
     }
     let Stage::Voted { valid, evidence, payout } = stage else { return Step::to(stage.clone(), []) };
     let payout = match *payout {
-        Payout::Asked { attempt } => Payout::Waiting {
+        Payout::Asked { attempt } if attempt == tried => Payout::Waiting {
             look_at: now.deep.plus(settle_again_in(attempt, execution)),
             attempt: attempt + 1,
         },
-        Payout::Settled { how, attempt } => Payout::Settled { how, attempt: attempt + 1 },
-        Payout::Waiting { .. } | Payout::NotOurs => *payout,
+        Payout::Settled { how, attempt } => Payout::Settled { how, attempt: attempt.max(tried + 1) },
+        Payout::Waiting { look_at, attempt } => Payout::Waiting { look_at, attempt: attempt.max(tried + 1) },
+        Payout::Asked { .. } | Payout::NotOurs => *payout,
     };
     Step::to(Stage::Voted { valid: *valid, evidence: *evidence, payout }, [])
 }

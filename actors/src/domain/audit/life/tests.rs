@@ -326,7 +326,7 @@ fn a_settle_that_came_to_nothing_is_tried_anew_under_a_key_of_its_own_once_the_b
             1 => Execution::Reverted { tx: TxHash::default(), cost: Wei::ZERO },
             _ => Execution::Abandoned { reason: Abandonment::WouldRevert("too early".into()) },
         };
-        let waiting = world.step(&stage, Event::SettleEnded(execution), at);
+        let waiting = world.step(&stage, Event::SettleEnded { attempt: attempt - 1, execution }, at);
         assert_eq!(waiting.effects, []);
         let again = waiting.next.wakes_at().unwrap();
         assert!(again.since(at) >= SETTLE_AGAIN_AFTER && again.since(at) <= SETTLE_AGAIN_WITHIN);
@@ -338,7 +338,8 @@ fn a_settle_that_came_to_nothing_is_tried_anew_under_a_key_of_its_own_once_the_b
         assert_eq!(resume(&asked.next, world.case()), [Effect::Settle { attempt }]);
         stage = asked.next;
     }
-    let paid = world.step(&stage, Event::SettleEnded(mined(vec![settlement()])), at).next;
+    let paid = Event::SettleEnded { attempt: 39, execution: mined(vec![settlement()]) };
+    let paid = world.step(&stage, paid, at).next;
     assert_eq!(paid, paying(Payout::Settled { how: Settlement::Paid, attempt: 39 }));
 }
 
@@ -347,14 +348,17 @@ fn a_settle_that_somebody_else_forestalled_is_not_the_one_that_a_reorg_makes_nec
     let world = World::new(Version::V2);
     let at = world.plan.end.plus(DAY);
     let told = Event::Settled(Settlement::Paid);
-    let ended = Event::SettleEnded(Execution::Reverted { tx: TxHash::default(), cost: Wei::ZERO });
-    for events in [[&told, &ended], [&ended, &told]] {
+    let execution = Execution::Reverted { tx: TxHash::default(), cost: Wei::ZERO };
+    let ended = Event::SettleEnded { attempt: 0, execution };
+    let gone = Event::Retracted(settlement());
+    for events in [[&told, &ended, &gone], [&ended, &told, &gone], [&told, &gone, &ended]] {
         let asked = paying(Payout::Asked { attempt: 0 });
-        let paid = events.iter().fold(asked, |stage, event| world.step(&stage, (*event).clone(), at).next);
-        let open = world.step(&paid, Event::Retracted(settlement()), at).next;
+        let open = events.iter().fold(asked, |stage, event| world.step(&stage, (*event).clone(), at).next);
         assert_eq!(world.step(&open, Event::Tick, at).effects, [Effect::LookAtBid]);
         let again = world.step(&open, Event::BidSeen { settled: None, turn: Some(at) }, at);
         assert_eq!(again.effects, [Effect::Settle { attempt: 1 }]);
+        let told_again = world.step(&again.next, ended.clone(), at);
+        assert_eq!(told_again.next, again.next, "the second try is under way");
     }
 }
 
@@ -392,7 +396,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => any::<[u8; 32]>().prop_map(|digest| Event::Testified(Digest(digest))),
         1 => any::<bool>().prop_map(|paid| Event::PayoutSeen { paid }),
         1 => executions.clone().prop_map(Event::VoteEnded),
-        2 => executions.prop_map(Event::SettleEnded),
+        2 => (0..4u32, executions).prop_map(|(attempt, execution)| Event::SettleEnded { attempt, execution }),
         2 => (0..40 * DAY).prop_map(|turn| Event::BidSeen { settled: None, turn: Some(ChainTime(turn)) }),
         1 => Just(Event::Settled(Settlement::Paid)),
         1 => Just(Event::Retracted(pinned)),
