@@ -118,23 +118,29 @@ pub(crate) fn check_codec(cid: &Cid) -> Result<(), Error> {
     check_known_hash(cid)
 }
 
-/// Everything that the pins reach, from the store alone. What is missing of it is told there. Blocks.
+/// Everything that the pins reach, from the store alone. All that is missing of it is told there, and is an error in the
+/// end. Blocks.
 pub(crate) fn reachable(store: &Store) -> Result<Seen, Error> {
     let mut walk = LocalWalk { store, seen: Seen::default(), stack: Vec::new() };
+    let mut missing = None;
     for pin in store.pins() {
         walk.stack.push(pin?.cid);
         for walked in &mut walk {
-            if let Err(Error::NotHere(cid)) = &walked {
-                store.miss(&Key::of(cid));
+            match walked {
+                Ok(_) => {}
+                Err(Error::NotHere(cid)) => {
+                    store.miss(&Key::of(&cid));
+                    missing.get_or_insert(cid);
+                }
+                Err(error) => return Err(error),
             }
-            walked?;
         }
     }
-    Ok(walk.seen)
+    missing.map_or(Ok(walk.seen), |cid| Err(Error::NotHere(cid)))
 }
 
 /// The distinct blocks below a root, each once, depth first in the order of the links, from the store alone. Ends after an
-/// error. Blocks.
+/// error, but for a block that is missing: it goes on past that. Blocks.
 pub(crate) fn walk_local(store: &Store, root: Cid) -> LocalWalk<'_> {
     LocalWalk { store, seen: Seen::default(), stack: vec![root] }
 }
@@ -165,7 +171,9 @@ impl Iterator for LocalWalk<'_> {
                     }
                 }
                 Err(error) => {
-                    self.stack.clear();
+                    if !matches!(error, Error::NotHere(_)) {
+                        self.stack.clear();
+                    }
                     return Some(Err(error));
                 }
             }

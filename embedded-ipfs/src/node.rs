@@ -62,7 +62,7 @@ struct Inner {
     publishing: Option<mpsc::Sender<(Name, bool)>>,
     garbage: Garbage,
     /// After how long to collect garbage again.
-    collect_later: mpsc::Sender<Duration>,
+    collect_later: mpsc::Sender<Option<Duration>>,
     /// Dropping it stops the node.
     stop: Mutex<Option<oneshot::Sender<()>>>,
     ended: watch::Receiver<bool>,
@@ -297,14 +297,12 @@ impl Node {
     ///
     /// # Errors
     /// [`Error::Store`]; [`Error::NotHere`] if a block of a pin is missing, since it was damaged on disk: nothing was
-    /// removed, and the block is being asked for.
+    /// removed, and all that is missing is being asked for.
     pub async fn gc(&self, grace: Duration) -> Result<Swept, Error> {
         let (garbage, later) = (self.inner.garbage.clone(), self.inner.collect_later.clone());
         let collecting = move || {
             let swept = garbage.collect(grace)?;
-            if swept.spared > 0 {
-                let _ = later.blocking_send(grace); // fails only when the node stops
-            }
+            let _ = later.blocking_send((swept.spared > 0).then_some(grace)); // fails only when the node stops
             Ok(swept)
         };
         self.inner.runtime.spawn_blocking(collecting).await.map_err(|_| Error::Stopped)?

@@ -157,7 +157,8 @@ async fn own(
     swarm.send(Command::Ask(Ask::GetName(name, reply))).await.map_err(|_| Error::Stopped)?;
     let known = match answer.await.map_err(|_| Error::Stopped)? {
         Ok(record) => Some(record),
-        Err(Error::NoRecord(_)) => None,
+        // Nobody knew it, or nobody answered: they are asked once more when it is told again.
+        Err(Error::NoRecord(_)) => return Ok(own),
         Err(error) => return Err(error),
     };
     let record = move || {

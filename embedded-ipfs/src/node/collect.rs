@@ -14,7 +14,7 @@ use crate::core::reachable;
 use crate::store::Store;
 use crate::{durable, Error, Swept};
 
-/// The shortest pause before garbage is collected again; so long after a start, too.
+/// How long behind a grace garbage is collected again; so long after a start, too.
 const SOON: Duration = Duration::from_secs(60);
 
 /// A store's garbage, and a file that says with which grace some of it was spared.
@@ -35,16 +35,16 @@ impl Garbage {
         let minutes = u32::try_from(grace.as_secs().div_ceil(60)).unwrap_or(u32::MAX);
         let young_from = if grace.is_zero() { u32::MAX } else { now_minute().saturating_sub(minutes) };
         let swept = self.store.sweep(young_from, reachable)?;
-        // What was removed is removed, whether or not its room is given back.
-        if let Err(error) = self.store.compact() {
-            tracing::warn!(%error, "disk not given back: it will be tried again after the next collection");
-        }
         let kept = match swept.spared {
             0 => self.forget(),
             _ => durable::replace(&self.spared, grace.as_secs().to_string().as_bytes()),
         };
         if let Err(error) = kept {
             tracing::warn!(%error, "garbage that was spared will not be remembered across a restart");
+        }
+        // What was removed is removed, whether or not its room is given back; and that may take minutes.
+        if let Err(error) = self.store.compact() {
+            tracing::warn!(%error, "disk not given back: it will be tried again after the next collection");
         }
         Ok(swept)
     }
@@ -64,17 +64,19 @@ impl Garbage {
     }
 }
 
-/// Collects again when the grace that came in last is over, until nothing was spared. `left` is what the time before the
+/// Collects again when the grace that came in last is over, until nothing was spared; `None` came in where a call spared
+/// nothing, so that nothing is left to do. `left` is what the time before the
 /// start left to do, which is due soon: blocks know their age.
 pub(super) async fn collect_again<F>(
     left: Option<Duration>,
-    mut spared: mpsc::Receiver<Duration>,
+    mut spared: mpsc::Receiver<Option<Duration>>,
     collect: impl Fn(Duration) -> F,
 ) where
     F: Future<Output = Result<Swept, Error>>,
 {
     let later = |grace: Duration| {
-        let pause = grace.max(SOON);
+        // Ages are told to the minute: a moment earlier, what was stored last would be spared once more.
+        let pause = grace.saturating_add(SOON);
         // Beyond what a clock can say is never.
         Instant::now().checked_add(pause).map(|due| (due, grace))
     };
@@ -84,7 +86,7 @@ pub(super) async fn collect_again<F>(
         tokio::select! {
             biased;
             grace = spared.recv() => match grace {
-                Some(grace) => next = later(grace),
+                Some(grace) => next = grace.and_then(later),
                 None => break,
             },
             () = sleep_until(due), if next.is_some() => {
@@ -112,7 +114,7 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    /// When, in seconds, and with which grace is collected in a week; `outcomes` are what comes of it, last first.
+    /// When, in seconds, and with which grace is collected in a week; a call with no grace spares nothing. `outcomes` are what comes of it, last first.
     async fn collections(
         left: Option<Duration>,
         asked: &[(Duration, Duration)],
@@ -128,7 +130,7 @@ mod tests {
         }));
         for (at, grace) in asked {
             sleep_until(started + *at).await;
-            sender.send(*grace).await.unwrap();
+            sender.send((!grace.is_zero()).then_some(*grace)).await.unwrap();
         }
         sleep_until(started + 7 * 24 * HOUR).await;
         drop(sender);
@@ -145,19 +147,25 @@ mod tests {
     async fn what_was_spared_is_collected_when_its_time_has_come_and_once_more_after_a_failure() {
         let outcomes = vec![spared(0), Err(Error::Deadline), spared(1)];
         let collected = collections(None, &[(Duration::ZERO, HOUR)], outcomes).await;
-        assert_eq!(collected, [(3600, HOUR), (7200, HOUR), (10_800, HOUR)]);
+        assert_eq!(collected, [(3660, HOUR), (7320, HOUR), (10_980, HOUR)]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_shorter_grace_does_not_wait_for_a_longer_one() {
         let asked = [(Duration::ZERO, 100 * HOUR), (HOUR, 2 * HOUR)];
-        assert_eq!(collections(None, &asked, vec![]).await, [(3 * 3600, 2 * HOUR)]);
+        assert_eq!(collections(None, &asked, vec![]).await, [(3 * 3600 + 60, 2 * HOUR)]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_spared_before_a_restart_is_looked_at_soon_and_then_in_its_time() {
         let collected = collections(Some(HOUR), &[], vec![spared(0), spared(1)]).await;
-        assert_eq!(collected, [(60, HOUR), (3660, HOUR)]);
+        assert_eq!(collected, [(60, HOUR), (3720, HOUR)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_spares_nothing_leaves_nothing_of_the_one_before() {
+        let asked = [(Duration::ZERO, HOUR), (HOUR / 2, Duration::ZERO)];
+        assert_eq!(collections(None, &asked, vec![]).await, []);
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ use tokio::time::{sleep, sleep_until, Instant};
 
 use super::{watched, Node};
 use crate::clock::now_ms;
-use crate::core::Task;
+use crate::core::{reachable, Task};
 use crate::store::{lock, Checked, Place, Store, Verification};
 use crate::{durable, Error, Progress, Stats, Verified};
 
@@ -25,6 +25,8 @@ const PORTIONS: u32 = 720;
 /// The longest time between two of them, and how long after the start the first one is, at most.
 const HOUR: Duration = Duration::from_secs(3600);
 const MINUTE: Duration = Duration::from_secs(60);
+/// After so many portions it is looked whether something is missing of the pins: once a day, by default.
+const A_DAY: u64 = 24;
 /// Damaged blocks that a report names.
 const NAMED: usize = 1024;
 
@@ -54,6 +56,8 @@ pub(super) struct Readings {
     blocks: AtomicU64,
     bytes: AtomicU64,
     mark: Mutex<Mark>,
+    /// As in the mark, for whoever must not wait until that is written.
+    ended: AtomicU64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,8 +82,9 @@ impl Readings {
     pub(super) fn open(data_dir: &Path) -> Readings {
         let file = data_dir.join("verified");
         let mark = std::fs::read_to_string(&file).ok().and_then(|text| Mark::parse(&text));
-        let mark = Mutex::new(mark.unwrap_or_default());
-        Readings { file, blocks: AtomicU64::new(0), bytes: AtomicU64::new(0), mark }
+        let mark = mark.unwrap_or_default();
+        let (blocks, bytes, ended) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(mark.ended));
+        Readings { file, blocks, bytes, mark: Mutex::new(mark), ended }
     }
 
     fn count(&self, checked: &Checked) {
@@ -96,6 +101,7 @@ impl Readings {
         let mut mark = lock(&self.mark);
         change(&mut mark);
         let Mark { next: Place { segment, offset }, ended } = *mark;
+        self.ended.store(ended, Ordering::Relaxed);
         if let Err(error) = durable::replace(&self.file, format!("{segment} {offset} {ended}\n").as_bytes()) {
             tracing::warn!(%error, "how far blocks were verified is not on disk: a restart goes further back");
         }
@@ -104,7 +110,7 @@ impl Readings {
     pub(super) fn report(&self, stats: &mut Stats) {
         stats.verified_blocks = self.blocks.load(Ordering::Relaxed);
         stats.verified_bytes = self.bytes.load(Ordering::Relaxed);
-        let ended = lock(&self.mark).ended;
+        let ended = self.ended.load(Ordering::Relaxed);
         stats.last_verified = (ended > 0).then(|| UNIX_EPOCH + Duration::from_millis(ended));
     }
 }
@@ -135,9 +141,13 @@ async fn verify(
 pub(super) async fn verify_by_itself(store: Store, readings: Arc<Readings>, every: Duration) {
     let pause = (every / PORTIONS).clamp(Duration::from_millis(1), HOUR);
     let share = pause.as_secs_f64() / every.as_secs_f64();
-    let mut under_way = None;
+    let (mut under_way, mut portions) = (None, 0u64);
     sleep(pause.min(MINUTE)).await;
     loop {
+        if portions % A_DAY == 0 && ask_for_missing(store.clone()).await.is_err() {
+            break;
+        }
+        portions += 1;
         let portion = (store.totals().bytes as f64 * share).ceil() as u64;
         match read_portion(&store, &readings, under_way.take(), portion.max(1)).await {
             Ok(verification) => under_way = verification,
@@ -146,6 +156,19 @@ pub(super) async fn verify_by_itself(store: Store, readings: Arc<Readings>, ever
         }
         sleep(pause).await;
     }
+}
+
+/// What was found damaged, and did not come back while it was asked for, is asked for again: the pins know it.
+async fn ask_for_missing(store: Store) -> Result<(), Error> {
+    match spawn_blocking(move || reachable(&store).map(drop)).await.map_err(|_| Error::Stopped)? {
+        Err(Error::NotHere(cid)) => {
+            tracing::warn!(%cid, "blocks of pins are missing: they are asked for again")
+        }
+        Err(Error::Stopped) => return Err(Error::Stopped),
+        Err(error) => tracing::warn!(%error, "whether pins are whole could not be seen"),
+        Ok(()) => {}
+    }
+    Ok(())
 }
 
 /// Goes on with the reading that is under way, or with that of the last run; `None` at its end.
@@ -191,7 +214,7 @@ async fn advance(
     let step = (rate / 8).clamp(64 << 10, 4 << 20);
     let mut left = portion;
     while left > 0 {
-        let (started, most) = (Instant::now(), step.min(left));
+        let (started, most, before) = (Instant::now(), step.min(left), verification.read());
         let stepping = spawn_blocking(move || {
             let checked = verification.step(most);
             (verification, checked)
@@ -199,8 +222,10 @@ async fn advance(
         let checked;
         (verification, checked) = stepping.await.map_err(|_| Error::Stopped)?;
         let Some(checked) = checked? else { return Ok(None) };
-        left = left.saturating_sub(checked.bytes);
-        let takes = Duration::from_secs_f64(checked.bytes as f64 / rate as f64);
+        // What is damaged takes its time and its part of the portion, too.
+        let read = verification.read() - before;
+        left = left.saturating_sub(read);
+        let takes = Duration::from_secs_f64(read as f64 / rate as f64);
         told(checked);
         sleep_until(started + takes).await;
     }

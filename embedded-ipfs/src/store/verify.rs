@@ -65,6 +65,8 @@ pub(crate) struct Verification {
     spots: Peekable<IntoIter<Spot>>,
     /// There are none behind these.
     last: bool,
+    /// Bytes read so far, whole or not.
+    read: u64,
     places: usize,
 }
 
@@ -85,6 +87,7 @@ impl Store {
             end,
             spots: Vec::new().into_iter().peekable(),
             last: false,
+            read: 0,
             places: PLACES,
         })
     }
@@ -94,6 +97,11 @@ impl Verification {
     /// Where another reading would go on.
     pub(crate) fn next(&self) -> Place {
         self.next
+    }
+
+    /// Bytes read so far, those of damaged records too.
+    pub(crate) fn read(&self) -> u64 {
+        self.read
     }
 
     /// With so many places in memory at a time.
@@ -125,7 +133,8 @@ impl Verification {
             let Place { offset, .. } = spot.place;
             let check = |file| check(file, offset, spot.len.into(), planted);
             let found = file.as_ref().map_or(Err(Unread::Damaged), check);
-            read += file.as_ref().map_or(0, |_| u64::from(spot.len));
+            let takes = file.as_ref().map_or(0, |_| u64::from(spot.len));
+            (read, self.read) = (read + takes, self.read + takes);
             match found {
                 Ok((key, size)) if tag(&key) == spot.tag => {
                     checked.blocks += 1;

@@ -2,6 +2,8 @@
 
 use super::disk::{flip, many};
 use super::*;
+use crate::core::reachable;
+use crate::dag::pb;
 
 /// Runs what blocks.
 async fn off<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -170,4 +172,21 @@ async fn a_closed_store_is_read_no_further() {
     assert!(verification.step(1).unwrap().is_some());
     store.close();
     assert!(matches!(verification.step(1), Err(Error::Stopped)));
+}
+
+#[tokio::test]
+async fn all_that_a_pin_lacks_is_asked_for_at_once_and_not_block_after_block() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let cids: Vec<_> = [b"one", b"two", b"six"].map(|bytes| cid_of(Version::V1, RAW, bytes)).into();
+    let links: Vec<_> = cids.iter().map(|cid| pb::Link { name: b"", cid: *cid, total_size: 3 }).collect();
+    let bytes = Bytes::from(pb::encode(&links, b""));
+    let root = cid_of(Version::V1, DAG_PB, &bytes);
+    store.put(vec![(Key::of(&root), bytes), (Key::of(&cids[1]), Bytes::from_static(b"two"))]).await.unwrap();
+    store.record_pin(PinReport { cid: root, ..pin(b"") }).await.unwrap();
+    let mut losses = store.losses().unwrap();
+    let seen = reachable(&store);
+    assert!(matches!(seen, Err(Error::NotHere(cid)) if cid == cids[0]));
+    let asked: Vec<_> = std::iter::from_fn(|| losses.try_recv().ok()).collect();
+    assert_eq!(asked, [Key::of(&cids[0]), Key::of(&cids[2])]);
 }
