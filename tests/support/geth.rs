@@ -15,6 +15,8 @@ use super::json_rpc::JsonRpc;
 use super::process::Process;
 use super::{eventually, not_run, tool, PATIENCE};
 
+/// Probes in vain, a hundred a second, until a transaction is taken for passed over.
+const PROBES: u32 = 200;
 /// Its chain's id, always.
 pub const CHAIN_ID: u64 = 1337;
 
@@ -88,11 +90,24 @@ impl Geth {
     fn send(&self, mut transaction: Value) {
         transaction["from"] = self.owner.clone();
         let hash = self.call("eth_sendTransaction", json!([transaction]));
-        eventually("block", PATIENCE, || {
+        self.eventually("block", || {
             // It refuses to tell of any receipt while it indexes its first blocks.
             let receipt = self.try_call("eth_getTransactionReceipt", json!([hash])).ok()?;
             (!receipt.is_null()).then_some(())
         });
+    }
+
+    /// Waits for something that the next block brings. A transaction that arrives while a block is being sealed may be passed
+    /// over until another one arrives: now and then the owner sends one.
+    pub fn eventually<T>(&self, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+        let mut probes = 0;
+        eventually(what, PATIENCE, || {
+            probes += 1;
+            if probes % PROBES == 0 {
+                self.call("eth_sendTransaction", json!([{ "from": self.owner, "to": self.owner }]));
+            }
+            probe()
+        })
     }
 }
 

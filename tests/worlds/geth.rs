@@ -13,7 +13,6 @@ use scatter_actors::testkit::chain::{FakeChain, FakeKeys, WEALTH};
 use serde_json::json;
 
 use crate::support::geth::{Geth, CHAIN_ID};
-use crate::support::{eventually, PATIENCE};
 
 const GWEI: u128 = 1_000_000_000;
 
@@ -62,7 +61,7 @@ async fn the_mempool_in_memory_takes_and_refuses_as_geth_does_and_in_its_words()
     let gift = json!({ "from": geth.call("eth_accounts", json!([]))[0], "to": who, "value": format!("{WEALTH:#x}") });
     geth.call("eth_sendTransaction", json!([gift]));
     let reaches = |method: &str, least: u128| {
-        eventually(method, PATIENCE, || {
+        geth.eventually(method, || {
             let told = geth.call(method, json!([who, "latest"]));
             let told = u128::from_str_radix(told.as_str()?.trim_start_matches("0x"), 16).ok()?;
             (told >= least).then_some(())
