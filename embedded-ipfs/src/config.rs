@@ -28,8 +28,8 @@ pub struct Config {
     pub limits: Limits,
     /// In how much running time the node reads everything in its store once, by itself, so that damage to what nobody reads is
     /// found while others still have the block. An hourly portion (smaller ones of a shorter time) at 16 MiB/s, from where the
-    /// last run stopped; and once a day what pins lack is asked for again. 30 days by default, which is 39 kB/s for a store of 100 GB; `None` leaves it to
-    /// [`Node::verify`](crate::Node::verify).
+    /// last run stopped; and once a day what pins lack is asked for again. 30 days by default, which is 39 kB/s for a store of
+    /// 100 GB; `None` leaves it to [`Node::verify`](crate::Node::verify).
     pub verify_every: Option<Duration>,
     /// Hears what happens with peers, and of damage; nobody by default.
     pub observer: Observer,

@@ -121,7 +121,7 @@ pub(crate) fn check_codec(cid: &Cid) -> Result<(), Error> {
 /// Everything that the pins reach, from the store alone. All that is missing of it is told there, and is an error in the
 /// end. Blocks.
 pub(crate) fn reachable(store: &Store) -> Result<Seen, Error> {
-    let mut walk = LocalWalk { store, seen: Seen::default(), stack: Vec::new() };
+    let mut walk = LocalWalk { past_missing: true, ..walk_of(store, Vec::new()) };
     let mut missing = None;
     for pin in store.pins() {
         walk.stack.push(pin?.cid);
@@ -140,9 +140,13 @@ pub(crate) fn reachable(store: &Store) -> Result<Seen, Error> {
 }
 
 /// The distinct blocks below a root, each once, depth first in the order of the links, from the store alone. Ends after an
-/// error, but for a block that is missing: it goes on past that. Blocks.
+/// error. Blocks.
 pub(crate) fn walk_local(store: &Store, root: Cid) -> LocalWalk<'_> {
-    LocalWalk { store, seen: Seen::default(), stack: vec![root] }
+    walk_of(store, vec![root])
+}
+
+fn walk_of(store: &Store, stack: Vec<Cid>) -> LocalWalk<'_> {
+    LocalWalk { store, seen: Seen::default(), stack, past_missing: false }
 }
 
 /// A walk through the store; see [`walk_local`].
@@ -150,6 +154,8 @@ pub(crate) struct LocalWalk<'s> {
     store: &'s Store,
     seen: Seen,
     stack: Vec<Cid>,
+    /// Goes on where a block is missing, instead of ending there.
+    past_missing: bool,
 }
 
 impl Iterator for LocalWalk<'_> {
@@ -171,7 +177,7 @@ impl Iterator for LocalWalk<'_> {
                     }
                 }
                 Err(error) => {
-                    if !matches!(error, Error::NotHere(_)) {
+                    if !(self.past_missing && matches!(error, Error::NotHere(_))) {
                         self.stack.clear();
                     }
                     return Some(Err(error));
