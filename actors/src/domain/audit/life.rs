@@ -20,8 +20,11 @@ use crate::domain::market::{BidKey, Execution, MarketEvent, MarketRules, Settlem
 use crate::domain::units::{Address, ChainTime, Digest};
 
 mod moves;
+mod payout;
 #[cfg(test)]
 mod tests;
+
+pub use payout::Payout;
 
 use moves::*;
 
@@ -59,52 +62,6 @@ pub enum Skip {
     /// A reorg removed the hoster's announcement.
     #[error("a reorg removed the hoster's announcement")]
     Retracted,
-}
-
-/// Who gets the money, and what we do about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "payout", rename_all = "snake_case")]
-pub enum Payout {
-    /// The bid is looked at again at that time.
-    Waiting {
-        /// Chain time.
-        look_at: ChainTime,
-        /// How many settles of ours came to nothing.
-        #[serde(default)]
-        attempt: u32,
-    },
-    /// Our settle is the wallet's.
-    Asked {
-        /// How many came to nothing before: each try has an intent of its own.
-        #[serde(default)]
-        attempt: u32,
-    },
-    /// There is nothing for us to ask for.
-    NotOurs,
-    /// The market settled.
-    Settled {
-        /// How.
-        how: Settlement,
-        /// How many settles of ours came to nothing: a reorg may make another one necessary.
-        #[serde(default)]
-        attempt: u32,
-    },
-}
-
-impl Payout {
-    fn attempt(&self) -> u32 {
-        match self {
-            Self::Waiting { attempt, .. } | Self::Asked { attempt } | Self::Settled { attempt, .. } => {
-                *attempt
-            }
-            Self::NotOurs => 0,
-        }
-    }
-
-    /// Whether something may still have to be done about the money.
-    pub fn is_open(&self) -> bool {
-        matches!(self, Self::Waiting { .. } | Self::Asked { .. })
-    }
 }
 
 /// How far an audit has come.
